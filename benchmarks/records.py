@@ -1,0 +1,119 @@
+"""What a run leaves behind, and what its records say: read, summarised, described."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .train import Record
+
+METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
+CHECKPOINT, FIGURE = "checkpoint.pt", "loss.png"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run read back from its folder.
+
+    Attributes:
+        folder: where it was found.
+        about: ``run.json``: task, model, sizes, seed, versions, status, resolved config.
+        records: ``metrics.jsonl``, one record per step.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    records: list[Record]
+
+
+def read(folder: Path) -> Run:
+    """Read one run; a last line cut short by a crash is left out.
+
+    Raises:
+        FileNotFoundError: if ``folder`` holds no run.
+    """
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")
+    return Run(folder, about, [json.loads(line) for line in lines[:-1]])
+
+
+def find(roots: list[Path]) -> list[Path]:
+    """Every folder below ``roots`` that holds a run, in the order of their names."""
+    return sorted({path.parent for root in roots for path in root.rglob(ABOUT)})
+
+
+def first_below(records: list[Record], threshold: float) -> Record | None:
+    """The first record whose loss is below ``threshold``, or None."""
+    return next((r for r in records if r["loss"] < threshold), None)
+
+
+def summarise(records: list[Record], baseline: float, target_loss: float) -> dict[str, Any]:
+    """The numbers a reader asks for first; a missing one is None.
+
+    ``steps_below_baseline`` and ``steps_to_target`` are the first steps whose loss, on data the
+    model had never seen, is below the memoryless baseline and below the task's target.
+    """
+    summary: dict[str, Any] = {"steps": int(records[-1]["step"]) if records else 0}
+    for name, threshold in (("below_baseline", baseline), ("to_target", target_loss)):
+        hit = first_below(records, threshold)
+        summary[f"steps_{name}"] = int(hit["step"]) if hit else None
+        summary[f"seconds_{name}"] = hit["seconds"] if hit else None
+    evaluated = [r for r in records if "evaluation_loss" in r]
+    last = evaluated[-1] if evaluated else {}
+    summary |= {name: value for name, value in last.items() if name.startswith("evaluation_")}
+    drifts = [r["orthogonality_error"] for r in records if "orthogonality_error" in r]
+    summary["largest_orthogonality_error"] = max(drifts, default=None)
+    summary["seconds"] = records[-1]["seconds"] if records else 0.0
+    seconds = summary["seconds"]
+    summary["steps_per_second"] = round(summary["steps"] / seconds, 3) if seconds else None
+    return summary
+
+
+def is_solved(summary: dict[str, Any], target_loss: float) -> bool:
+    """Whether the last evaluation is below the target with every answer right."""
+    loss = summary.get("evaluation_loss", math.inf)
+    return bool(loss < target_loss and summary.get("evaluation_recall", 1.0) == 1.0)
+
+
+def describe(about: dict[str, Any], folder: Path) -> str:
+    """The text shown at the end of a run."""
+    s = about["summary"]
+
+    def at(name: str) -> str:
+        steps, seconds = s[f"steps_{name}"], s[f"seconds_{name}"]
+        return "never" if steps is None else f"step {steps} ({seconds:.0f} s)"
+
+    solved = "solved" if is_solved(s, about["target_loss"]) else "not solved"
+    if about["status"] != "finished":
+        solved = f"{about['status']}: {about['error']}"
+    lines = [
+        f"{about['task']}",
+        f"{about['model']}, hidden size {about['hidden_size']}, {about['parameters']:,} parameters, "
+        f"seed {about['seed']}, {about['threads']} thread{'s' if about['threads'] > 1 else ''}",
+        f"  {solved} after {s['steps']} steps in {s['seconds']:.0f} s"
+        + (f" ({s['steps_per_second']:.3g} steps/s)" if s["steps_per_second"] else ""),
+        f"  loss below the memoryless baseline {about['baseline']:.2e}: {at('below_baseline')}",
+        f"  loss below the target {about['target_loss']:.0e}: {at('to_target')}",
+    ]
+    if "evaluation_loss" in s:
+        text = f"  evaluation: loss {s['evaluation_loss']:.2e}"
+        if "evaluation_recall" in s:
+            text += f", {s['evaluation_recall']:.2%} of the symbols recalled"
+        lines.append(text)
+    if s["largest_orthogonality_error"] is not None:
+        lines.append(f"  largest ‖WᵀW-I‖ during the run: {s['largest_orthogonality_error']:.1e}")
+    lines.append(f"written to {folder}:")
+    kinds = {
+        METRICS: "one record per step",
+        ABOUT: "summary, sizes, versions",
+        CONFIG: "the resolved configuration",
+        CHECKPOINT: "model, optimizer and random states",
+        FIGURE: "the loss against its baseline",
+        "wandb": "W&B run; upload with `wandb sync`",
+    }
+    names = [name for name in kinds if (folder / name).exists()]
+    lines += [f"  {name:<14} {kinds[name]}" for name in names]
+    return "\n".join(lines)

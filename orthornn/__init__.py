@@ -1,0 +1,20 @@
+"""Orthogonal recurrent networks trained on the Stiefel manifold."""
+
+from .init import cayley_, haar_, henaff_, identity_
+from .manifold import Stiefel
+from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
+from .rnn import OrthoRNN, OrthoRNNCell
+
+__all__ = [
+    "OrthoRNN",
+    "OrthoRNNCell",
+    "RiemannianAdam",
+    "RiemannianRMSprop",
+    "RiemannianSGD",
+    "Stiefel",
+    "cayley_",
+    "haar_",
+    "henaff_",
+    "identity_",
+    "param_groups",
+]

@@ -1,0 +1,127 @@
+"""Initial points of the orthogonal group; which spectrum suits which task is in each docstring.
+
+Every function fills a tensor in place and returns it, like those of ``torch.nn.init``.
+
+References:
+    Henaff, Szlam & LeCun, "Recurrent Orthogonal Networks and Long-Memory Tasks", ICML 2016.
+    Helfrich, Willmott & Ye, "Orthogonal Recurrent Neural Networks with Scaled Cayley
+    Transform", ICML 2018.
+    Mezzadri, "How to generate random matrices from the classical compact groups", 2007.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from .linalg import qr_factor
+
+Initializer = Callable[..., Tensor]
+
+
+def haar_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Fill with a uniformly (Haar) distributed orthonormal matrix.
+
+    Q of a Gaussian matrix with the signs of R's diagonal made positive (Mezzadri, 2007). For a
+    square matrix either sign of the determinant is equally likely.
+
+    Args:
+        tensor: shape ``(..., n, p)``; a wide one (n < p) gets orthonormal rows.
+        generator: source of randomness; torch's default generator if None.
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two axes.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"haar_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}")
+    wide = tensor.shape[-2] < tensor.shape[-1]
+    shape = tensor.mT.shape if wide else tensor.shape
+    dtype = torch.promote_types(tensor.dtype, torch.float32)  # there is no QR in half precision
+    q = qr_factor(torch.randn(shape, dtype=dtype, device=tensor.device, generator=generator))
+    with torch.no_grad():
+        return tensor.copy_(q.mT if wide else q)
+
+
+def henaff_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Fill with 2x2 rotation blocks, angles uniform in (-π, π) (Henaff et al., 2016).
+
+    The spectrum covers the whole unit circle, which suits tasks that must tell time steps apart,
+    such as copy memory. An odd size ends in a 1; the determinant is +1.
+
+    Args:
+        tensor: shape ``(..., n, n)``.
+        generator: source of randomness; torch's default generator if None.
+
+    Raises:
+        ValueError: if ``tensor`` is not square.
+    """
+    return _rotation_blocks_(tensor, -math.pi, math.pi, generator, "henaff_")
+
+
+def cayley_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Fill with 2x2 rotation blocks, angles uniform in (0, π/2) (Helfrich et al., 2018).
+
+    scoRNN draws t uniform in (0, π/2) and puts the skew entry ``s = √((1-cos t)/(1+cos t))``
+    through the Cayley map; as ``s = tan(t/2)``, that is the rotation by t. Only slow rotations
+    are present, which suits language. An odd size ends in a 1; the determinant is +1.
+
+    Args:
+        tensor: shape ``(..., n, n)``.
+        generator: source of randomness; torch's default generator if None.
+
+    Raises:
+        ValueError: if ``tensor`` is not square.
+    """
+    return _rotation_blocks_(tensor, 0.0, math.pi / 2, generator, "cayley_")
+
+
+def identity_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Fill with ones on the diagonal: the state is a plain sum, which suits the adding problem.
+
+    Args:
+        tensor: shape ``(..., n, p)``.
+        generator: unused; every initializer takes one.
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two axes.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"identity_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}"
+        )
+    with torch.no_grad():
+        tensor.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
+    return tensor
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "henaff": henaff_,
+    "cayley": cayley_,
+    "haar": haar_,
+    "identity": identity_,
+}
+
+
+def _rotation_blocks_(
+    tensor: Tensor, low: float, high: float, generator: Generator | None, name: str
+) -> Tensor:
+    if tensor.ndim < 2 or tensor.shape[-2] != tensor.shape[-1]:
+        raise ValueError(
+            f"{name} expects a square tensor of shape (..., n, n), got {tuple(tensor.shape)}"
+        )
+    n = tensor.shape[-1]
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    angles = torch.empty(*tensor.shape[:-2], n // 2, dtype=dtype, device=tensor.device)
+    angles.uniform_(low, high, generator=generator)
+    cos, sin = angles.cos().to(tensor.dtype), angles.sin().to(tensor.dtype)
+    with torch.no_grad():
+        identity_(tensor)
+        even, odd = tensor[..., 0 : n - 1 : 2, :], tensor[..., 1:n:2, :]
+        even[..., 0 : n - 1 : 2].diagonal(dim1=-2, dim2=-1).copy_(cos)
+        odd[..., 1:n:2].diagonal(dim1=-2, dim2=-1).copy_(cos)
+        even[..., 1:n:2].diagonal(dim1=-2, dim2=-1).copy_(-sin)
+        odd[..., 0 : n - 1 : 2].diagonal(dim1=-2, dim2=-1).copy_(sin)
+    return tensor
