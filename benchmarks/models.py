@@ -75,8 +75,8 @@ def lstm(
     core = nn.LSTM(input_size, hidden_size)
     with torch.no_grad():
         forget_gate = slice(hidden_size, 2 * hidden_size)
-        core.bias_ih_l0[forget_gate] = forget_bias
-        core.bias_hh_l0[forget_gate] = 0
+        core.get_parameter("bias_ih_l0")[forget_gate] = forget_bias
+        core.get_parameter("bias_hh_l0")[forget_gate] = 0
     return SequenceModel(core, hidden_size, output_size)
 
 
@@ -95,12 +95,12 @@ def degrees_of_freedom(model: nn.Module) -> int:
 
     The papers on orthogonal networks compare models by this count; it allows ours a larger H.
     """
-    surplus = (
+    surplus = sum(
         p.shape[-1] * (p.shape[-1] + 1) // 2 * p.shape[:-2].numel()
         for p in model.parameters()
         if isinstance(p, ManifoldParameter)
     )
-    return count_parameters(model) - sum(surplus)
+    return count_parameters(model) - int(surplus)
 
 
 def largest_hidden_size(build: Callable[[int], nn.Module], budget: int) -> int:

@@ -91,7 +91,8 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         solved = f"{about['status']}: {about['error']}"
     lines = [
         f"{about['task']}",
-        f"{about['model']}, hidden size {about['hidden_size']}, {about['parameters']:,} parameters, "
+        f"{about['model']}, hidden size {about['hidden_size']}, "
+        f"{about['parameters']:,} parameters, "
         f"seed {about['seed']}, {about['threads']} thread{'s' if about['threads'] > 1 else ''}",
         f"  {solved} after {s['steps']} steps in {s['seconds']:.0f} s"
         + (f" ({s['steps_per_second']:.3g} steps/s)" if s["steps_per_second"] else ""),

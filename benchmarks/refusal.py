@@ -11,7 +11,7 @@ import hydra
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 REFUSALS = (HydraException, OmegaConfBaseException, ValidationError, TypeError, ValueError)
 
@@ -31,15 +31,33 @@ def build(key: str, node: DictConfig, *args: Any, **kwargs: Any) -> Any:
         return made(*args, **kwargs) if args or kwargs else made
     except REFUSALS as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        raise ConfigError(f"{key}: {one_line(cause or error)}") from error
+        raise ConfigError(one_line(cause or error, key)) from error
 
 
-def one_line(error: BaseException) -> str:
-    """The message of a refusal, on one line, with the choices where they are known."""
+def check(key: str, value: object, kind: Any, expected: str) -> Any:
+    """``value`` as the type ``kind``, for a key that is no callable's argument.
+
+    Raises:
+        ConfigError: if it is not of that type, saying what was ``expected``.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{key} must be {expected}, got {value!r}") from error
+
+
+def one_line(error: BaseException, key: str = "") -> str:
+    """The message of a refusal, on one line, with the choices where they are known.
+
+    ``key`` is where in the configuration the refusing callable stands.
+    """
     if isinstance(error, ValidationError):
-        return "; ".join(_field(e["loc"], e["msg"], e["input"]) for e in error.errors())
+        return "; ".join(_field(key, e["loc"], e["msg"], e["input"]) for e in error.errors())
+    if isinstance(error, ConfigError) or key:
+        return f"{key}: {_squeeze(str(error))}" if key else str(error)
     missing_option = re.match(
-        r"(?s)(?:In '\S+': )?Could not find '(\S+)/(\S+)'.*Available options in '\S+':\n(.*?)(\n\S|$)",
+        r"(?s)(?:In '\S+': )?Could not find '(\S+)/(\S+)'"
+        r".*Available options in '\S+':\n(.*?)(\n\S|$)",
         str(error),
     )
     if missing_option:
@@ -51,20 +69,20 @@ def one_line(error: BaseException) -> str:
         if cause.key is not None and cause.key not in parent:
             prefix = str(cause.full_key or cause.key).rpartition(".")[0]
             where = f"a key of {prefix}" if prefix else "a key of the configuration"
-            return _choose(where, str(cause.key), [str(key) for key in parent])
+            return _choose(where, str(cause.key), [str(name) for name in parent])
         return f"{cause.full_key}: {_squeeze(str(cause))}"
     return _squeeze(str(error))
 
 
 def _choose(what: str, got: str, choices: Iterable[str]) -> str:
-    options = sorted(choices)
+    options = sorted(name for name in choices if not name.startswith("_") and name != "hydra")
     close = difflib.get_close_matches(got, options, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{what} must be one of {options}, got {got!r}{hint}"
 
 
-def _field(location: tuple[int | str, ...], message: str, got: object) -> str:
-    name = ".".join(str(part) for part in location)
+def _field(key: str, location: tuple[int | str, ...], message: str, got: object) -> str:
+    name = ".".join(str(part) for part in (key, *location) if part)
     return f"{name}: {message[:1].lower()}{message[1:]}, got {got!r}"
 
 

@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import hydra
 import torch
@@ -18,13 +18,13 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
 from . import checkpoint, records
 from .models import SequenceModel, count_parameters, degrees_of_freedom, largest_hidden_size
 from .plot import plot_run
-from .refusal import ConfigError, build, one_line
+from .refusal import ConfigError, build, check, one_line
 from .sinks import JsonLines, Progress, Sink
 from .tasks.task import Task
 from .threads import choose_threads
@@ -32,35 +32,52 @@ from .train import Record, Settings, State, TrainingDiverged, fit, start, stream
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
-CONFIG_ERROR, INTERRUPTED = 2, 130
+DIVERGED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
 
 
 def main(name: str) -> None:
     """Run the benchmark of ``conf/<name>.yaml`` with the overrides of the command line.
 
-    Exits with 2 and one line for a configuration that cannot be run, with 130 after Ctrl-C.
-    ``HYDRA_FULL_ERROR=1`` shows the traceback instead of the line.
+    Exits with 2 and one line for a configuration that cannot be run, with 1 for a run that
+    diverged, with 130 after Ctrl-C. ``HYDRA_FULL_ERROR=1`` shows tracebacks instead.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
-    entry = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run)
-    try:
-        entry()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+
+    def refuse(error: Exception, code: int) -> NoReturn:
         if wants_traceback:
-            raise
+            raise error
         print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(CONFIG_ERROR)
+        sys.exit(code)
+
+    def job(cfg: DictConfig) -> dict[str, Any]:
+        try:
+            return run(cfg)
+        except ConfigError as error:  # nothing after it in a sweep could be trusted
+            refuse(error, CONFIG_ERROR)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        refuse(error, CONFIG_ERROR)
     except TrainingDiverged as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        refuse(error, DIVERGED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Train one model on one task as configured, write its folder, return its summary."""
-    job = Job(cfg)
+    """Train one model on one task as configured, write its folder, return its summary.
+
+    Raises:
+        ConfigError: if it cannot be run; nothing has been written then.
+        TrainingDiverged: if the loss stopped being finite; everything has been written then.
+    """
+    try:
+        job = Job(cfg)
+    except ConfigError:
+        _remove_empty(Path(HydraConfig.get().runtime.output_dir))
+        raise
     return job.train()
 
 
@@ -76,9 +93,13 @@ class Job:
         self.logger_node = cfg.logger
         self.model_name: str = HydraConfig.get().runtime.choices["model"]
         self.folder = Path(HydraConfig.get().runtime.output_dir)
-        self.seed: int = _checked("seed", cfg.seed, NonNegativeInt)
-        wanted: int | str = _checked("threads", cfg.threads, PositiveInt | Literal["auto"])
-        budget: int | None = _checked("budget", cfg.budget, PositiveInt | None)
+        self.seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
+        wanted: int | str = check(
+            "threads", cfg.threads, PositiveInt | Literal["auto"], "an integer > 0 or auto"
+        )
+        budget: int | None = check(
+            "budget", cfg.budget, PositiveInt | None, "an integer > 0 or null"
+        )
 
         self.task: Task = build("task", cfg.task)
         self.settings: Settings = build("train", cfg.train)
@@ -117,9 +138,7 @@ class Job:
             raise
         finally:
             self._save()
-            about["summary"] = records.summarise(
-                history, self.task.baseline, self.task.target_loss
-            )
+            about["summary"] = records.summarise(history, self.task.baseline, self.task.target_loss)
             self._write_about(about)
             figure = self._draw(history, about)
             for sink in sinks:
@@ -139,7 +158,7 @@ class Job:
                 made: nn.Module = build("model", node, hidden_size=hidden_size, **sizes)
                 return made
 
-            size = _refusing("budget", lambda: largest_hidden_size(of_size, budget))
+            size = _refusing(lambda: largest_hidden_size(of_size, budget))
         model: SequenceModel = build("model", node, hidden_size=size, **sizes)
         return model
 
@@ -201,21 +220,20 @@ class Job:
         (self.folder / records.ABOUT).write_text(text + "\n", encoding="utf-8")
 
 
-def _checked(key: str, value: object, kind: Any) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{key}: {first['msg']}, got {value!r}") from error
-
-
-def _refusing(key: str, action: Callable[[], Any]) -> Any:
+def _refusing(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {error}") from error
+        raise ConfigError(str(error)) from error
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take back the folder that Hydra makes before a run is checked, and its empty parents."""
+    while not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _short(folder: Path) -> Path:

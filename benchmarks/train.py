@@ -7,10 +7,10 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Generator, nn
 from torch.optim import Optimizer
@@ -24,7 +24,7 @@ from .tasks.task import Task
 Record = dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Settings:
     """How long and on how much to train.
 
@@ -41,7 +41,7 @@ class Settings:
     steps: PositiveInt
     batch_size: PositiveInt
     clip: PositiveFloat | None = None
-    decay: float = 0.0
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     evaluate_every: PositiveInt = 100
     evaluation_batches: PositiveInt = 4
     save_every: PositiveInt = 100

@@ -20,7 +20,8 @@ def orthogonality_error(module: nn.Module) -> float | None:
 
 def singular_values(w: Tensor) -> Tensor:
     """Singular values of ``w`` in float64, largest first, shape ``(..., n, p)`` to ``(..., p)``."""
-    return torch.linalg.svdvals(w.detach().double())
+    values: Tensor = torch.linalg.svdvals(w.detach().double())
+    return values
 
 
 def gradient_norms(
@@ -28,24 +29,26 @@ def gradient_norms(
 ) -> tuple[Tensor, Tensor]:
     """``‖∂L/∂h_t‖`` against t, for any recurrent module with the interface of ``torch.nn.RNN``.
 
-    The sequence is fed one step at a time with the state carried along, so that every state is a
-    node of the graph. For an LSTM the state is its h; the gradient through its cell is included
-    in the steps before.
+    The sequence is fed one step at a time. A zero is added to every state, both where it is read
+    out and where it is carried on; the gradient of that zero is the one sought. For an LSTM the
+    state is its h alone.
 
     Args:
-        rnn: ``(x, state) -> (output, state)``, time first.
+        rnn: ``(x, state) -> (output, state)``, time first, in one direction.
         x: input of shape ``(T, B, I)``.
         loss: maps the outputs ``(T, B, H)`` to a scalar.
 
     Returns:
-        The norms, shape ``(T,)``, and the scalar loss.
+        The norms over batch, layers and units, shape ``(T,)``, and the scalar loss.
     """
-    state, states, outputs = None, [], []
+    state, zeros, outputs = None, [], []
     for x_t in x.unbind(0):
         output, state = rnn(x_t.unsqueeze(0), state)
-        states.append(state[0] if isinstance(state, tuple) else state)
-        outputs.append(output)
+        h = state[0] if isinstance(state, tuple) else state
+        zero = torch.zeros_like(h, requires_grad=True)
+        zeros.append(zero)
+        outputs.append(output + zero[-1:])
+        state = (h + zero, *state[1:]) if isinstance(state, tuple) else h + zero
     value = loss(torch.cat(outputs))
-    gradients = torch.autograd.grad(value, states, allow_unused=True)
-    norms = [value.new_zeros(()) if g is None else g.norm() for g in gradients]
-    return torch.stack(norms), value.detach()
+    gradients = torch.autograd.grad(value, zeros, materialize_grads=True)
+    return torch.stack([g.norm() for g in gradients]), value.detach()

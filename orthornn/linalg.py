@@ -41,7 +41,8 @@ def orthogonality_error(x: Tensor) -> Tensor:
     """
     x = x.detach().to(torch.promote_types(x.dtype, torch.float64))
     x = x.mT if x.shape[-2] < x.shape[-1] else x
-    return torch.linalg.matrix_norm(gram_error(x))
+    error: Tensor = torch.linalg.matrix_norm(gram_error(x))
+    return error
 
 
 def polar(m: Tensor) -> Tensor:
@@ -89,7 +90,8 @@ def qr_factor(m: Tensor) -> Tensor:
     """
     q, r = torch.linalg.qr(m)
     signs = r.diagonal(dim1=-2, dim2=-1).sign()
-    return q * torch.where(signs == 0, 1, signs).unsqueeze(-2)
+    signed: Tensor = q * torch.where(signs == 0, 1, signs).unsqueeze(-2)
+    return signed
 
 
 def cayley(a: Tensor) -> Tensor:
@@ -98,16 +100,18 @@ def cayley(a: Tensor) -> Tensor:
     With this ½ its derivative at 0 is the identity, and it agrees with ``exp(a)`` to second order.
     """
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    return torch.linalg.solve(eye - a / 2, eye + a / 2)
+    q: Tensor = torch.linalg.solve(eye - a / 2, eye + a / 2)
+    return q
 
 
 def exp(a: Tensor) -> Tensor:
     """Matrix exponential of ``a``, shape ``(..., n, n)``."""
-    return torch.linalg.matrix_exp(a)
+    q: Tensor = torch.linalg.matrix_exp(a)
+    return q
 
 
 def _largest_norm(e: Tensor) -> float:
     """The largest Frobenius norm in a batch: the one number that is read from the device."""
     if e.numel() == 0:
         return 0.0
-    return torch.linalg.matrix_norm(e).max().item()
+    return float(torch.linalg.matrix_norm(e).max())

@@ -69,7 +69,7 @@ RETRACTIONS: dict[str, Retraction] = {
 }
 
 
-class Stiefel(Manifold):
+class Stiefel(Manifold):  # type: ignore[misc]
     """Orthonormal matrices ``{x : xᵀx = I}`` of shape ``(..., n, p)``, n >= p, Euclidean metric.
 
     The inner product is ``<u, v> = tr(uᵀv)``; the tangent space at x is ``{u : xᵀu + uᵀx = 0}``.
@@ -93,9 +93,7 @@ class Stiefel(Manifold):
 
     def __init__(self, retraction: str = "polar") -> None:
         if retraction not in RETRACTIONS:
-            raise ValueError(
-                f"retraction must be one of {sorted(RETRACTIONS)}, got {retraction!r}"
-            )
+            raise ValueError(f"retraction must be one of {sorted(RETRACTIONS)}, got {retraction!r}")
         super().__init__()
         self.retraction = retraction
 
@@ -135,7 +133,7 @@ class Stiefel(Manifold):
         return self.proju(y, v)
 
     def coordinates(self, x: Tensor, u: Tensor) -> Tensor:
-        """Skew ``a = skew(xᵀu)``: the tangent part of ``u`` in the Lie algebra, for square ``x``."""
+        """``a = skew(xᵀu)``: the tangent part of ``u`` in the Lie algebra, for square ``x``."""
         return skew(x.mT @ u)
 
     def from_coordinates(self, x: Tensor, a: Tensor) -> Tensor:

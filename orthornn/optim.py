@@ -1,7 +1,8 @@
 """Riemannian SGD, Adam and RMSprop: torch's optimizers that also move points of a manifold.
 
 One object serves a whole model. Plain parameters go through torch's own code, untouched; a
-``geoopt.ManifoldParameter`` goes through :func:`_move`, one skeleton for all three rules:
+``geoopt.ManifoldParameter`` goes through one skeleton (:mod:`orthornn.points`) with one rule per
+optimizer (:mod:`orthornn.update`):
 
     g = frame coordinates of the Riemannian gradient
     d = rule(g, moments)                    a pure function, one per optimizer
@@ -14,32 +15,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from geoopt import ManifoldParameter, ManifoldTensor
 from torch import Tensor, nn
+from torch.optim.optimizer import ParamsT
 
-from .manifold import Stiefel
-
-Rule = Callable[[Tensor, dict[str, Any], dict[str, Any], Callable[[Tensor], Tensor]], Tensor]
-
-ADAPTIVITIES = ("element", "matrix")
-
-# Note [Frames]
-# At a square point x of the orthogonal group every tangent vector is x a with a skew, and a is
-# the same matrix at every point (the frame is left-invariant). Moments are kept as such a: they
-# need no transport, and dividing a elementwise by the root of its own (symmetric) second moment
-# leaves it skew. A tall point has no such frame: its moments are ambient tangent vectors, carried
-# by the manifold's transport, and only a scalar may divide them.
-#
-# Note [What lr measures]
-# adaptivity="element" divides each entry of a by its own root mean square, "matrix" divides all
-# by the root of the mean square over entries: in both, lr is the typical size of an entry of the
-# step, so a tuned lr carries over. (geoopt divides by the Frobenius norm: its lr is n times ours.)
-
-TANGENT_STATE = ("momentum_buffer", "exp_avg")
+from .points import is_point, riemannian
+from .update import adam, rmsprop, sgd
 
 
 def param_groups(
@@ -59,12 +42,12 @@ def param_groups(
     params = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {
-            "params": [p for p in params if not _is_point(p)],
+            "params": [p for p in params if not is_point(p)],
             "lr": lr,
             "weight_decay": weight_decay,
         },
         {
-            "params": [p for p in params if _is_point(p)],
+            "params": [p for p in params if is_point(p)],
             "lr": lr / 10 if lr_ortho is None else lr_ortho,
             "weight_decay": 0.0,
         },
@@ -72,6 +55,7 @@ def param_groups(
     return [group for group in groups if group["params"]]
 
 
+@riemannian(sgd)
 class RiemannianSGD(torch.optim.SGD):
     """Riemannian stochastic gradient descent, ``x <- retr(x, -lr m)``, ``m <- μ m + (1-τ) g``.
 
@@ -84,28 +68,16 @@ class RiemannianSGD(torch.optim.SGD):
         momentum: μ.
         dampening: τ; the first m is g itself.
         nesterov: step along ``g + μ m`` instead of m.
-        weight_decay, maximize, foreach, fused: of ``torch.optim.SGD``, for plain parameters;
-            ``maximize`` holds for points too.
+        weight_decay, maximize, foreach, fused, differentiable: of ``torch.optim.SGD``, for plain
+            parameters; ``maximize`` holds for points too.
 
     Raises:
-        ValueError: for a group with points and weight decay.
+        ValueError: for a group of points with weight decay, ``fused`` or ``differentiable``.
+        FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        super().add_param_group(param_group)
-        _check_group(self)
 
-    def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
-        return super()._init_group(_plain(group), *lists)  # type: ignore[misc]
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; ``closure`` is run once, with gradients enabled."""
-        loss = _unhooked(torch.optim.SGD.step)(self, closure)
-        _move(self, _sgd)
-        return loss
-
-
+@riemannian(adam)
 class RiemannianAdam(torch.optim.Adam):
     """Riemannian Adam (Bécigneul & Ganea, 2019), elementwise in the Lie algebra where square.
 
@@ -118,39 +90,50 @@ class RiemannianAdam(torch.optim.Adam):
         lr: step size; for a point, the typical size of an entry of the step.
         betas: decay rates (β₁, β₂).
         eps: ε.
+        weight_decay: of plain parameters.
         amsgrad: use the largest v so far.
         adaptivity: for points: ``"element"`` (one second moment per entry; square points only),
             ``"matrix"`` (one per point), None for element where square and matrix elsewhere.
-        weight_decay, maximize, foreach, fused: of ``torch.optim.Adam``, for plain parameters;
-            ``maximize`` holds for points too.
+        maximize: ascend instead.
+        foreach, capturable, differentiable, fused: of ``torch.optim.Adam``, for plain parameters.
 
     Raises:
-        ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group with
-            points and weight decay.
+        ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group of points
+            with weight decay, ``capturable``, ``differentiable`` or ``fused``.
     """
 
     def __init__(
-        self, params: Any, *args: Any, adaptivity: str | None = None, **options: Any
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        adaptivity: str | None = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        self._adaptivity = _check_adaptivity(adaptivity)
-        super().__init__(params, *args, **options)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        param_group.setdefault("adaptivity", self._adaptivity)
-        super().add_param_group(param_group)
-        _check_group(self)
-
-    def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
-        return super()._init_group(_plain(group), *lists)  # type: ignore[misc]
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; ``closure`` is run once, with gradients enabled."""
-        loss = _unhooked(torch.optim.Adam.step)(self, closure)
-        _move(self, _adam)
-        return loss
+        super().__init__(
+            _with_adaptivity(params, adaptivity),
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            foreach=foreach,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+        )
 
 
+@riemannian(rmsprop)
 class RiemannianRMSprop(torch.optim.RMSprop):
     """Riemannian RMSprop, elementwise in the Lie algebra where the point is square.
 
@@ -162,178 +145,51 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         lr: step size; for a point, the typical size of an entry of the step.
         alpha: decay rate α of the second moment.
         eps: ε.
+        weight_decay: of plain parameters.
         momentum: μ.
+        centered: of plain parameters; refused for points.
         adaptivity: as for :class:`RiemannianAdam`.
-        weight_decay, centered, maximize, foreach: of ``torch.optim.RMSprop``, for plain
-            parameters; ``maximize`` holds for points too, ``centered`` is refused for them.
+        maximize: ascend instead.
+        foreach, capturable, differentiable: of ``torch.optim.RMSprop``, for plain parameters.
 
     Raises:
-        ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group with
-            points and weight decay or ``centered``.
+        ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group of points
+            with weight decay, ``centered``, ``capturable`` or ``differentiable``.
     """
 
     def __init__(
-        self, params: Any, *args: Any, adaptivity: str | None = None, **options: Any
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        adaptivity: str | None = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
-        self._adaptivity = _check_adaptivity(adaptivity)
-        super().__init__(params, *args, **options)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        param_group.setdefault("adaptivity", self._adaptivity)
-        super().add_param_group(param_group)
-        _check_group(self)
-
-    def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
-        return super()._init_group(_plain(group), *lists)  # type: ignore[misc]
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; ``closure`` is run once, with gradients enabled."""
-        loss = _unhooked(torch.optim.RMSprop.step)(self, closure)
-        _move(self, _rmsprop)
-        return loss
-
-
-def _sgd(
-    g: Tensor,
-    state: dict[str, Any],
-    group: dict[str, Any],
-    mean_square: Callable[[Tensor], Tensor],
-) -> Tensor:
-    mu = group["momentum"]
-    if mu == 0:
-        return g
-    if "momentum_buffer" not in state:
-        m = state["momentum_buffer"] = g.clone()
-    else:
-        m = state["momentum_buffer"].mul_(mu).add_(g, alpha=1 - group["dampening"])
-    return g + mu * m if group["nesterov"] else m
-
-
-def _adam(
-    g: Tensor,
-    state: dict[str, Any],
-    group: dict[str, Any],
-    mean_square: Callable[[Tensor], Tensor],
-) -> Tensor:
-    beta1, beta2 = (float(beta) for beta in group["betas"])
-    square = mean_square(g)
-    if "step" not in state:
-        state["step"] = torch.tensor(0.0)
-        state["exp_avg"] = torch.zeros_like(g)
-        state["exp_avg_sq"] = torch.zeros_like(square)
-        if group["amsgrad"]:
-            state["max_exp_avg_sq"] = torch.zeros_like(square)
-    state["step"] += 1
-    step = state["step"].item()
-    m = state["exp_avg"].lerp_(g, 1 - beta1)
-    v = state["exp_avg_sq"].mul_(beta2).add_(square, alpha=1 - beta2)
-    if group["amsgrad"]:
-        v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-    scale = (v / (1 - beta2**step)).sqrt_().add_(group["eps"])
-    return m / scale / (1 - beta1**step)
-
-
-def _rmsprop(
-    g: Tensor,
-    state: dict[str, Any],
-    group: dict[str, Any],
-    mean_square: Callable[[Tensor], Tensor],
-) -> Tensor:
-    alpha = group["alpha"]
-    square = mean_square(g)
-    if "square_avg" not in state:
-        state["square_avg"] = torch.zeros_like(square)
-    v = state["square_avg"].mul_(alpha).add_(square, alpha=1 - alpha)
-    d = g / v.sqrt().add_(group["eps"])
-    if group["momentum"] == 0:
-        return d
-    if "momentum_buffer" not in state:
-        state["momentum_buffer"] = torch.zeros_like(d)
-    momentum: Tensor = state["momentum_buffer"]
-    return momentum.mul_(group["momentum"]).add_(d)
-
-
-@torch.no_grad()
-def _move(optimizer: torch.optim.Optimizer, rule: Rule) -> None:
-    """Move every point that has a gradient by ``rule``; ``p.grad`` is never written."""
-    for group in optimizer.param_groups:
-        for x in group["params"]:
-            if not _is_point(x) or x.grad is None:
-                continue
-            _check_gradient(x)
-            egrad = -x.grad if group["maximize"] else x.grad
-            square = x.shape[-2] == x.shape[-1] and isinstance(x.manifold, Stiefel)
-            elementwise = square and group.get("adaptivity") != "matrix"
-            moment = torch.square if elementwise else _matrix_square
-            state, lr = optimizer.state[x], float(group["lr"])
-            if square:
-                d = rule(x.manifold.coordinates(x, egrad), state, group, moment)
-                y = x.manifold.retr(x, x.manifold.from_coordinates(x, -lr * d))
-            else:
-                d = rule(x.manifold.egrad2rgrad(x, egrad), state, group, moment)
-                y = x.manifold.retr(x, -lr * d)
-                for key in TANGENT_STATE:
-                    if key in state:
-                        state[key].copy_(x.manifold.transp(x, y, state[key]))
-            x.copy_(y)
-
-
-def _matrix_square(g: Tensor) -> Tensor:
-    return g.square().mean((-2, -1), keepdim=True)
-
-
-def _is_point(p: Tensor) -> bool:
-    return isinstance(p, (ManifoldParameter, ManifoldTensor))
-
-
-def _plain(group: dict[str, Any]) -> dict[str, Any]:
-    """The group as torch's own code is to see it: without the points."""
-    return {**group, "params": [p for p in group["params"] if not _is_point(p)]}
-
-
-def _unhooked(step: Callable[..., Any]) -> Callable[..., Any]:
-    """``step`` without the wrapper of torch's step hooks, which our own ``step`` runs already."""
-    return step.__wrapped__ if hasattr(step, "hooked") else step  # type: ignore[attr-defined, no-any-return]
-
-
-def _check_adaptivity(adaptivity: str | None) -> str | None:
-    if adaptivity is not None and adaptivity not in ADAPTIVITIES:
-        raise ValueError(
-            f"adaptivity must be None or one of {list(ADAPTIVITIES)}, got {adaptivity!r}"
+        super().__init__(
+            _with_adaptivity(params, adaptivity),
+            lr,
+            alpha,
+            eps,
+            weight_decay,
+            momentum,
+            centered,
+            capturable=capturable,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=differentiable,
         )
-    return adaptivity
 
 
-def _check_group(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse, in the newest group, the options that a point cannot honour."""
-    group = optimizer.param_groups[-1]
-    points: Iterable[Tensor] = [p for p in group["params"] if _is_point(p)]
-    for x in points:
-        if group["weight_decay"] != 0:
-            optimizer.param_groups.pop()
-            raise ValueError(
-                f"weight_decay must be 0 in a group with points of a manifold, got "
-                f"{group['weight_decay']}: a point cannot shrink; see orthornn.param_groups"
-            )
-        for option in ("centered", "capturable", "differentiable", "fused"):
-            if group.get(option):
-                optimizer.param_groups.pop()
-                raise ValueError(f"{option}=True is not supported for points of a manifold")
-        if group.get("adaptivity") == "element" and x.shape[-2] != x.shape[-1]:
-            optimizer.param_groups.pop()
-            raise ValueError(
-                f"adaptivity='element' needs square points, got shape {tuple(x.shape)}; "
-                f"use adaptivity='matrix'"
-            )
-
-
-def _check_gradient(x: Tensor) -> None:
-    g = x.grad
-    assert g is not None
-    if g.is_sparse:
-        raise RuntimeError("sparse gradients are not supported for points of a manifold")
-    if not torch.isfinite(g).all():
-        raise FloatingPointError(
-            f"the gradient of a point of shape {tuple(x.shape)} is not finite; it was not moved"
-        )
+def _with_adaptivity(params: ParamsT, adaptivity: str | None) -> list[dict[str, Any]]:
+    """The parameters as groups that carry ``adaptivity``, unless they have one of their own."""
+    given: list[Any] = list(params)
+    groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+    return [{"adaptivity": adaptivity, **group} for group in groups]

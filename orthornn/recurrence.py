@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .nonlinearity import NONLINEARITIES
+from .nonlinearity import NONLINEARITIES, Nonlinearity
 
 Recurrence = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, str], Tensor]
 
@@ -72,50 +72,44 @@ class _Fused(torch.autograd.Function):
         nonlinearity: str,
     ) -> Tensor:
         s = NONLINEARITIES[nonlinearity]
-        states = x.new_empty(x.shape[0] + 1, *h0.shape)
-        states[0] = h0
-        h, w_t, v_t = states[0], w_hh.t(), w_ih.t()
+        states = x.new_empty(x.shape[0], *h0.shape)
+        h, w_t, v_t = h0, w_hh.t(), w_ih.t()
         for chunk in _chunks(states):
-            z = states[1:][chunk]
-            torch.matmul(x[chunk], v_t, out=z)
+            z = torch.matmul(x[chunk], v_t, out=states[chunk])
             if bias is not None:
                 z.add_(bias)
             for h_next in z.unbind(0):
                 h = s.apply_(h_next.addmm_(h, w_t), *_given(threshold))
         ctx.save_for_backward(x, h0, w_hh, w_ih, bias, threshold, states)
         ctx.nonlinearity = nonlinearity
-        return states[1:]
+        return states
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, states = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: differentiate the reference instead
             return (*_differentiable_gradients(inputs, ctx, grad), None)
-        x, _, w_hh, w_ih, _, _ = inputs
+        x, h0, w_hh, w_ih, _, _ = inputs
         dx, dh0, dw, dv, dc, db = (
-            torch.zeros_like(a) if needed else None
+            a.new_zeros(a.shape) if needed else None
             for a, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         )
         s = NONLINEARITIES[ctx.nonlinearity]
         chunks = _chunks(states)
         longest = max(chunk.stop - chunk.start for chunk in chunks)
-        buffer = states.new_empty(longest + 1, *states.shape[1:])
-        later = None  # δ of the step after the one being computed
+        buffer = states.new_empty(longest + 1, *h0.shape)
+        later: Tensor | None = None  # δ of the step after the one being computed
         for chunk in reversed(chunks):
             length = chunk.stop - chunk.start
-            h, h_before, delta = states[1:][chunk], states[chunk], buffer[:length]
+            h, delta = states[chunk], buffer[:length]
             if later is not None:
                 later = buffer[length].copy_(later)
-            steps = zip(grad[chunk].unbind(0), h.unbind(0), delta.unbind(0), strict=True)
-            for g_t, h_t, delta_t in reversed(list(steps)):
-                if later is None:
-                    delta_t.copy_(g_t)
-                else:
-                    torch.addmm(g_t, later, w_hh, out=delta_t)
-                later = s.mask_(delta_t, h_t)
+            later = _run_back(grad[chunk], h, delta, later, w_hh, s)
             rows = delta.flatten(0, 1)
             if dw is not None:
-                dw.addmm_(rows.t(), h_before.flatten(0, 1))
+                first = max(chunk.start, 1)  # the step whose state before is h0 comes last
+                before = states[first - 1 : chunk.stop - 1]
+                dw.addmm_(delta[first - chunk.start :].flatten(0, 1).t(), before.flatten(0, 1))
             if dv is not None:
                 dv.addmm_(rows.t(), x[chunk].flatten(0, 1))
             if dx is not None:
@@ -124,9 +118,27 @@ class _Fused(torch.autograd.Function):
                 dc.add_(rows.sum(0))
             if db is not None:
                 db.add_((delta * h.sign()).sum((0, 1)))
-        if dh0 is not None and later is not None:
+        assert later is not None  # δ of the first step; there is one
+        if dw is not None:
+            dw.addmm_(later.t(), h0)
+        if dh0 is not None:
             torch.mm(later, w_hh, out=dh0)
         return dx, dh0, dw, dv, dc, db, None
+
+
+def _run_back(
+    grad: Tensor, h: Tensor, delta: Tensor, later: Tensor | None, w_hh: Tensor, s: Nonlinearity
+) -> Tensor:
+    """Fill ``delta`` with ``δ_t = D_t (g_t + Wᵀ δ_{t+1})`` from the last step to the first."""
+    steps = zip(grad.unbind(0), h.unbind(0), delta.unbind(0), strict=True)
+    for g_t, h_t, delta_t in reversed(list(steps)):
+        if later is None:
+            delta_t.copy_(g_t)
+        else:
+            torch.addmm(g_t, later, w_hh, out=delta_t)
+        later = s.mask_(delta_t, h_t)
+    assert later is not None
+    return later
 
 
 def fused(
@@ -143,7 +155,8 @@ def fused(
     Works through time in chunks that fit a core's cache. A second derivative falls back on
     :func:`reference`.
     """
-    return _Fused.apply(x, h0, w_hh, w_ih, bias, threshold, nonlinearity)  # type: ignore[no-any-return, no-untyped-call]
+    h: Tensor = _Fused.apply(x, h0, w_hh, w_ih, bias, threshold, nonlinearity)  # type: ignore[no-untyped-call]
+    return h
 
 
 BACKENDS: dict[str, Recurrence] = {"reference": reference, "fused": fused}
@@ -167,8 +180,8 @@ def _given(threshold: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _chunks(states: Tensor) -> list[slice]:
-    """Slices of time whose states take about CHUNK_BYTES; ``states`` has shape (T + 1, B, H)."""
-    steps = states.shape[0] - 1
+    """Slices of time whose states take about CHUNK_BYTES; ``states`` has shape (T, B, H)."""
+    steps = states.shape[0]
     bytes_per_step = max(1, states[0].numel() * states.element_size())
     length = max(8, CHUNK_BYTES // bytes_per_step)
     return [slice(t, min(t + length, steps)) for t in range(0, steps, length)]
@@ -178,6 +191,6 @@ def _differentiable_gradients(
     inputs: list[Tensor | None], ctx: Any, grad: Tensor
 ) -> list[Tensor | None]:
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[:6]) if needed]
-    h = reference(*inputs, ctx.nonlinearity)  # type: ignore[arg-type]
+    h = reference(*inputs, ctx.nonlinearity)  # type: ignore[arg-type, call-arg]
     found = torch.autograd.grad(h, [inputs[i] for i in wanted], grad, create_graph=True)  # type: ignore[arg-type]
     return [found[wanted.index(i)] if i in wanted else None for i in range(6)]

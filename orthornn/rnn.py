@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from typing import Any
-
 import torch
-from geoopt import ManifoldParameter
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .init import INITIALIZERS
 from .manifold import Stiefel
 from .nonlinearity import NONLINEARITIES
+from .parameters import check_choice, check_dropout, check_sizes, register, reset, total_bias
 from .recurrence import choose, recurrence_step
 
 
@@ -82,10 +78,10 @@ class OrthoRNN(nn.Module):
         backend: str | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        _check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
-        _check_choice("init", init, INITIALIZERS)
-        _check_dropout(dropout, num_layers)
+        check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_choice("init", init, INITIALIZERS)
+        check_dropout(dropout, num_layers)
         choose(backend)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -103,14 +99,22 @@ class OrthoRNN(nn.Module):
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
                 features = input_size if layer == 0 else width
-                _register(self, suffix, features, manifold, device, dtype)
+                register(
+                    self,
+                    suffix,
+                    features,
+                    hidden_size,
+                    nonlinearity,
+                    bias,
+                    manifold,
+                    device,
+                    dtype,
+                )
         self.reset_parameters()
 
-    @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw every parameter anew; the recurrent weights are points of the manifold."""
-        for name, p in self.named_parameters():
-            _reset(name, p, self.init)
+        reset(self, self.init)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run the network over ``input`` from ``hx``; returns ``(output, h_n)``."""
@@ -124,7 +128,7 @@ class OrthoRNN(nn.Module):
             x = x.transpose(0, 1)
         h0 = self._initial_state(x, hx, batched)
 
-        finals = []
+        finals: list[Tensor] = []
         for layer in range(self.num_layers):
             if layer > 0:
                 x = nn.functional.dropout(x, self.dropout, self.training)
@@ -143,7 +147,12 @@ class OrthoRNN(nn.Module):
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        shown: dict[str, object] = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+        }
         shown |= {"bidirectional": False, "backend": None}
         for name, default in shown.items():
             if getattr(self, name) != default:
@@ -162,7 +171,7 @@ class OrthoRNN(nn.Module):
             h0,
             getattr(self, f"weight_hh{suffix}"),
             getattr(self, f"weight_ih{suffix}"),
-            _total_bias(self, suffix),
+            total_bias(self, suffix),
             getattr(self, f"modrelu_bias{suffix}", None),
             self.nonlinearity,
         )
@@ -229,23 +238,22 @@ class OrthoRNNCell(nn.Module):
         retraction: str = "polar",
     ) -> None:
         super().__init__()
-        _check_sizes(input_size=input_size, hidden_size=hidden_size)
-        _check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
-        _check_choice("init", init, INITIALIZERS)
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_choice("init", init, INITIALIZERS)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.bias = bias
         self.nonlinearity = nonlinearity
         self.init = init
         self.retraction = retraction
-        _register(self, "", input_size, Stiefel(retraction), device, dtype)
+        manifold = Stiefel(retraction)
+        register(self, "", input_size, hidden_size, nonlinearity, bias, manifold, device, dtype)
         self.reset_parameters()
 
-    @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw every parameter anew; the recurrent weight is a point of the manifold."""
-        for name, p in self.named_parameters():
-            _reset(name, p, self.init)
+        reset(self, self.init)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """One step from ``hx``; returns the next state."""
@@ -261,81 +269,13 @@ class OrthoRNNCell(nn.Module):
             hx = input.new_zeros(shape)
         elif hx.shape != shape:
             raise RuntimeError(f"Expected hidden shape {shape}, got {tuple(hx.shape)}")
-        z = nn.functional.linear(input, self.weight_ih, _total_bias(self, ""))
+        w_hh, w_ih = self.get_parameter("weight_hh"), self.get_parameter("weight_ih")
+        z = nn.functional.linear(input, w_ih, total_bias(self, ""))
         threshold = getattr(self, "modrelu_bias", None)
-        return recurrence_step(z, hx, self.weight_hh, threshold, self.nonlinearity)
+        return recurrence_step(z, hx, w_hh, threshold, self.nonlinearity)
 
     def extra_repr(self) -> str:
         return (
             f"{self.input_size}, {self.hidden_size}, bias={self.bias}, "
             f"nonlinearity={self.nonlinearity}, init={self.init}, retraction={self.retraction}"
-        )
-
-
-def _register(
-    module: OrthoRNN | OrthoRNNCell,
-    suffix: str,
-    features: int,
-    manifold: Stiefel,
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> None:
-    """Give ``module`` the parameters of one recurrence, in the order of torch.nn.RNN."""
-
-    def empty(*shape: int) -> Tensor:
-        return torch.empty(*shape, device=device, dtype=dtype)
-
-    size = module.hidden_size
-    w_hh = ManifoldParameter(empty(size, size), manifold=manifold)
-    module.register_parameter(f"weight_ih{suffix}", nn.Parameter(empty(size, features)))
-    module.register_parameter(f"weight_hh{suffix}", w_hh)
-    if module.bias:
-        module.register_parameter(f"bias_ih{suffix}", nn.Parameter(empty(size)))
-        module.register_parameter(f"bias_hh{suffix}", nn.Parameter(empty(size)))
-    if NONLINEARITIES[module.nonlinearity].has_bias:
-        module.register_parameter(f"modrelu_bias{suffix}", nn.Parameter(empty(size)))
-
-
-def _reset(name: str, p: Tensor, init: str) -> None:
-    if name.startswith("weight_hh"):
-        INITIALIZERS[init](p)
-    elif name.startswith("weight_ih"):
-        p.normal_(0, math.sqrt(2 / p.shape[1]))
-    elif name.startswith("modrelu_bias"):
-        p.uniform_(-0.01, 0.01)
-    else:
-        p.zero_()
-
-
-def _total_bias(module: nn.Module, suffix: str) -> Tensor | None:
-    if not module.bias:
-        return None
-    total: Tensor = getattr(module, f"bias_ih{suffix}") + getattr(module, f"bias_hh{suffix}")
-    return total
-
-
-def _check_sizes(**sizes: Any) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool):
-            raise TypeError(f"{name} should be of type int, got: {type(size).__name__}")
-        if size <= 0:
-            raise ValueError(f"{name} must be greater than zero, got {size}")
-
-
-def _check_choice(name: str, value: object, table: dict[str, Any]) -> None:
-    if value not in table:
-        raise ValueError(f"{name} must be one of {sorted(table)}, got {value!r}")
-
-
-def _check_dropout(dropout: float, num_layers: int) -> None:
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
-        raise ValueError(
-            f"dropout should be a number in range [0, 1] representing the probability of an "
-            f"element being zeroed, got {dropout!r}"
-        )
-    if dropout > 0 and num_layers == 1:
-        warnings.warn(
-            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
-            f"expects num_layers greater than 1, but got dropout={dropout} and num_layers=1",
-            stacklevel=3,
         )

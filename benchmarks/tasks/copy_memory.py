@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import FiniteFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -16,7 +16,7 @@ from .task import Batch
 BLANK = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class CopyMemory:
     """Recall K symbols after a delay (Hochreiter & Schmidhuber, 1997; Arjovsky et al., 2016).
 
@@ -44,7 +44,7 @@ class CopyMemory:
     symbols: PositiveInt = 10
     alphabet: PositiveInt = 8
     variant: Literal["arjovsky", "exprnn"] = "arjovsky"
-    target_loss: float = 1e-3
+    target_loss: FiniteFloat = 1e-3
 
     @property
     def length(self) -> int:

@@ -1,0 +1,172 @@
+"""Compare finished runs: ``python -m benchmarks.compare [FOLDERS...]`` (default: runs).
+
+Runs that differ by their seed alone form a group. For each task the groups stand in a table, with
+95 % bootstrap intervals over seeds, and in a figure of their learning curves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import bootstrap
+
+from .records import Run, find, read
+
+Group = list[Run]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables and write one figure per task; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")])
+    parser.add_argument("--figures", type=Path, default=Path(), help="folder for the PNGs")
+    options = parser.parse_args(arguments)
+    missing = [str(folder) for folder in options.folders if not folder.is_dir()]
+    if missing:
+        parser.error(f"not a folder: {', '.join(missing)}")
+    runs = [read(folder) for folder in find(options.folders)]
+    if not runs:
+        parser.error(f"no runs below {', '.join(map(str, options.folders))}")
+    options.figures.mkdir(parents=True, exist_ok=True)
+    for number, (task, groups) in enumerate(by_task(runs).items(), start=1):
+        print(f"\n{task}\n\n{table(groups)}\n")
+        path = options.figures / f"compare-{number}.png"
+        plot(groups, task, path)
+        print(f"learning curves: {path}")
+    return 0
+
+
+def by_task(runs: list[Run]) -> dict[str, list[Group]]:
+    """Task title to its groups of runs; within a group only the seed differs."""
+    tasks: dict[str, dict[str, Group]] = {}
+    for run in runs:
+        setting = {k: v for k, v in run.about["config"].items() if k not in ("seed", "logger")}
+        key = json.dumps(setting | {"model_name": run.about["model"]}, sort_keys=True)
+        tasks.setdefault(run.about["task"], {}).setdefault(key, []).append(run)
+    return {task: list(groups.values()) for task, groups in tasks.items()}
+
+
+def table(groups: list[Group]) -> str:
+    """A Markdown table with one row per group, best evaluation loss first."""
+    header = [
+        "model",
+        "hidden",
+        "parameters",
+        "seeds",
+        "evaluation loss",
+        "recall",
+        "steps below baseline",
+        "steps to target",
+        "steps/s",
+        "‖WᵀW-I‖",
+    ]
+    ordered = sorted(groups, key=lambda group: _mean(group, "evaluation_loss"))
+    rows = [header, ["---"] * len(header), *map(_row, ordered)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = []
+    for row in rows:
+        cells = (
+            cell.ljust(width, "-" if cell == "---" else " ")
+            for cell, width in zip(row, widths, strict=True)
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % percentile bootstrap interval of the mean; None for fewer than three values."""
+    if len(values) < 3:
+        return None
+    if len(set(values)) == 1:
+        return values[0], values[0]
+    rng = np.random.default_rng(0)
+    result = bootstrap((np.asarray(values),), np.mean, method="percentile", rng=rng)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def plot(groups: list[Group], task: str, path: Path) -> None:
+    """Loss against step: the median over seeds, with a band from the lowest to the highest."""
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for group in groups:
+        length = min(len(run.records) for run in group)
+        if length == 0:
+            continue
+        losses = np.array([[r["loss"] for r in run.records[:length]] for run in group])
+        steps = [r["step"] for r in group[0].records[:length]]
+        about = group[0].about
+        label = f"{about['model']}, {about['parameters']:,} parameters, {_seeds(group)}"
+        (line,) = axes.semilogy(steps, np.median(losses, 0), lw=1.2, label=label)
+        if len(group) > 1:
+            band = losses.min(0), losses.max(0)
+            axes.fill_between(steps, *band, color=line.get_color(), alpha=0.2, lw=0)
+    about = groups[0][0].about
+    axes.axhline(about["baseline"], color="0.4", ls="--", lw=1, label="memoryless baseline")
+    axes.axhline(about["target_loss"], color="0.4", ls=":", lw=1, label="target")
+    axes.set(title=task, xlabel="optimizer step", ylabel="loss (nats per step)")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def _row(group: Group) -> list[str]:
+    about = group[0].about
+    unfinished = [run for run in group if run.about["status"] != "finished"]
+    model = about["model"]
+    if unfinished:
+        model += f" ({len(unfinished)} {unfinished[0].about['status']})"
+    return [
+        model,
+        str(about["hidden_size"]),
+        f"{about['parameters']:,}",
+        str(len(group)),
+        _with_interval(_values(group, "evaluation_loss"), "{:.2e}".format),
+        _with_interval(_values(group, "evaluation_recall"), "{:.1%}".format),
+        _reached(group, "steps_below_baseline"),
+        _reached(group, "steps_to_target"),
+        _with_interval(_values(group, "steps_per_second"), "{:.3g}".format),
+        max((f"{v:.0e}" for v in _values(group, "largest_orthogonality_error")), default="-"),
+    ]
+
+
+def _values(group: Group, name: str) -> list[float]:
+    found = (run.about.get("summary", {}).get(name) for run in group)
+    return [value for value in found if value is not None]
+
+
+def _mean(group: Group, name: str) -> float:
+    values = _values(group, name)
+    return statistics.fmean(values) if values else float("inf")
+
+
+def _with_interval(values: list[float], show: Callable[[float], str]) -> str:
+    if not values:
+        return "-"
+    bounds = interval(values)
+    text = show(statistics.fmean(values))
+    return text if bounds is None else f"{text} [{show(bounds[0])}, {show(bounds[1])}]"
+
+
+def _reached(group: Group, name: str) -> str:
+    values = sorted(_values(group, name))
+    never = len(group) - len(values)
+    parts: list[Any] = [f"{v:.0f}" for v in values]
+    return ", ".join(parts + ["never"] * never)
+
+
+def _seeds(group: Group) -> str:
+    return f"{len(group)} seed" + ("s" if len(group) > 1 else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Who may import whom: the library knows torch and geoopt, Hydra and W&B stand at the edge."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = sorted((ROOT / "orthornn").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
+
+# the rooms of the library, bottom up: each may open the doors before it
+ROOMS = [
+    "linalg",
+    "init",
+    "manifold",
+    "nonlinearity",
+    "update",
+    "points",
+    "optim",
+    "parameters",
+    "recurrence",
+    "rnn",
+    "diagnostics",
+    "__init__",
+]
+
+
+def imports(path):
+    """Top-level names of absolute imports, and the modules of relative ones."""
+    absolute, relative = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            absolute |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            relative |= {node.module} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            absolute.add(node.module.partition(".")[0])
+    return absolute - set(sys.stdlib_module_names), relative
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
+def test_library_knows_torch_and_geoopt_only(path):
+    assert imports(path)[0] <= {"torch", "geoopt"}
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
+def test_library_imports_point_downwards(path):
+    room = ROOMS.index(path.stem)
+    assert {ROOMS.index(name) for name in imports(path)[1]} <= set(range(room))
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
+def test_hydra_and_wandb_stand_at_the_edge(path):
+    found = imports(path)[0]
+    if path.name not in ("run.py", "refusal.py"):
+        assert not found & {"hydra", "omegaconf"}
+    if path.name != "sinks.py":
+        assert "wandb" not in found
+    if path.name != "run.py":
+        assert not {"hydra", "torch"} <= found
+
+
+@pytest.mark.parametrize("path", LIBRARY + BENCHMARKS, ids=lambda path: path.name)
+def test_no_file_is_longer_than_300_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_importing_the_library_loads_no_benchmark_dependency():
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore'); import orthornn; "
+        "print(*{'hydra', 'wandb', 'matplotlib', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_every_public_name_is_importable_and_documented():
+    import orthornn
+
+    for name in orthornn.__all__:
+        assert getattr(orthornn, name).__doc__

@@ -1,0 +1,110 @@
+"""Every backend against the reference, and the reference against torch.nn.RNN."""
+
+import pytest
+import torch
+
+from orthornn import recurrence
+from orthornn.nonlinearity import NONLINEARITIES
+from orthornn.recurrence import BACKENDS, choose, fused, reference
+
+every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
+SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (30, 1, 4, 3), (9, 4, 3, 1)]  # T, B, I, H
+
+
+def problem(shape, nonlinearity, bias=True, dtype=torch.float64):
+    T, B, I, H = shape
+
+    def draw(*size, scale=1.0):
+        return (scale * torch.randn(*size, dtype=dtype)).requires_grad_()
+
+    w_hh = torch.linalg.qr(torch.randn(H, H, dtype=dtype))[0].requires_grad_()
+    threshold = draw(H, scale=0.1) if NONLINEARITIES[nonlinearity].has_bias else None
+    return draw(T, B, I), draw(B, H), w_hh, draw(H, I), draw(H) if bias else None, threshold
+
+
+def gradients(function, inputs, nonlinearity, g):
+    h = function(*inputs, nonlinearity)
+    return h, torch.autograd.grad(h, [a for a in inputs if a is not None], g)
+
+
+@every_nonlinearity
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_first_and_second_derivatives_are_right(backend, nonlinearity):
+    inputs = problem((4, 2, 2, 3), nonlinearity)
+    given = [a for a in inputs if a is not None]
+
+    def function(*tensors):
+        queue = iter(tensors)
+        full = [None if a is None else next(queue) for a in inputs]
+        return BACKENDS[backend](*full, nonlinearity)
+
+    assert torch.autograd.gradcheck(function, given)
+    assert torch.autograd.gradgradcheck(function, given)
+
+
+@every_nonlinearity
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_fused_equals_the_reference(nonlinearity, shape, bias):
+    inputs = problem(shape, nonlinearity, bias)
+    g = torch.randn(*shape[:2], shape[3], dtype=torch.float64)
+    torch.testing.assert_close(
+        gradients(fused, inputs, nonlinearity, g), gradients(reference, inputs, nonlinearity, g)
+    )
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 23])
+def test_chunks_of_time_do_not_show(length, monkeypatch):
+    monkeypatch.setattr(recurrence, "CHUNK_BYTES", 1)  # chunks of the least length, 8 steps
+    inputs = problem((length, 2, 3, 4), "modrelu")
+    g = torch.randn(length, 2, 4, dtype=torch.float64)
+    torch.testing.assert_close(
+        gradients(fused, inputs, "modrelu", g), gradients(reference, inputs, "modrelu", g)
+    )
+
+
+def test_fused_in_float32_stays_near_the_float64_reference():
+    shape = (400, 8, 3, 32)
+    exact = problem(shape, "modrelu")
+    rough = [a.detach().float().requires_grad_() for a in exact]
+    g = torch.randn(400, 8, 32, dtype=torch.float64)
+    h, found = gradients(fused, rough, "modrelu", g.float())
+    h_exact, expected = gradients(reference, exact, "modrelu", g)
+    eps = torch.finfo(torch.float32).eps
+    assert (h - h_exact).norm() < 400 * eps * h_exact.norm()
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() < 1e-2 * b.norm()  # a sign may flip at modReLU's threshold
+
+
+@pytest.mark.parametrize("frozen", range(6))
+def test_a_gradient_that_is_not_wanted_is_not_made(frozen):
+    inputs = list(problem((5, 2, 3, 4), "modrelu"))
+    inputs[frozen] = inputs[frozen].detach()
+    fused(*inputs, "modrelu").sum().backward()
+    expected = problem((5, 2, 3, 4), "modrelu")
+    assert inputs[frozen].grad is None
+    assert all(a.grad is not None for i, a in enumerate(inputs) if i != frozen)
+    assert len(expected) == len(inputs)
+
+
+def test_linear_orthogonal_recurrence_keeps_the_gradient_norm_over_ten_thousand_steps():
+    x, h0, w_hh, w_ih, _, _ = problem((10_000, 1, 1, 16), "identity", bias=False)
+    h = fused(0 * x, h0, w_hh, w_ih, None, None, "identity")
+    g = torch.randn(1, 16, dtype=torch.float64)
+    (dh0,) = torch.autograd.grad(h[-1], h0, g)
+    assert dh0.norm() / g.norm() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_writing_into_the_output_before_backward_is_an_error():
+    inputs = problem((5, 2, 3, 4), "modrelu")
+    h = fused(*inputs, "modrelu")
+    loss = h.square().sum()
+    with torch.no_grad():
+        h.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_unknown_backend_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match=r"one of \['fused', 'reference'\], got 'cuda'"):
+        choose("cuda")
