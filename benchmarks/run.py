@@ -231,9 +231,11 @@ def _refusing(action: Callable[[], Any]) -> Any:
 
 def _remove_empty(folder: Path) -> None:
     """Take back the folder that Hydra makes before a run is checked, and its empty parents."""
-    while not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    below_here = [p for p in folder.parents if Path.cwd() in p.parents]
+    for path in (folder, *below_here):
+        if any(path.iterdir()):
+            break
+        path.rmdir()
 
 
 def _short(folder: Path) -> Path:

@@ -52,8 +52,7 @@ class Progress:
             unit=" steps",
             dynamic_ncols=True,
             disable=not self.interactive,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}<{remaining}, "
-            "{rate_fmt}] {postfix}",
+            bar_format="{desc} {n}/{total} |{bar:8}| {remaining} left, {rate_fmt}{postfix}",
         )
 
     def write(self, record: Record) -> None:
@@ -64,14 +63,10 @@ class Progress:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(step - self.bar.n)
         elif step == self.steps or step % max(1, self.steps // PLAIN_LINES) == 0:
-            left = record["seconds"] / step * (self.steps - step)
-            rate = step / record["seconds"] if record["seconds"] else float("nan")
-            print(
-                f"{self.label} step {step}/{self.steps}  {text}  "
-                f"{rate:.3g} steps/s, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            rate = step / max(record["seconds"], 1e-3)
+            line = f"{self.label} {step}/{self.steps} {text} {rate:.3g} steps/s"
+            left = f"{(self.steps - step) / rate:.0f} s left"
+            print(f"{line}, {left}", file=sys.stderr, flush=True)
 
     def close(self, summary: dict[str, Any], figure: Path | None) -> None:
         """Leave the last state of the bar on the screen."""
@@ -83,7 +78,7 @@ class Progress:
             parts.append(f"recall {record['recall']:.1%}")
         if "orthogonality_error" in record:
             parts.append(f"‖WᵀW-I‖ {record['orthogonality_error']:.0e}")
-        return ", ".join(parts)
+        return " ".join(parts)
 
 
 class Wandb:
@@ -120,7 +115,7 @@ class Wandb:
             settings=wandb.Settings(console="off", silent=mode == "offline", init_timeout=30),
         )
         self.run.define_metric("*", step_metric="step")
-        self.run.define_metric("loss", summary="min")
+        self.run.define_metric("loss", step_metric="step", summary="min,last")
 
     def write(self, record: Record) -> None:
         """Log the record under its own step."""

@@ -1,0 +1,74 @@
+"""What the README promises: its commands run, its example works, its extras exist."""
+
+import configparser
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import compare, run, speed
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+LINES = [line for language, text in BLOCKS if not language for line in text.splitlines()]
+COMMANDS = sorted({part.strip() for line in LINES for part in line.split("&&")})
+SHORT = ["train.steps=2", "train.batch_size=2", "task.delay=3", "budget=400"]
+
+
+def test_there_is_one_setup_command_for_each_use():
+    installs = [c for c in COMMANDS if c.startswith("pip install")]
+    assert len(installs) == 2
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for command in installs:
+        (extra,) = re.findall(r"\.\[(\w+)\]", command)
+        assert extra in setup["options.extras_require"]
+        assert "-c constraints.txt" in command
+    assert [line for line in LINES if line.endswith("&& pytest")]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
+def test_every_command_runs(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    _, _, module, *arguments = shlex.split(command)
+    name = module.removeprefix("benchmarks.")
+    threads = torch.get_num_threads()
+    if name == "speed":
+        assert speed.main([*arguments, "--quick", "--repeats", "1"]) == 0
+        return
+    sweep = ["-m"] if "-m" in arguments else []
+    overrides = [a for a in arguments if a != "-m"] if name == "copy" else []
+    quiet = [] if any(a.startswith("logger=") for a in overrides) else ["logger=disabled"]
+    monkeypatch.setattr(sys, "argv", ["x", *sweep, *overrides, *quiet, *SHORT])
+    run.main("copy")
+    torch.set_num_threads(threads)
+    assert list(tmp_path.rglob("loss.png"))
+    if name == "compare":
+        assert compare.main(arguments) == 0
+
+
+def test_the_example_works_and_the_weight_stays_orthogonal():
+    (code,) = [text for language, text in BLOCKS if language == "python"]
+    names = {}
+    exec(code, names)
+    w = names["rnn"].weight_hh_l0.detach()
+    torch.testing.assert_close(w.T @ w, torch.eye(128), rtol=0, atol=1e-5)
+    assert names["output"].shape == (50, 32, 128)
+    assert names["h_n"].shape == (1, 32, 128)
+
+
+def test_constraints_pin_every_requirement():
+    pins = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in pins}
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = setup["options"]["install_requires"]
+    listed += "".join(setup["options.extras_require"].values())
+    required = set(re.findall(r"^([\w-]+)(?=[><=]|$)", listed, re.MULTILINE)) - {"orthornn"}
+    assert len(required) > 8
+    assert {name.lower() for name in required} <= pinned

@@ -1,0 +1,142 @@
+"""Records, summaries, comparison, figures, threads and the speed table."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from benchmarks import compare, records, speed, threads
+
+CONFIG = {"seed": 0, "model": {"hidden_size": None}, "logger": {"mode": "offline"}}
+
+
+def losses(*values):
+    return [
+        {"step": i, "loss": v, "seconds": 2.0 * i, "orthogonality_error": 1e-7 * i}
+        for i, v in enumerate(values, start=1)
+    ]
+
+
+def write_run(folder, model="ortho", seed=0, values=(1.0, 0.05, 0.0005), status="finished"):
+    folder.mkdir(parents=True)
+    rows = losses(*values)
+    rows[-1] |= {"evaluation_loss": values[-1], "evaluation_recall": 1.0}
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(text)
+    about = {
+        "task": "copy memory, T = 5",
+        "baseline": 0.1,
+        "target_loss": 1e-3,
+        "model": model,
+        "hidden_size": 8,
+        "parameters": 1234,
+        "seed": seed,
+        "threads": 1,
+        "status": status,
+        "error": None if status == "finished" else "the loss is nan at step 4",
+        "config": {**CONFIG, "seed": seed, "model": {"name": model}},
+        "summary": records.summarise(rows, 0.1, 1e-3),
+    }
+    (folder / "run.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_summary_finds_the_first_steps_below():
+    summary = records.summarise(losses(1.0, 0.09, 0.2, 0.0009, 0.5), 0.1, 1e-3)
+    assert summary["steps"] == 5
+    assert summary["steps_below_baseline"] == 2
+    assert summary["seconds_below_baseline"] == 4.0
+    assert summary["steps_to_target"] == 4
+    assert summary["steps_per_second"] == 0.5
+    assert summary["largest_orthogonality_error"] == pytest.approx(5e-7)
+    assert records.summarise(losses(1.0), 0.1, 1e-3)["steps_to_target"] is None
+    assert records.summarise([], 0.1, 1e-3)["steps"] == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "recall", "solved"), [(5e-4, 1.0, True), (5e-4, 0.999, False), (2e-3, 1.0, False)]
+)
+def test_solved_means_below_the_target_with_every_symbol_recalled(loss, recall, solved):
+    summary = {"evaluation_loss": loss, "evaluation_recall": recall}
+    assert records.is_solved(summary, 1e-3) is solved
+
+
+def test_a_line_cut_short_is_left_out(tmp_path):
+    folder = write_run(tmp_path / "a")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')
+    assert [r["step"] for r in records.read(folder).records] == [1, 2, 3]
+
+
+def test_description_says_what_happened(tmp_path):
+    folder = write_run(tmp_path / "a")
+    text = records.describe(records.read(folder).about, folder)
+    assert "solved after 3 steps" in text
+    assert "step 2 (4 s)" in text
+    folder = write_run(tmp_path / "b", status="failed", values=(1.0, 2.0))
+    text = records.describe(records.read(folder).about, folder)
+    assert "failed: the loss is nan at step 4" in text
+    assert "never" in text
+
+
+def test_runs_that_differ_by_the_seed_alone_form_a_group(tmp_path, capsys):
+    for model, best in (("lstm", 0.09), ("ortho", 0.0005)):
+        for seed in range(3):
+            write_run(tmp_path / f"{model}{seed}", model, seed, (1.0, 0.05, best * (1 + seed / 9)))
+    write_run(tmp_path / "gru", "gru", status="failed", values=(1.0, 3.0))
+    assert compare.main([str(tmp_path), "--figures", str(tmp_path / "figures")]) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if line.startswith("| ")][2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["ortho", "lstm", "gru (1 failed)"]
+    assert "5.56e-04 [5.00e-04, 6.11e-04]" in rows[0]
+    assert "3, 3, 3" in rows[0]
+    assert "never, never, never" in rows[1]
+    assert (tmp_path / "figures" / "compare-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_interval_covers_the_mean_about_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    hits = 0
+    for _ in range(100):
+        low, high = compare.interval(torch.randn(30, generator=generator).tolist())
+        hits += low < 0 < high
+    assert 85 <= hits <= 100
+    assert compare.interval([1.0, 2.0]) is None
+    assert compare.interval([2.0] * 5) == (2.0, 2.0)
+
+
+def test_compare_refuses_what_holds_no_runs(tmp_path, capsys):
+    for argument, text in ((tmp_path, "no runs below"), (tmp_path / "x", "not a folder")):
+        with pytest.raises(SystemExit) as stop:
+            compare.main([str(argument)])
+        assert stop.value.code == 2
+        assert text in capsys.readouterr().err
+
+
+def test_thread_count_is_one_the_machine_has_and_torch_keeps_its_own():
+    before = torch.get_num_threads()
+    assert 1 <= threads.choose_threads(16, 16) <= threads.available_cores() <= os.cpu_count()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [({1: 1.0, 2: 0.5, 4: 0.2}, 4), ({1: 1.0, 2: 0.95, 4: 0.9}, 1), ({1: 1.0, 2: 20.0, 4: 9.0}, 1),
+     ({1: 1.0, 2: 0.6, 4: 0.58}, 2)],
+)  # fmt: skip
+def test_more_threads_are_taken_only_for_a_clear_gain(monkeypatch, seconds, chosen):
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    monkeypatch.setattr(threads, "_seconds_per_product", lambda n, *_: seconds[n])
+    assert threads.choose_threads(128, 190) == chosen
+
+
+def test_speed_prints_ratios_to_its_peers(tmp_path, capsys):
+    path = tmp_path / "speed.json"
+    assert speed.main(["--quick", "--repeats", "2", "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 thread(s)" in printed
+    assert "1.00 x nn.RNN relu" in printed
+    assert "1.00 x geoopt RiemannianAdam, QR" in printed
+    report = json.loads(path.read_text())
+    assert all(len(values) == 2 for table in report.values() for values in table.values())
