@@ -73,12 +73,14 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: if it cannot be run; nothing has been written then.
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
     """
+    folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        job = Job(cfg)
+        job = Job(cfg, folder)
+        sinks = job.sinks()
     except ConfigError:
-        _remove_empty(Path(HydraConfig.get().runtime.output_dir))
+        _remove_empty(folder)
         raise
-    return job.train()
+    return job.train(sinks)
 
 
 class Job:
@@ -88,11 +90,11 @@ class Job:
         ConfigError: for any value that cannot be run.
     """
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, cfg: DictConfig, folder: Path) -> None:
         self.config: Any = OmegaConf.to_container(cfg, resolve=True)
         self.logger_node = cfg.logger
         self.model_name: str = HydraConfig.get().runtime.choices["model"]
-        self.folder = Path(HydraConfig.get().runtime.output_dir)
+        self.folder = folder
         self.seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
         wanted: int | str = check(
             "threads", cfg.threads, PositiveInt | Literal["auto"], "an integer > 0 or auto"
@@ -112,12 +114,23 @@ class Job:
         self.threads = self._threads(wanted)
         torch.set_num_threads(self.threads)
 
-    def train(self) -> dict[str, Any]:
+    def sinks(self) -> list[Sink]:
+        """Where the records will go; W&B first, because it alone can refuse."""
+        sinks: list[Sink] = []
+        if self.logger_node.mode != "disabled":
+            group = f"{self.task.title}, {self.model_name}"
+            name = f"{self.model_name} seed {self.seed}"
+            arguments = {"folder": self.folder, "name": name, "group": group}
+            sinks.append(build("logger", self.logger_node, config=self.config, **arguments))
+        sinks.append(JsonLines(self.folder / records.METRICS))
+        sinks.append(Progress(self.settings.steps, self.task.baseline, self.model_name))
+        return sinks
+
+    def train(self, sinks: list[Sink]) -> dict[str, Any]:
         """Train, write, and print the summary; an interrupted or diverged run is written too."""
         about = self._about()
         self._write_about(about)
         (self.folder / records.CONFIG).write_text(OmegaConf.to_yaml(self.config), encoding="utf-8")
-        sinks = self._sinks()
         history: list[Record] = []
         try:
             for record in fit(self.state, self.task, self.settings):
@@ -189,16 +202,6 @@ class Job:
             "error": None,
             "config": self.config,
         }
-
-    def _sinks(self) -> list[Sink]:
-        sinks: list[Sink] = [JsonLines(self.folder / records.METRICS)]
-        if self.logger_node.mode != "disabled":
-            group = f"{self.task.title}, {self.model_name}"
-            name = f"{self.model_name} seed {self.seed}"
-            arguments = {"folder": self.folder, "name": name, "group": group}
-            sinks.append(build("logger", self.logger_node, config=self.config, **arguments))
-        sinks.append(Progress(self.settings.steps, self.task.baseline, self.model_name))
-        return sinks
 
     def _save(self) -> None:
         content = {"state": self.state.state_dict(), "config": self.config}

@@ -91,6 +91,9 @@ class Wandb:
         name: the run's name.
         group: name shared by the runs that differ by the seed alone.
         config: the resolved configuration as plain data.
+
+    Raises:
+        ValueError: if W&B cannot start, for lack of a key or of a network, say.
     """
 
     def __init__(
@@ -105,15 +108,20 @@ class Wandb:
         import wandb
 
         self.wandb = wandb
-        self.run = wandb.init(
-            project=project,
-            mode=mode,  # type: ignore[arg-type]
-            dir=folder,
-            name=name[:128],
-            group=group[:128],
-            config=config,
-            settings=wandb.Settings(console="off", silent=mode == "offline", init_timeout=30),
-        )
+        try:
+            self.run = wandb.init(
+                project=project,
+                mode=mode,  # type: ignore[arg-type]
+                dir=folder,
+                name=name[:128],
+                group=group[:128],
+                config=config,
+                settings=wandb.Settings(console="off", silent=True, init_timeout=30),
+            )
+        except wandb.errors.Error as error:
+            raise ValueError(
+                f"W&B could not start ({error}); log in with `wandb login`, or take logger=offline"
+            ) from error
         self.run.define_metric("*", step_metric="step")
         self.run.define_metric("loss", step_metric="step", summary="min,last")
 
