@@ -10,9 +10,10 @@ import argparse
 import json
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,7 +22,17 @@ from scipy.stats import bootstrap
 
 from .records import Run, find, read
 
-Group = list[Run]
+
+class Group(NamedTuple):
+    """Runs that differ by their seed alone, under one name."""
+
+    name: str
+    runs: list[Run]
+
+    @property
+    def finished(self) -> list[Run]:
+        """The runs that reached their last step: the only ones that enter a mean or a curve."""
+        return [run for run in self.runs if run.about["status"] == "finished"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,17 +57,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def by_task(runs: list[Run]) -> dict[str, list[Group]]:
-    """Task title to its groups of runs; within a group only the seed differs."""
-    tasks: dict[str, dict[str, Group]] = {}
+    """Task title to its groups of runs; within a group only the seed differs.
+
+    A group is named by its model and by the settings in which it differs from another group of
+    the same task and model.
+    """
+    tasks: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        setting = {k: v for k, v in run.about["config"].items() if k not in ("seed", "logger")}
-        key = json.dumps(setting | {"model_name": run.about["model"]}, sort_keys=True)
+        key = json.dumps([run.about["model"], _setting(run)], sort_keys=True)
         tasks.setdefault(run.about["task"], {}).setdefault(key, []).append(run)
-    return {task: list(groups.values()) for task, groups in tasks.items()}
+    return {task: _named(list(groups.values())) for task, groups in tasks.items()}
+
+
+def _named(groups: list[list[Run]]) -> list[Group]:
+    named = []
+    for runs in groups:
+        model, setting = runs[0].about["model"], _setting(runs[0])
+        others = [_setting(g[0]) for g in groups if g[0].about["model"] == model]
+        differing = [k for k, v in setting.items() if any(o.get(k, v) != v for o in others)]
+        details = [f"{k.rpartition('.')[2]}={setting[k]}" for k in differing]
+        named.append(Group(", ".join([model, *details]), runs))
+    return named
+
+
+def _setting(run: Run) -> dict[str, Any]:
+    """The configuration of a run as dotted keys, less what does not change its curve."""
+
+    def flat(node: Any, prefix: str) -> dict[str, Any]:
+        if not isinstance(node, dict):
+            return {prefix: node}
+        parts = [flat(v, f"{prefix}.{k}" if prefix else k) for k, v in node.items()]
+        return {k: v for part in parts for k, v in part.items()}
+
+    config = run.about["config"]
+    return flat({k: v for k, v in config.items() if k not in ("seed", "logger", "threads")}, "")
 
 
 def table(groups: list[Group]) -> str:
-    """A Markdown table with one row per group, best evaluation loss first."""
+    """A Markdown table with one row per group, best evaluation loss first.
+
+    Means, intervals and steps are those of the finished runs.
+    """
     header = [
         "model",
         "hidden",
@@ -99,18 +140,18 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for group in groups:
-        length = min(len(run.records) for run in group)
-        if length == 0:
+        curves = [run.records for run in group.finished if run.records]
+        if not curves:
             continue
-        losses = np.array([[r["loss"] for r in run.records[:length]] for run in group])
-        steps = [r["step"] for r in group[0].records[:length]]
-        about = group[0].about
-        label = f"{about['model']}, {about['parameters']:,} parameters, {_seeds(group)}"
+        losses = np.array([[r["loss"] for r in curve] for curve in curves])
+        steps = [r["step"] for r in curves[0]]
+        parameters = group.runs[0].about["parameters"]
+        label = f"{group.name}, {parameters:,} parameters, {_seeds(len(curves))}"
         (line,) = axes.semilogy(steps, np.median(losses, 0), lw=1.2, label=label)
-        if len(group) > 1:
+        if len(curves) > 1:
             band = losses.min(0), losses.max(0)
             axes.fill_between(steps, *band, color=line.get_color(), alpha=0.2, lw=0)
-    about = groups[0][0].about
+    about = groups[0].runs[0].about
     axes.axhline(about["baseline"], color="0.4", ls="--", lw=1, label="memoryless baseline")
     axes.axhline(about["target_loss"], color="0.4", ls=":", lw=1, label="target")
     axes.set(title=task, xlabel="optimizer step", ylabel="loss (nats per step)")
@@ -120,16 +161,15 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
 
 
 def _row(group: Group) -> list[str]:
-    about = group[0].about
-    unfinished = [run for run in group if run.about["status"] != "finished"]
-    model = about["model"]
-    if unfinished:
-        model += f" ({len(unfinished)} {unfinished[0].about['status']})"
+    about = group.runs[0].about
+    statuses = Counter(run.about["status"] for run in group.runs)
+    finished = statuses.pop("finished", 0)
+    unfinished = [f"{count} {status}" for status, count in sorted(statuses.items())]
     return [
-        model,
+        group.name,
         str(about["hidden_size"]),
         f"{about['parameters']:,}",
-        str(len(group)),
+        ", ".join([str(finished), *unfinished]),
         _with_interval(_values(group, "evaluation_loss"), "{:.2e}".format),
         _with_interval(_values(group, "evaluation_recall"), "{:.1%}".format),
         _reached(group, "steps_below_baseline"),
@@ -140,7 +180,7 @@ def _row(group: Group) -> list[str]:
 
 
 def _values(group: Group, name: str) -> list[float]:
-    found = (run.about.get("summary", {}).get(name) for run in group)
+    found = (run.about["summary"].get(name) for run in group.finished)
     return [value for value in found if value is not None]
 
 
@@ -159,13 +199,12 @@ def _with_interval(values: list[float], show: Callable[[float], str]) -> str:
 
 def _reached(group: Group, name: str) -> str:
     values = sorted(_values(group, name))
-    never = len(group) - len(values)
-    parts: list[Any] = [f"{v:.0f}" for v in values]
-    return ", ".join(parts + ["never"] * never)
+    never = len(group.finished) - len(values)
+    return ", ".join([f"{v:.0f}" for v in values] + ["never"] * never) or "-"
 
 
-def _seeds(group: Group) -> str:
-    return f"{len(group)} seed" + ("s" if len(group) > 1 else "")
+def _seeds(count: int) -> str:
+    return f"{count} seed" + ("s" if count > 1 else "")
 
 
 if __name__ == "__main__":

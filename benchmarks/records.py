@@ -14,6 +14,9 @@ METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
 CHECKPOINT, FIGURE = "checkpoint.pt", "loss.png"
 
 
+CLEARLY = 0.95
+
+
 @dataclass(frozen=True)
 class Run:
     """One run read back from its folder.
@@ -53,11 +56,12 @@ def first_below(records: list[Record], threshold: float) -> Record | None:
 def summarise(records: list[Record], baseline: float, target_loss: float) -> dict[str, Any]:
     """The numbers a reader asks for first; a missing one is None.
 
-    ``steps_below_baseline`` and ``steps_to_target`` are the first steps whose loss, on data the
-    model had never seen, is below the memoryless baseline and below the task's target.
+    ``steps_below_baseline`` is the first step whose loss, on data the model had never seen, is
+    5 % below the memoryless baseline (a blind model is a little below it on every other batch);
+    ``steps_to_target`` the first one below the task's target.
     """
     summary: dict[str, Any] = {"steps": int(records[-1]["step"]) if records else 0}
-    for name, threshold in (("below_baseline", baseline), ("to_target", target_loss)):
+    for name, threshold in (("below_baseline", CLEARLY * baseline), ("to_target", target_loss)):
         hit = first_below(records, threshold)
         summary[f"steps_{name}"] = int(hit["step"]) if hit else None
         summary[f"seconds_{name}"] = hit["seconds"] if hit else None
@@ -78,6 +82,16 @@ def is_solved(summary: dict[str, Any], target_loss: float) -> bool:
     return bool(loss < target_loss and summary.get("evaluation_recall", 1.0) == 1.0)
 
 
+def introduce(about: dict[str, Any]) -> str:
+    """The text shown at the start of a run: what is trained on what."""
+    threads = about["threads"]
+    return (
+        f"{about['task']}\n{about['model']}, hidden size {about['hidden_size']}, "
+        f"{about['parameters']:,} parameters, seed {about['seed']}, "
+        f"{threads} thread{'s' if threads > 1 else ''}"
+    )
+
+
 def describe(about: dict[str, Any], folder: Path) -> str:
     """The text shown at the end of a run."""
     s = about["summary"]
@@ -90,13 +104,9 @@ def describe(about: dict[str, Any], folder: Path) -> str:
     if about["status"] != "finished":
         solved = f"{about['status']}: {about['error']}"
     lines = [
-        f"{about['task']}",
-        f"{about['model']}, hidden size {about['hidden_size']}, "
-        f"{about['parameters']:,} parameters, "
-        f"seed {about['seed']}, {about['threads']} thread{'s' if about['threads'] > 1 else ''}",
         f"  {solved} after {s['steps']} steps in {s['seconds']:.0f} s"
         + (f" ({s['steps_per_second']:.3g} steps/s)" if s["steps_per_second"] else ""),
-        f"  loss below the memoryless baseline {about['baseline']:.2e}: {at('below_baseline')}",
+        f"  loss 5 % below the memoryless baseline {about['baseline']:.2e}: {at('below_baseline')}",
         f"  loss below the target {about['target_loss']:.0e}: {at('to_target')}",
     ]
     if "evaluation_loss" in s:

@@ -13,7 +13,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-REFUSALS = (HydraException, OmegaConfBaseException, ValidationError, TypeError, ValueError)
+REFUSALS = (
+    HydraException,
+    OmegaConfBaseException,
+    ValidationError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+)
 
 
 class ConfigError(ValueError):
@@ -41,7 +48,7 @@ def check(key: str, value: object, kind: Any, expected: str) -> Any:
         ConfigError: if it is not of that type, saying what was ``expected``.
     """
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         raise ConfigError(f"{key} must be {expected}, got {value!r}") from error
 

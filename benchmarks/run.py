@@ -74,6 +74,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if (folder / records.ABOUT).exists():
+        raise ConfigError(f"{folder} holds a run already; choose another hydra.run.dir")
     try:
         job = Job(cfg, folder)
         sinks = job.sinks()
@@ -95,6 +97,11 @@ class Job:
         self.logger_node = cfg.logger
         self.model_name: str = HydraConfig.get().runtime.choices["model"]
         self.folder = folder
+        self.overrides = [
+            override
+            for override in HydraConfig.get().overrides.task
+            if override.partition("=")[0] not in ("model", "seed", "threads", "logger")
+        ]
         self.seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
         wanted: int | str = check(
             "threads", cfg.threads, PositiveInt | Literal["auto"], "an integer > 0 or auto"
@@ -118,10 +125,11 @@ class Job:
         """Where the records will go; W&B first, because it alone can refuse."""
         sinks: list[Sink] = []
         if self.logger_node.mode != "disabled":
-            group = f"{self.task.title}, {self.model_name}"
-            name = f"{self.model_name} seed {self.seed}"
-            arguments = {"folder": self.folder, "name": name, "group": group}
-            sinks.append(build("logger", self.logger_node, config=self.config, **arguments))
+            group = ", ".join([self.task.title, self.model_name, *self.overrides])
+            name = ", ".join([self.model_name, *self.overrides, f"seed {self.seed}"])
+            config = self.config | self._sizes()
+            arguments = {"folder": self.folder, "name": name, "group": group, "config": config}
+            sinks.append(build("logger", self.logger_node, **arguments))
         sinks.append(JsonLines(self.folder / records.METRICS))
         sinks.append(Progress(self.settings.steps, self.task.baseline, self.model_name))
         return sinks
@@ -130,6 +138,7 @@ class Job:
         """Train, write, and print the summary; an interrupted or diverged run is written too."""
         about = self._about()
         self._write_about(about)
+        print(records.introduce(about), flush=True)
         (self.folder / records.CONFIG).write_text(OmegaConf.to_yaml(self.config), encoding="utf-8")
         history: list[Record] = []
         try:
@@ -184,17 +193,22 @@ class Job:
             return 1  # jobs run side by side: each keeps to one core
         return choose_threads(self.settings.batch_size, self.model.hidden_size)
 
+    def _sizes(self) -> dict[str, int]:
+        return {
+            "hidden_size": self.model.hidden_size,
+            "parameters": count_parameters(self.model),
+            "degrees_of_freedom": degrees_of_freedom(self.model),
+            "threads": self.threads,
+        }
+
     def _about(self) -> dict[str, Any]:
         return {
             "task": self.task.title,
             "baseline": self.task.baseline,
             "target_loss": self.task.target_loss,
             "model": self.model_name,
-            "hidden_size": self.model.hidden_size,
-            "parameters": count_parameters(self.model),
-            "degrees_of_freedom": degrees_of_freedom(self.model),
             "seed": self.seed,
-            "threads": self.threads,
+            **self._sizes(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in PACKAGES},

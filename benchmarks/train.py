@@ -24,7 +24,7 @@ from .tasks.task import Task
 Record = dict[str, float]
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
 class Settings:
     """How long and on how much to train.
 
@@ -48,7 +48,7 @@ class Settings:
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss is not finite, so the run cannot go on."""
+    """The loss or its gradient is not finite, so the run cannot go on."""
 
 
 @plain_dataclass
@@ -128,7 +128,8 @@ def fit(state: State, task: Task, settings: Settings, evaluation_seed: int = 0) 
     parameters, ``seconds`` of training so far, and on some steps ``evaluation_*``.
 
     Raises:
-        TrainingDiverged: at the first loss that is not finite; the model is as before that step.
+        TrainingDiverged: at the first loss or gradient norm that is not finite; the model is as
+            before that step.
     """
     while state.step < settings.steps:
         began = time.monotonic()
@@ -142,9 +143,15 @@ def fit(state: State, task: Task, settings: Settings, evaluation_seed: int = 0) 
             raise TrainingDiverged(f"the loss is {record['loss']} at step {state.step + 1}")
         record |= task.metrics(output.detach(), batch.target)
         loss.backward()  # type: ignore[no-untyped-call]
-        limit = math.inf if settings.clip is None else settings.clip
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
+        parameters = [p for p in state.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         record["gradient_norm"] = norm.item()
+        if not math.isfinite(record["gradient_norm"]):
+            raise TrainingDiverged(
+                f"the gradient norm is {record['gradient_norm']} at step {state.step + 1}"
+            )
+        if settings.clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
         state.optimizer.step()
         state.schedule.step()
         state.step += 1
@@ -170,5 +177,6 @@ def evaluate(model: nn.Module, task: Task, settings: Settings, seed: int) -> Rec
         output = model(batch.input)
         scores = {"loss": task.loss(output, batch.target).item()}
         for name, value in (scores | task.metrics(output, batch.target)).items():
-            total[name] = total.get(name, 0.0) + value / settings.evaluation_batches
-    return {f"evaluation_{name}": value for name, value in total.items()}
+            total[name] = total.get(name, 0.0) + value
+    batches = settings.evaluation_batches
+    return {f"evaluation_{name}": value / batches for name, value in total.items()}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import geoopt
 import torch
-from geoopt import ManifoldParameter
 from torch import Tensor, nn
 
 from . import linalg
+from .manifold import Stiefel
 
 
 def orthogonality_error(module: nn.Module) -> float | None:
-    """The largest ``‖WᵀW - I‖`` (Frobenius) over the manifold parameters; None without any."""
-    points = [p for p in module.parameters() if isinstance(p, ManifoldParameter)]
+    """The largest ``‖WᵀW - I‖`` (Frobenius) over the points of Stiefel manifolds; None without."""
+    kinds = (Stiefel, geoopt.Stiefel)
+    points = [p for p in module.parameters() if isinstance(getattr(p, "manifold", None), kinds)]
     errors = [linalg.orthogonality_error(p).max().item() for p in points]
     return max(errors, default=None)
 

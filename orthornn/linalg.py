@@ -49,8 +49,8 @@ def polar(m: Tensor) -> Tensor:
     """Orthonormal polar factor ``m (mᵀm)^(-½)`` by Newton-Schulz steps, matrix products alone.
 
     ``m <- m - ½ m (mᵀm - I)`` until the predicted error is below the precision of the dtype: one
-    step (two products of the last axes) from within about 1e-3 of the manifold, two to four from
-    within 0.5. See Note [Newton-Schulz by its own error]; farther away than that the SVD is used.
+    step (two products) from within about 5e-4 of the manifold in float32, four from within 0.5.
+    See Note [Newton-Schulz by its own error]; from 0.99 on the SVD is used.
 
     Shape:
         ``(..., n, p)`` with n >= p, to the same.

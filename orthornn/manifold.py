@@ -8,6 +8,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -179,16 +180,18 @@ class Stiefel(Manifold):  # type: ignore[misc]
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
-        return _judge("‖xᵀx - I‖", orthogonality_error(x), atol)
+        return _judge("‖xᵀx - I‖", orthogonality_error(x), atol * math.sqrt(x.shape[-1]))
 
     def _check_vector_on_tangent(
         self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
     ) -> tuple[bool, str | None]:
-        return _judge("‖xᵀu + uᵀx‖", torch.linalg.matrix_norm(2 * sym(x.mT @ u)), atol)
+        error = torch.linalg.matrix_norm(2 * sym(x.mT @ u))
+        size = torch.linalg.matrix_norm(u).max().item() if u.numel() else 0.0
+        return _judge("‖xᵀu + uᵀx‖", error, atol * max(1.0, size))
 
 
-def _judge(formula: str, error: Tensor, atol: float) -> tuple[bool, str | None]:
+def _judge(formula: str, error: Tensor, limit: float) -> tuple[bool, str | None]:
     worst = error.max().item() if error.numel() else 0.0
-    if worst <= atol:
+    if worst <= limit:
         return True, None
-    return False, f"{formula} = {worst:.1e} > {atol:.1e}"
+    return False, f"{formula} = {worst:.1e} > {limit:.1e}"

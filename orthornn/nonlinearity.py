@@ -60,7 +60,7 @@ NONLINEARITIES: dict[str, Nonlinearity] = {
     "leaky_relu": Nonlinearity(
         partial(functional.leaky_relu, negative_slope=LEAKY_SLOPE),
         partial(functional.leaky_relu_, negative_slope=LEAKY_SLOPE),
-        lambda g, h: g.mul_(torch.where(h > 0, 1.0, LEAKY_SLOPE).to(g.dtype)),
+        lambda g, h: g.copy_(torch.where(h > 0, g, LEAKY_SLOPE * g)),
     ),
     "identity": Nonlinearity(identity, identity, lambda g, h: g),
 }

@@ -26,33 +26,34 @@ from .update import adam, rmsprop, sgd
 
 
 def param_groups(
-    model: nn.Module, lr: float, lr_ortho: float | None = None, weight_decay: float = 0.0
+    model: nn.Module,
+    lr: float,
+    lr_ortho: float | None = None,
+    weight_decay: float | None = None,
 ) -> list[dict[str, Any]]:
     """Two parameter groups, plain and orthogonal, so that one optimizer serves the whole model.
 
     Args:
-        model: any module; points are the ``geoopt.ManifoldParameter`` in it.
+        model: any module; points are the ``geoopt.ManifoldParameter`` in it. Parameters that do
+            not require a gradient are left out.
         lr: step size of the plain parameters.
         lr_ortho: step size of the points; ``lr / 10`` if None, the ratio of expRNN.
-        weight_decay: of the plain parameters; a point has norm √n and cannot decay.
+        weight_decay: of the plain parameters, the optimizer's own if None; a point has norm √n
+            and cannot decay, so its group gets 0.
 
     Returns:
-        The groups that are not empty, each with its ``lr`` and ``weight_decay``.
+        The groups that are not empty.
     """
     params = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {
-            "params": [p for p in params if not is_point(p)],
-            "lr": lr,
-            "weight_decay": weight_decay,
-        },
-        {
-            "params": [p for p in params if is_point(p)],
-            "lr": lr / 10 if lr_ortho is None else lr_ortho,
-            "weight_decay": 0.0,
-        },
-    ]
-    return [group for group in groups if group["params"]]
+    plain: dict[str, Any] = {"params": [p for p in params if not is_point(p)], "lr": lr}
+    if weight_decay is not None:
+        plain["weight_decay"] = weight_decay
+    points = {
+        "params": [p for p in params if is_point(p)],
+        "lr": lr / 10 if lr_ortho is None else lr_ortho,
+        "weight_decay": 0.0,
+    }
+    return [group for group in (plain, points) if group["params"]]
 
 
 @riemannian(sgd)
@@ -95,7 +96,8 @@ class RiemannianAdam(torch.optim.Adam):
         adaptivity: for points: ``"element"`` (one second moment per entry; square points only),
             ``"matrix"`` (one per point), None for element where square and matrix elsewhere.
         maximize: ascend instead.
-        foreach, capturable, differentiable, fused: of ``torch.optim.Adam``, for plain parameters.
+        foreach, capturable, differentiable, fused, decoupled_weight_decay: of
+            ``torch.optim.Adam``, for plain parameters.
 
     Raises:
         ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group of points
@@ -117,9 +119,11 @@ class RiemannianAdam(torch.optim.Adam):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
     ) -> None:
+        self._adaptivity = adaptivity
         super().__init__(
-            _with_adaptivity(params, adaptivity),
+            params,
             lr,
             betas,
             eps,
@@ -130,6 +134,7 @@ class RiemannianAdam(torch.optim.Adam):
             capturable=capturable,
             differentiable=differentiable,
             fused=fused,
+            decoupled_weight_decay=decoupled_weight_decay,
         )
 
 
@@ -173,8 +178,9 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
+        self._adaptivity = adaptivity
         super().__init__(
-            _with_adaptivity(params, adaptivity),
+            params,
             lr,
             alpha,
             eps,
@@ -186,10 +192,3 @@ class RiemannianRMSprop(torch.optim.RMSprop):
             maximize=maximize,
             differentiable=differentiable,
         )
-
-
-def _with_adaptivity(params: ParamsT, adaptivity: str | None) -> list[dict[str, Any]]:
-    """The parameters as groups that carry ``adaptivity``, unless they have one of their own."""
-    given: list[Any] = list(params)
-    groups = given if given and isinstance(given[0], dict) else [{"params": given}]
-    return [{"adaptivity": adaptivity, **group} for group in groups]

@@ -15,6 +15,8 @@ from .init import INITIALIZERS
 from .manifold import Stiefel
 from .nonlinearity import NONLINEARITIES
 
+LOAD_TOLERANCE = 1e-4  # an optimizer mends what is below in its next step
+
 
 def register(
     module: nn.Module,
@@ -28,6 +30,8 @@ def register(
     dtype: torch.dtype | None,
 ) -> None:
     """Give ``module`` the uninitialised parameters of one recurrence, in torch.nn.RNN's order."""
+    if not module._load_state_dict_pre_hooks:
+        module.register_load_state_dict_pre_hook(check_loaded)  # type: ignore[no-untyped-call]
 
     def empty(*shape: int) -> Tensor:
         return torch.empty(*shape, device=device, dtype=dtype)
@@ -54,6 +58,30 @@ def reset(module: nn.Module, init: str) -> None:
             p.uniform_(-0.01, 0.01)
         else:
             p.zero_()
+
+
+def check_loaded(
+    module: nn.Module,
+    state_dict: dict[str, Tensor],
+    prefix: str,
+    local_metadata: dict[str, Any],
+    *_: Any,
+) -> None:
+    """A hook of ``load_state_dict`` that refuses, before it is copied, a W off the manifold."""
+    for name, p in module.named_parameters(recurse=False):
+        w = state_dict.get(prefix + name)
+        if not isinstance(p, ManifoldParameter) or w is None or w.shape != p.shape or w.is_meta:
+            continue
+        if local_metadata.get("assign_to_params_buffers") and not isinstance(w, ManifoldParameter):
+            raise RuntimeError(
+                f"assign=True would replace the manifold parameter {name} by a plain tensor"
+            )
+        ok, reason = p.manifold.check_point_on_manifold(w, explain=True, atol=LOAD_TOLERANCE)
+        if not ok:
+            raise RuntimeError(
+                f"{name} is not orthogonal: {reason}; project it first with "
+                f"orthornn.Stiefel().projx(state_dict[{prefix + name!r}])"
+            )
 
 
 def total_bias(module: nn.Module, suffix: str) -> Tensor | None:

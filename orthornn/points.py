@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from geoopt import ManifoldParameter, ManifoldTensor
 from torch import Tensor
 
 from .manifold import Stiefel
-from .update import Group, Rule, matrix_square
+from .update import Group, Rule, mean_square
 
 Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
 
@@ -37,7 +38,12 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
     def decorate(cls: type[Opt]) -> type[Opt]:
         euclidean: Any = cls.__mro__[1]
 
+        def __setstate__(self: Opt, state: dict[str, Any]) -> None:
+            _check_state(state)
+            euclidean.__setstate__(self, state)
+
         def add_param_group(self: Opt, param_group: dict[str, Any]) -> None:
+            self.defaults.setdefault("adaptivity", getattr(self, "_adaptivity", None))
             euclidean.add_param_group(self, param_group)
             try:
                 _check_group(self.param_groups[-1])
@@ -64,7 +70,7 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
             _move(self, rule)
             return loss
 
-        for method in (add_param_group, _init_group, step):
+        for method in (__setstate__, add_param_group, _init_group, step):
             setattr(cls, method.__name__, method)
         return cls
 
@@ -80,7 +86,8 @@ def _move(optimizer: torch.optim.Optimizer, rule: Rule) -> None:
                 continue
             egrad = -x.grad if group["maximize"] else x.grad
             elementwise = _has_frame(x) and group["adaptivity"] != "matrix"
-            moment = torch.square if elementwise else matrix_square
+            axes = tuple(range(-x.manifold.ndim, 0))
+            moment = torch.square if elementwise else partial(mean_square, axes=axes)
             state, lr = optimizer.state[x], float(group["lr"])
             if _has_frame(x):
                 d = rule(x.manifold.coordinates(x, egrad), state, group, moment)
@@ -105,7 +112,7 @@ def _has_frame(x: Tensor) -> bool:
 
 def _check_group(group: Group) -> None:
     """Refuse the options that the points of a group cannot honour."""
-    adaptivity = group.setdefault("adaptivity", None)
+    adaptivity = group["adaptivity"]
     if adaptivity not in ADAPTIVITIES:
         raise ValueError(f"adaptivity must be one of {list(ADAPTIVITIES)}, got {adaptivity!r}")
     for x in filter(is_point, group["params"]):
@@ -122,6 +129,18 @@ def _check_group(group: Group) -> None:
                 f"adaptivity='element' needs square points of orthornn.Stiefel, got "
                 f"{x.manifold} with shape {tuple(x.shape)}; use 'matrix'"
             )
+
+
+def _check_state(state: dict[str, Any]) -> None:
+    """Refuse the state of another optimizer, whose moments are in other coordinates."""
+    for group in state["param_groups"]:
+        if any(map(is_point, group["params"])):
+            if "adaptivity" not in group:
+                raise ValueError(
+                    "expected the state of an orthornn optimizer for the points of a manifold, "
+                    "got a group without 'adaptivity'; start from a fresh state instead"
+                )
+            _check_group(group)
 
 
 def _check_gradients(optimizer: torch.optim.Optimizer) -> None:

@@ -97,13 +97,11 @@ class _Fused(torch.autograd.Function):
         s = NONLINEARITIES[ctx.nonlinearity]
         chunks = _chunks(states)
         longest = max(chunk.stop - chunk.start for chunk in chunks)
-        buffer = states.new_empty(longest + 1, *h0.shape)
+        buffer = states.new_empty(longest, *h0.shape)
         later: Tensor | None = None  # δ of the step after the one being computed
         for chunk in reversed(chunks):
-            length = chunk.stop - chunk.start
-            h, delta = states[chunk], buffer[:length]
-            if later is not None:
-                later = buffer[length].copy_(later)
+            h, delta = states[chunk], buffer[: chunk.stop - chunk.start]
+            # `later` is buffer[0], read before it is written: only one chunk can have one step
             later = _run_back(grad[chunk], h, delta, later, w_hh, s)
             rows = delta.flatten(0, 1)
             if dw is not None:
@@ -191,6 +189,8 @@ def _differentiable_gradients(
     inputs: list[Tensor | None], ctx: Any, grad: Tensor
 ) -> list[Tensor | None]:
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[:6]) if needed]
+    # views, so that an input that depends on another one (or is it) keeps its own gradient
+    inputs = [None if a is None else a.view_as(a) for a in inputs]
     h = reference(*inputs, ctx.nonlinearity)  # type: ignore[arg-type, call-arg]
     found = torch.autograd.grad(h, [inputs[i] for i in wanted], grad, create_graph=True)  # type: ignore[arg-type]
     return [found[wanted.index(i)] if i in wanted else None for i in range(6)]

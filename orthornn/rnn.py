@@ -29,6 +29,8 @@ class OrthoRNN(nn.Module):
       ``bias=False``: without it modReLU is the identity);
     * weights start from ``init`` and Kaiming-normal input weights, biases from zero and modReLU's
       from U(-0.01, 0.01), as in expRNN (Lezcano-Casado & Martínez-Rubio, 2019);
+    * ``load_state_dict`` refuses a recurrent weight that is not orthogonal, and ``assign=True``
+      where it would lose the manifold;
     * packed sequences are not supported yet and raise TypeError.
 
     Args:
@@ -44,7 +46,8 @@ class OrthoRNN(nn.Module):
         init: start of the recurrent weights, ``"henaff"``, ``"cayley"``, ``"haar"`` or
             ``"identity"``; see :mod:`orthornn.init` for which suits which task.
         retraction: of the manifold, ``"polar"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
-        backend: implementation of the recurrence; None picks the fastest.
+        backend: implementation of the recurrence; None picks the fastest, ``"reference"`` is the
+            plain autograd loop, which transforms such as ``torch.func.grad`` need.
 
     Shape:
         input ``(T, B, I)``, ``(B, T, I)`` if batch_first, or ``(T, I)``;

@@ -1,8 +1,8 @@
 """The update rules: from gradient and moments to a direction of descent, on any manifold.
 
-A rule is ``(g, state, group, mean_square) -> d``: ``g`` is the Riemannian gradient in the frame
+A rule is ``(g, state, group, moment) -> d``: ``g`` is the Riemannian gradient in the frame
 that the optimizer works in, ``state`` the moments (updated in place), ``group`` the options, and
-``mean_square`` how g² is taken: elementwise, or one mean per matrix.
+``moment`` how g² is taken: elementwise, or one mean per point.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch import Tensor
 
 State = dict[str, Any]
 Group = dict[str, Any]
-MeanSquare = Callable[[Tensor], Tensor]
-Rule = Callable[[Tensor, State, Group, MeanSquare], Tensor]
+Moment = Callable[[Tensor], Tensor]
+Rule = Callable[[Tensor, State, Group, Moment], Tensor]
 
 
-def matrix_square(g: Tensor) -> Tensor:
-    """The mean of g² over the entries of each matrix, shape ``(..., n, p)`` to ``(..., 1, 1)``."""
-    return g.square().mean((-2, -1), keepdim=True)
+def mean_square(g: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The mean of g² over the axes of one point, kept as axes of size 1; g² itself for none."""
+    return g.square().mean(axes, keepdim=True) if axes else g.square()
 
 
-def sgd(g: Tensor, state: State, group: Group, _: MeanSquare) -> Tensor:
+def sgd(g: Tensor, state: State, group: Group, _: Moment) -> Tensor:
     """``m <- μ m + (1-τ) g``; the direction is m, or ``g + μ m`` with Nesterov's rule."""
     mu: float = group["momentum"]
     if mu == 0:
@@ -37,10 +37,10 @@ def sgd(g: Tensor, state: State, group: Group, _: MeanSquare) -> Tensor:
     return g.add(m, alpha=mu) if group["nesterov"] else m
 
 
-def adam(g: Tensor, state: State, group: Group, mean_square: MeanSquare) -> Tensor:
+def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Tensor:
     """``m̂ / (√v̂ + ε)`` with ``m <- β₁m + (1-β₁)g``, ``v <- β₂v + (1-β₂)g²``, bias corrected."""
     beta1, beta2 = (float(beta) for beta in group["betas"])
-    square = mean_square(g)
+    square = moment(g)
     if "step" not in state:
         state["step"] = torch.tensor(0.0)
         state["exp_avg"] = torch.zeros_like(g)
@@ -58,10 +58,10 @@ def adam(g: Tensor, state: State, group: Group, mean_square: MeanSquare) -> Tens
     return d
 
 
-def rmsprop(g: Tensor, state: State, group: Group, mean_square: MeanSquare) -> Tensor:
+def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Tensor:
     """``g / (√v + ε)`` with ``v <- αv + (1-α)g²``, accumulated as ``m <- μm + d`` with momentum."""
     alpha = group["alpha"]
-    square = mean_square(g)
+    square = moment(g)
     if "square_avg" not in state:
         state["step"] = torch.tensor(0.0)  # torch's RMSprop expects one when it loads a state
         state["square_avg"] = torch.zeros_like(square)

@@ -133,18 +133,40 @@ def test_typical_entry_of_the_step_is_lr_in_both_adaptivities(name, shape):
         assert size == pytest.approx(factor * 1e-5, rel=0.15)
 
 
-@pytest.mark.parametrize("name", ADAPTIVE)
-def test_element_adaptivity_equals_the_formula(name):
-    """The first step from zero moments, written out."""
+FRAME_CASES = {**OPTIMIZERS, "sgd, dampening": (RiemannianSGD, torch.optim.SGD,
+               {"lr": 0.02, "momentum": 0.7, "dampening": 0.4})}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FRAME_CASES)
+def test_square_point_moves_as_torch_moves_its_lie_algebra_coordinates(name):
+    ours, theirs, options = FRAME_CASES[name]
+    options = {**options, "lr": 1e-7}  # so small that the steps commute
     x = point(5, 5)
-    start, g = x.data.clone(), torch.randn_like(x)
-    x.grad = g
-    optimizer = make(name, [x], lr=1e-3, adaptivity="element")
-    optimizer.step()
-    a = skew(start.mT @ g)
-    d = a.sign() if "adam" in name else a.sign() / 0.1**0.5
-    expected = x.manifold.retr(start, start @ (-1e-3 * d))
-    torch.testing.assert_close(x.data, expected, rtol=0, atol=1e-8)
+    start = x.data.clone()
+    a = nn.Parameter(torch.zeros(5, 5, dtype=torch.float64))
+    optimizer, oracle = ours([x], **options), theirs([a], **options)
+    for size in (1.0, 3.0, 0.1, 0.5, 2.0):
+        a.grad = skew(size * torch.randn(5, 5, dtype=torch.float64))
+        x.grad = x.data @ a.grad
+        optimizer.step()
+        oracle.step()
+    moved = skew(start.mT @ x.data)
+    torch.testing.assert_close(moved, a.data, rtol=1e-5, atol=1e-12)
+
+
+@every_optimizer
+@pytest.mark.parametrize("shape", [(6, 3), (5, 5)], ids=str)
+def test_moments_are_tangent_after_every_step(name, shape):
+    x = point(*shape)
+    optimizer = make(name, [x])
+    for _ in range(5):
+        x.grad = torch.randn_like(x)
+        optimizer.step()
+        for key in ("momentum_buffer", "exp_avg"):
+            if key in optimizer.state[x]:
+                m = optimizer.state[x][key]
+                m = m if shape[0] > shape[1] else x.data @ m
+                x.manifold.assert_check_vector_on_tangent(x, m, atol=1e-10)
 
 
 @every_optimizer
@@ -260,10 +282,14 @@ def test_a_huge_gradient_leaves_a_point_behind(name, size):
 
 
 @every_optimizer
-@pytest.mark.parametrize("manifold", [geoopt.Sphere(), geoopt.EuclideanStiefel()], ids=str)
-def test_other_manifolds_of_geoopt_work_too(name, manifold):
-    data = torch.linalg.qr(torch.randn(6, 3, dtype=torch.float64))[0].mT.contiguous()
-    x = geoopt.ManifoldParameter(data if "Sphere" in str(manifold) else data.mT, manifold=manifold)
+@pytest.mark.parametrize(
+    ("manifold", "shape"),
+    [(geoopt.Sphere(), (5,)), (geoopt.Sphere(), (2, 5)), (geoopt.EuclideanStiefel(), (6, 3))],
+    ids=["vector", "vectors", "matrix"],
+)
+def test_other_manifolds_of_geoopt_work_too(name, manifold, shape):
+    data = manifold.projx(torch.randn(shape, dtype=torch.float64))
+    x = geoopt.ManifoldParameter(data, manifold=manifold)
     optimizer = make(name, [x])
     for _ in range(20):
         x.grad = torch.randn_like(x)
@@ -301,6 +327,31 @@ def test_adaptivity_is_checked_at_construction():
         RiemannianAdam([point(5, 3)], adaptivity="element")
 
 
+def test_groups_added_later_inherit_the_adaptivity():
+    x, y = point(4, 4), point(4, 4)
+    optimizer = RiemannianAdam([x], adaptivity="matrix")
+    optimizer.add_param_group({"params": [y]})
+    assert [group["adaptivity"] for group in optimizer.param_groups] == ["matrix", "matrix"]
+
+
+@pytest.mark.parametrize("theirs", [torch.optim.Adam, geoopt.optim.RiemannianAdam])
+def test_the_state_of_another_optimizer_is_refused(theirs):
+    x = point(4, 4)
+    state = theirs([x]).state_dict()
+    with pytest.raises(ValueError, match="expected the state of an orthornn optimizer"):
+        RiemannianAdam([x]).load_state_dict(state)
+
+
+@every_optimizer
+def test_wrong_parameters_are_refused_as_by_torch(name):
+    ours, theirs, options = OPTIMIZERS[name]
+    for params in ([], torch.zeros(3), [torch.zeros(3, requires_grad=True) * 2]):
+        with pytest.raises(Exception) as expected:  # noqa: PT011
+            theirs(params, **options)
+        with pytest.raises(type(expected.value), match=r".+"):
+            ours(params, **options)
+
+
 def test_groups_may_have_their_own_adaptivity():
     x, y = point(4, 4), point(4, 4)
     groups = [{"params": [x], "adaptivity": "matrix"}, {"params": [y]}]
@@ -322,5 +373,7 @@ def test_param_groups_split_a_model():
     assert len(plain["params"]) + 2 == len(list(model.parameters()))
     assert param_groups(model, lr=1e-2)[1]["lr"] == pytest.approx(1e-3)
     assert len(param_groups(nn.Linear(2, 2), lr=1.0)) == 1
+    decaying = RiemannianAdam(param_groups(model, lr=1e-2), weight_decay=0.5)
+    assert [group["weight_decay"] for group in decaying.param_groups] == [0.5, 0.0]
     model[0].weight_hh_l0.requires_grad_(False)
     assert len(param_groups(model, lr=1e-2)[1]["params"]) == 1

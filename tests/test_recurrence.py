@@ -105,6 +105,20 @@ def test_writing_into_the_output_before_backward_is_an_error():
         loss.backward()
 
 
+def test_second_derivatives_hold_for_inputs_that_depend_on_each_other():
+    x, _, w, _, _, b = problem((4, 3, 3, 3), "modrelu", bias=False)
+    for arguments in ((x, x[0] @ w, w, w.T, None, b), (x, x[0], w, w, None, b)):
+        found = [
+            torch.autograd.grad(
+                f(*arguments, "modrelu").sin().sum(), (x, w), create_graph=create, retain_graph=True
+            )
+            for f in (fused, reference)
+            for create in (True, False)
+        ]
+        for other in found[1:]:
+            torch.testing.assert_close(found[0], other)
+
+
 def test_unknown_backend_is_refused_with_the_choices():
     with pytest.raises(ValueError, match=r"one of \['fused', 'reference'\], got 'cuda'"):
         choose("cuda")

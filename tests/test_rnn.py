@@ -165,6 +165,24 @@ def test_copies_keep_the_manifold_and_the_values():
         torch.testing.assert_close(other(x), rnn(x))
 
 
+def test_a_weight_off_the_manifold_is_not_loaded():
+    rnn = OrthoRNN(3, 5, nonlinearity="tanh")
+    before = rnn.weight_hh_l0.detach().clone()
+    state = nn.RNN(3, 5).state_dict()
+    with pytest.raises(RuntimeError, match=r"weight_hh_l0 is not orthogonal: .*projx"):
+        rnn.load_state_dict(state)
+    assert torch.equal(rnn.weight_hh_l0.data, before)
+    state["weight_hh_l0"] = Stiefel().projx(state["weight_hh_l0"])
+    rnn.load_state_dict(state)
+    torch.testing.assert_close(rnn.weight_hh_l0.data, state["weight_hh_l0"])
+    with pytest.raises(RuntimeError, match="weight_hh_l0 is not orthogonal"):
+        nn.Sequential(OrthoRNN(3, 5)).load_state_dict(
+            {f"0.{k}": 2 * v for k, v in OrthoRNN(3, 5).state_dict().items()}
+        )
+    with pytest.raises(RuntimeError, match="assign=True would replace"):
+        rnn.load_state_dict(state, assign=True)
+
+
 def test_dtype_moves_keep_the_manifold():
     rnn = OrthoRNN(3, 5).double()
     assert isinstance(rnn.weight_hh_l0, geoopt.ManifoldParameter)

@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import FiniteFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -16,7 +16,7 @@ from .task import Batch
 BLANK = 0
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
 class CopyMemory:
     """Recall K symbols after a delay (Hochreiter & Schmidhuber, 1997; Arjovsky et al., 2016).
 
@@ -44,7 +44,7 @@ class CopyMemory:
     symbols: PositiveInt = 10
     alphabet: PositiveInt = 8
     variant: Literal["arjovsky", "exprnn"] = "arjovsky"
-    target_loss: FiniteFloat = 1e-3
+    target_loss: PositiveFloat = 1e-3
 
     @property
     def length(self) -> int:
@@ -68,8 +68,9 @@ class CopyMemory:
 
     @property
     def title(self) -> str:
-        """Name, sizes and variant."""
-        return f"copy memory, T = {self.delay}, K = {self.symbols}, {self.variant} variant"
+        """Name, sizes and variant: all that decides the baseline."""
+        sizes = f"T = {self.delay}, K = {self.symbols}, A = {self.alphabet}"
+        return f"copy memory, {sizes}, {self.variant} variant"
 
     def draw(self, batch_size: int, generator: Generator) -> Batch:
         """Input one-hot ``(T + 2K, B, A + 2)``; target class indices ``(T + 2K, B)``."""

@@ -43,7 +43,7 @@ def write_run(folder, model="ortho", seed=0, values=(1.0, 0.05, 0.0005), status=
 
 
 def test_summary_finds_the_first_steps_below():
-    summary = records.summarise(losses(1.0, 0.09, 0.2, 0.0009, 0.5), 0.1, 1e-3)
+    summary = records.summarise(losses(1.0, 0.094, 0.2, 0.0009, 0.5), 0.1, 1e-3)
     assert summary["steps"] == 5
     assert summary["steps_below_baseline"] == 2
     assert summary["seconds_below_baseline"] == 4.0
@@ -88,11 +88,30 @@ def test_runs_that_differ_by_the_seed_alone_form_a_group(tmp_path, capsys):
     assert compare.main([str(tmp_path), "--figures", str(tmp_path / "figures")]) == 0
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith("| ")][2:]
-    assert [row.split("|")[1].strip() for row in rows] == ["ortho", "lstm", "gru (1 failed)"]
+    assert [row.split("|")[1].strip() for row in rows] == ["ortho", "lstm", "gru"]
     assert "5.56e-04 [5.00e-04, 6.11e-04]" in rows[0]
     assert "3, 3, 3" in rows[0]
     assert "never, never, never" in rows[1]
+    assert [cell.strip() for cell in rows[2].split("|")[4:6]] == ["0, 1 failed", "-"]
     assert (tmp_path / "figures" / "compare-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean(tmp_path, capsys):
+    for lr in (0.1, 0.2):
+        for seed in (0, 1):
+            folder = write_run(tmp_path / f"{lr}-{seed}", seed=seed, values=(1.0, lr / 100))
+            about = json.loads((folder / "run.json").read_text())
+            about["config"]["optimizer"] = {"lr": lr, "algorithm": {"alpha": 0.9}}
+            if (lr, seed) == (0.2, 1):
+                about["status"] = "failed"
+                about["summary"]["evaluation_loss"] = 7.0
+            (folder / "run.json").write_text(json.dumps(about))
+    compare.main([str(tmp_path), "--figures", str(tmp_path)])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ortho")]
+    cells = [[cell.strip() for cell in row.split("|")[1:6]] for row in rows]
+    assert [row[0] for row in cells] == ["ortho, lr=0.1", "ortho, lr=0.2"]
+    assert [row[3] for row in cells] == ["2", "1, 1 failed"]
+    assert [row[4] for row in cells] == ["1.00e-03", "2.00e-03"]
 
 
 def test_interval_covers_the_mean_about_as_often_as_it_says():

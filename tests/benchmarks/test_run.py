@@ -108,8 +108,15 @@ def test_every_model_takes_a_step_under_every_optimizer(command, model, optimize
 
 
 @pytest.mark.parametrize("model", options("model"))
-def test_every_model_has_a_recipe_for_copy(model):
-    assert (CONF / "recipe" / f"copy_{model}_rmsprop.yaml").exists()
+def test_every_model_has_tuned_step_sizes_for_copy(model):
+    assert (CONF / "tuned" / f"copy_{model}_rmsprop.yaml").exists()
+
+
+@pytest.mark.parametrize(("model", "clip"), [("ortho", None), ("lstm", 1.0), ("rnn", 1.0)])
+def test_gradients_of_the_baselines_are_clipped(command, model, clip):
+    for optimizer in ("rmsprop", "adam"):
+        folder = command(*TINY, "logger=disabled", f"model={model}", f"optimizer={optimizer}")[-1]
+        assert load(folder)[0]["config"]["train"]["clip"] == clip
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))
@@ -141,6 +148,10 @@ REFUSED = {
     "experiment=copy_1": ["copy_1", "copy_1000"],
     "task.delay=0": ["task.delay", "0"],
     "task.delay=long": ["task.delay", "integer", "long"],
+    "task.delay=true": ["task.delay", "integer", "True"],
+    "seed=true": ["seed", "True"],
+    "task.target_loss=-1": ["target_loss", "-1"],
+    "model.hidden_size=10000000": ["model"],
     "task.variant=graves": ["task.variant", "arjovsky", "exprnn", "graves"],
     "+task.length=3": ["task.length", "3"],
     "train.steps=-1": ["train.steps", "-1"],
@@ -188,6 +199,15 @@ def test_a_diverged_run_is_recorded_and_exits_with_one(command, capsys, tmp_path
     assert 0 < len(records) < 20
     assert (path.parent / "checkpoint.pt").exists()
     assert "failed: the loss is" in capsys.readouterr().out
+
+
+def test_a_folder_that_holds_a_run_is_refused(command, capsys):
+    command(*TINY, "logger=disabled", "hydra.run.dir=here")
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY, "logger=disabled", "hydra.run.dir=here")
+    assert stop.value.code == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert len(load(Path("here"))[1]) == 3
 
 
 def test_ctrl_c_saves_and_exits_with_130(command, monkeypatch, tmp_path):

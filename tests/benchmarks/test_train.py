@@ -7,7 +7,15 @@ import torch
 
 from benchmarks import checkpoint, models
 from benchmarks.tasks.copy_memory import CopyMemory
-from benchmarks.train import Settings, TrainingDiverged, fit, make_optimizer, start, stream
+from benchmarks.train import (
+    Settings,
+    TrainingDiverged,
+    evaluate,
+    fit,
+    make_optimizer,
+    start,
+    stream,
+)
 from orthornn import RiemannianAdam, RiemannianRMSprop
 
 TASK = CopyMemory(delay=4, symbols=2)
@@ -94,6 +102,28 @@ def test_clipping_bounds_the_step_and_reports_the_norm_before():
     )
     assert moved.sqrt().item() == pytest.approx(1e-3, rel=1e-2)
     assert record["gradient_norm"] > 1e-2
+
+
+def test_without_clipping_a_huge_gradient_is_left_alone():
+    settings = Settings(steps=1, batch_size=8)
+    state = new_state(settings, torch.optim.SGD, model="rnn", lr=1e-30)
+    state.model.readout.weight.register_hook(lambda g: 1e25 * g)
+    with pytest.raises(TrainingDiverged, match="gradient norm is inf at step 1"):
+        list(fit(state, TASK, settings))
+    assert state.model.readout.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("batches", [1, 6, 7, 10])
+def test_a_perfect_evaluation_is_exactly_perfect(batches):
+    class Oracle(torch.nn.Module):
+        def forward(self, x):
+            return 50 * torch.nn.functional.one_hot(self.answers.pop(0), TASK.output_size).float()
+
+    settings = Settings(steps=1, batch_size=8, evaluation_batches=batches)
+    generator = stream(3, "evaluation")
+    oracle = Oracle()
+    oracle.answers = [TASK.draw(8, generator).target for _ in range(batches)]
+    assert evaluate(oracle, TASK, settings, 3)["evaluation_recall"] == 1.0
 
 
 def test_divergence_stops_the_run_with_the_step_named():
