@@ -331,7 +331,9 @@ def test_groups_added_later_inherit_the_adaptivity():
     x, y = point(4, 4), point(4, 4)
     optimizer = RiemannianAdam([x], adaptivity="matrix")
     optimizer.add_param_group({"params": [y]})
-    assert [group["adaptivity"] for group in optimizer.param_groups] == ["matrix", "matrix"]
+    optimizer = copy.deepcopy(optimizer)
+    optimizer.add_param_group({"params": [point(4, 4)]})
+    assert [group["adaptivity"] for group in optimizer.param_groups] == ["matrix"] * 3
 
 
 @pytest.mark.parametrize("theirs", [torch.optim.Adam, geoopt.optim.RiemannianAdam])
