@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from .linalg import qr_factor
+from .linalg import polar_step, qr_factor
 
 Initializer = Callable[..., Tensor]
 
@@ -40,7 +40,8 @@ def haar_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
     wide = tensor.shape[-2] < tensor.shape[-1]
     shape = tensor.mT.shape if wide else tensor.shape
     dtype = torch.promote_types(tensor.dtype, torch.float32)  # there is no QR in half precision
-    q = qr_factor(torch.randn(shape, dtype=dtype, device=tensor.device, generator=generator))
+    gaussian = torch.randn(shape, dtype=dtype, device=tensor.device, generator=generator)
+    q = polar_step(qr_factor(gaussian))  # the step mends LAPACK's rounding
     with torch.no_grad():
         return tensor.copy_(q.mT if wide else q)
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import orthornn
 from orthornn import linalg
 from orthornn.manifold import Stiefel
 
@@ -33,11 +34,27 @@ def test_polar_reaches_the_precision_of_float32(n, size):
     assert linalg.orthogonality_error(q) < 2 * n * torch.finfo(torch.float32).eps
 
 
+def test_polar_is_exact_beside_entries_near_one():
+    """Rotation blocks plus a small dense step: the squares of small entries must not be lost."""
+    w = orthornn.henaff_(torch.empty(190, 190))
+    a = linalg.skew(torch.randn(190, 20) @ torch.randn(20, 190)).sign()
+    assert linalg.orthogonality_error(linalg.polar(w + w @ (2e-4 * a))) < 2e-6
+
+
+@pytest.mark.parametrize("retraction", ["polar", "qr", "cayley", "exp"])
+def test_a_step_of_a_large_float32_point_is_precise(retraction):
+    manifold = Stiefel(retraction)
+    x = manifold.random(190, 190).data
+    u = 0.1 * manifold.proju(x, torch.randn_like(x)) / 190**0.5
+    assert linalg.orthogonality_error(x) < 3e-6
+    assert linalg.orthogonality_error(manifold.retr(x, u)) < 3e-6
+
+
 def test_polar_takes_one_step_for_a_small_error(monkeypatch):
-    products = []
+    products, m = [], near(16, 16, size=1e-5).float()
     original = linalg.gram_error
     monkeypatch.setattr(linalg, "gram_error", lambda x: products.append(1) or original(x))
-    linalg.polar(near(16, 16, size=1e-5).float())
+    linalg.polar(m)
     assert len(products) == 1
 
 
