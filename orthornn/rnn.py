@@ -20,7 +20,7 @@ class OrthoRNN(nn.Module):
     linear part of the Jacobian is 1, so a gradient neither explodes nor vanishes through it.
 
     Arguments, shapes, and the names and order of the parameters are those of ``torch.nn.RNN``
-    (2.13), so either state dict loads into the other for tanh and relu. The differences:
+    (2.13); with tanh or relu the state dict is one of ``torch.nn.RNN``. The differences:
 
     * each ``weight_hh_l*`` is a ``geoopt.ManifoldParameter`` on :class:`orthornn.Stiefel` and has
       to be trained by a Riemannian optimizer (:func:`orthornn.param_groups` and

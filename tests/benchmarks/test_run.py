@@ -201,6 +201,19 @@ def test_a_diverged_run_is_recorded_and_exits_with_one(command, capsys, tmp_path
     assert "failed: the loss is" in capsys.readouterr().out
 
 
+def test_online_logging_without_a_key_is_refused_with_the_way_out(
+    command, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY, "logger=online")
+    assert stop.value.code == 2
+    assert "logger=offline" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.rglob("run.json"))
+
+
 def test_a_folder_that_holds_a_run_is_refused(command, capsys):
     command(*TINY, "logger=disabled", "hydra.run.dir=here")
     with pytest.raises(SystemExit) as stop:
