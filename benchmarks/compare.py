@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables and write one figure per task; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")])
-    parser.add_argument("--figures", type=Path, default=Path(), help="folder for the PNGs")
+    parser.add_argument("--figures", type=Path, help="folder for the PNGs (default: the first one)")
     options = parser.parse_args(arguments)
     missing = [str(folder) for folder in options.folders if not folder.is_dir()]
     if missing:
@@ -47,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = [read(folder) for folder in find(options.folders)]
     if not runs:
         parser.error(f"no runs below {', '.join(map(str, options.folders))}")
-    options.figures.mkdir(parents=True, exist_ok=True)
+    figures: Path = options.figures or options.folders[0]
+    figures.mkdir(parents=True, exist_ok=True)
     for number, (task, groups) in enumerate(by_task(runs).items(), start=1):
         print(f"\n{task}\n\n{table(groups)}\n")
-        path = options.figures / f"compare-{number}.png"
+        path = figures / f"compare-{number}.png"
         plot(groups, task, path)
         print(f"learning curves: {path}")
     return 0
@@ -96,7 +97,8 @@ def _setting(run: Run) -> dict[str, Any]:
 def table(groups: list[Group]) -> str:
     """A Markdown table with one row per group, best evaluation loss first.
 
-    Means, intervals and steps are those of the finished runs.
+    Means, intervals and steps are those of the finished runs. A run beats the baseline at its
+    first loss 5 % below it.
     """
     header = [
         "model",
@@ -105,7 +107,7 @@ def table(groups: list[Group]) -> str:
         "seeds",
         "evaluation loss",
         "recall",
-        "steps below baseline",
+        "steps to beat the baseline",
         "steps to target",
         "steps/s",
         "‖WᵀW-I‖",

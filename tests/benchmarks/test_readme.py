@@ -50,6 +50,7 @@ def test_every_command_runs(command, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("loss.png"))
     if name == "compare":
         assert compare.main(arguments) == 0
+        assert (tmp_path / "runs" / "compare-1.png").exists()
 
 
 def test_the_example_works_and_the_weight_stays_orthogonal():
