@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((ROOT / "orthornn").rglob("*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 # the rooms of the library, bottom up: each may open the doors before it
 ROOMS = [
@@ -63,7 +64,7 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
         assert not {"hydra", "torch"} <= found
 
 
-@pytest.mark.parametrize("path", LIBRARY + BENCHMARKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LIBRARY + BENCHMARKS + TESTS, ids=lambda path: path.name)
 def test_no_file_is_longer_than_300_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 

@@ -1,0 +1,96 @@
+"""Options of groups and points: what is inherited, what is refused, how a model is split."""
+
+import copy
+
+import geoopt
+import pytest
+import torch
+from torch import nn
+
+from orthornn import (
+    OrthoRNN,
+    RiemannianAdam,
+    RiemannianRMSprop,
+    RiemannianSGD,
+    Stiefel,
+    param_groups,
+)
+
+
+def point(*shape):
+    manifold = Stiefel()
+    return geoopt.ManifoldParameter(manifold.random(*shape).data, manifold=manifold)
+
+
+def test_weight_decay_on_a_point_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match=r"weight_decay must be 0 .* a point cannot shrink"):
+        RiemannianAdam([point(4, 4)], weight_decay=0.1)
+    optimizer = RiemannianAdam([nn.Parameter(torch.zeros(2))], weight_decay=0.1)
+    with pytest.raises(ValueError, match="weight_decay"):
+        optimizer.add_param_group({"params": [point(4, 4)]})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        (RiemannianAdam, "capturable"),
+        (RiemannianAdam, "fused"),
+        (RiemannianSGD, "differentiable"),
+        (RiemannianRMSprop, "centered"),
+    ],
+)
+def test_flags_that_a_point_cannot_honour_are_refused(kind, option):
+    with pytest.raises(ValueError, match=f"{option}=True is not supported"):
+        kind([point(4, 4)], **{option: True})
+
+
+def test_adaptivity_is_checked_at_construction():
+    with pytest.raises(ValueError, match=r"one of \[None, 'element', 'matrix'\], got 'entry'"):
+        RiemannianAdam([point(4, 4)], adaptivity="entry")
+    with pytest.raises(ValueError, match=r"needs square points.*\(5, 3\)"):
+        RiemannianAdam([point(5, 3)], adaptivity="element")
+
+
+def test_groups_added_later_inherit_the_adaptivity():
+    x, y = point(4, 4), point(4, 4)
+    optimizer = RiemannianAdam([x], adaptivity="matrix")
+    optimizer.add_param_group({"params": [y]})
+    optimizer = copy.deepcopy(optimizer)
+    optimizer.add_param_group({"params": [point(4, 4)]})
+    assert [group["adaptivity"] for group in optimizer.param_groups] == ["matrix"] * 3
+
+
+@pytest.mark.parametrize("theirs", [torch.optim.Adam, geoopt.optim.RiemannianAdam])
+def test_the_state_of_another_optimizer_is_refused(theirs):
+    x = point(4, 4)
+    state = theirs([x]).state_dict()
+    with pytest.raises(ValueError, match="expected the state of an orthornn optimizer"):
+        RiemannianAdam([x]).load_state_dict(state)
+
+
+def test_groups_may_have_their_own_adaptivity():
+    x, y = point(4, 4), point(4, 4)
+    groups = [{"params": [x], "adaptivity": "matrix"}, {"params": [y]}]
+    optimizer = RiemannianAdam(groups, adaptivity="element")
+    x.grad, y.grad = torch.randn_like(x), torch.randn_like(y)
+    optimizer.step()
+    assert optimizer.state[x]["exp_avg_sq"].shape == (1, 1)
+    assert optimizer.state[y]["exp_avg_sq"].shape == (4, 4)
+
+
+def test_param_groups_split_a_model():
+    model = nn.Sequential(OrthoRNN(3, 4, num_layers=2), nn.Linear(4, 2))
+    plain, ortho = param_groups(model, lr=1e-2, lr_ortho=1e-3, weight_decay=0.1)
+    assert plain["lr"] == 1e-2
+    assert plain["weight_decay"] == 0.1
+    assert ortho["lr"] == 1e-3
+    assert ortho["weight_decay"] == 0
+    assert [p.shape for p in ortho["params"]] == [(4, 4), (4, 4)]
+    assert len(plain["params"]) + 2 == len(list(model.parameters()))
+    assert param_groups(model, lr=1e-2)[1]["lr"] == pytest.approx(1e-3)
+    assert len(param_groups(nn.Linear(2, 2), lr=1.0)) == 1
+    decaying = RiemannianAdam(param_groups(model, lr=1e-2), weight_decay=0.5)
+    assert [group["weight_decay"] for group in decaying.param_groups] == [0.5, 0.0]
+    model[0].weight_hh_l0.requires_grad_(False)
+    assert len(param_groups(model, lr=1e-2)[1]["params"]) == 1
