@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from hydra.types import RunMode
 
 from benchmarks import run
 
@@ -221,6 +223,24 @@ def test_a_folder_that_holds_a_run_is_refused(command, capsys):
     assert stop.value.code == 2
     assert "holds a run already" in capsys.readouterr().err
     assert len(load(Path("here"))[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "launcher", "wanted", "threads"),
+    [
+        (RunMode.MULTIRUN, "joblib", "auto", 1),
+        (RunMode.MULTIRUN, "basic", "auto", 7),
+        (RunMode.RUN, "basic", "auto", 7),
+        (RunMode.MULTIRUN, "joblib", 3, 3),
+    ],
+)
+def test_jobs_side_by_side_take_one_thread_each(monkeypatch, mode, launcher, wanted, threads):
+    runtime = SimpleNamespace(choices={"hydra/launcher": launcher})
+    monkeypatch.setattr(run.HydraConfig, "get", lambda: SimpleNamespace(mode=mode, runtime=runtime))
+    monkeypatch.setattr(run, "choose_threads", lambda *_: 7)
+    job = object.__new__(run.Job)
+    job.settings, job.model = SimpleNamespace(batch_size=4), SimpleNamespace(hidden_size=4)
+    assert job._threads(wanted) == threads
 
 
 def test_ctrl_c_saves_and_exits_with_130(command, monkeypatch, tmp_path):
