@@ -83,3 +83,16 @@ def test_every_public_name_is_importable_and_documented():
 
     for name in orthornn.__all__:
         assert getattr(orthornn, name).__doc__
+
+
+def test_benchmarks_without_their_extra_say_how_to_install_it():
+    code = (
+        "import importlib.util as u; real = u.find_spec; "
+        "u.find_spec = lambda name, *a: None if name == 'wandb' else real(name, *a); "
+        "import benchmarks"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "the benchmarks need wandb" in last
+    assert '".[bench]"' in last
