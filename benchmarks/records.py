@@ -123,7 +123,7 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         CONFIG: "the resolved configuration",
         CHECKPOINT: "model, optimizer and random states",
         FIGURE: "the loss against its baseline",
-        "wandb": "W&B run; upload with `wandb sync`",
+        "wandb": f"W&B run; `wandb sync {folder}/wandb/offline-run-*` uploads it",
     }
     names = [name for name in kinds if (folder / name).exists()]
     lines += [f"  {name:<14} {kinds[name]}" for name in names]
