@@ -2,7 +2,8 @@
 
 from importlib.util import find_spec
 
-_missing = [n for n in ("hydra", "matplotlib", "pydantic", "tqdm", "wandb") if find_spec(n) is None]
+_NEEDED = ("hydra", "matplotlib", "numpy", "pydantic", "scipy", "tqdm", "wandb")
+_missing = [name for name in _NEEDED if find_spec(name) is None]
 if _missing:
     raise ModuleNotFoundError(
         f"the benchmarks need {', '.join(_missing)}: "

@@ -1,20 +1,26 @@
-"""Checkpoints: written whole or not at all, read without running code from the file."""
+"""Files that are written whole or not at all; checkpoints are read without running their code."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` beside ``path``, flush it to the disk, then move it into place."""
+    """Write a checkpoint of tensors and plain containers."""
+    write(path, lambda file: torch.save(content, file))
+
+
+def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Let ``fill`` write a file beside ``path``, flush it to the disk, then move it into place."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save(content, file)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

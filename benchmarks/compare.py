@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = [str(folder) for folder in options.folders if not folder.is_dir()]
     if missing:
         parser.error(f"not a folder: {', '.join(missing)}")
-    runs = [read(folder) for folder in find(options.folders)]
+    runs = _readable(find(options.folders))
     if not runs:
         parser.error(f"no runs below {', '.join(map(str, options.folders))}")
     figures: Path = options.figures or options.folders[0]
@@ -57,17 +57,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _readable(folders: list[Path]) -> list[Run]:
+    runs = []
+    for folder in folders:
+        try:
+            runs.append(read(folder))
+        except (OSError, ValueError) as error:
+            print(f"skipped {folder}: {error}", file=sys.stderr)
+    return runs
+
+
 def by_task(runs: list[Run]) -> dict[str, list[Group]]:
     """Task title to its groups of runs; within a group only the seed differs.
 
     A group is named by its model and by the settings in which it differs from another group of
-    the same task and model.
+    the same task and model. Of several runs with one seed, the last finished one counts.
     """
     tasks: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         key = json.dumps([run.about["model"], _setting(run)], sort_keys=True)
         tasks.setdefault(run.about["task"], {}).setdefault(key, []).append(run)
-    return {task: _named(list(groups.values())) for task, groups in tasks.items()}
+    return {
+        task: _named([_one_per_seed(group) for group in groups.values()])
+        for task, groups in tasks.items()
+    }
+
+
+def _one_per_seed(runs: list[Run]) -> list[Run]:
+    ordered = sorted(runs, key=lambda r: (r.about["status"] == "finished", r.about["started"]))
+    return list({run.about["seed"]: run for run in ordered}.values())
 
 
 def _named(groups: list[list[Run]]) -> list[Group]:
@@ -75,8 +93,9 @@ def _named(groups: list[list[Run]]) -> list[Group]:
     for runs in groups:
         model, setting = runs[0].about["model"], _setting(runs[0])
         others = [_setting(g[0]) for g in groups if g[0].about["model"] == model]
-        differing = [k for k, v in setting.items() if any(o.get(k, v) != v for o in others)]
-        details = [f"{k.rpartition('.')[2]}={setting[k]}" for k in differing]
+        keys = sorted({key for other in others for key in other})
+        differing = [k for k in keys if any(o.get(k) != setting.get(k) for o in others)]
+        details = [f"{k.rpartition('.')[2]}={setting.get(k)}" for k in differing]
         named.append(Group(", ".join([model, *details]), runs))
     return named
 
@@ -91,7 +110,9 @@ def _setting(run: Run) -> dict[str, Any]:
         return {k: v for part in parts for k, v in part.items()}
 
     config = run.about["config"]
-    return flat({k: v for k, v in config.items() if k not in ("seed", "logger", "threads")}, "")
+    dotted = flat(config, "")
+    skipped = ("seed", "logger", "threads", "name", "train.save_every", "train.evaluate_every")
+    return {k: v for k, v in dotted.items() if not k.startswith(skipped)}
 
 
 def table(groups: list[Group]) -> str:
@@ -145,8 +166,9 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
         curves = [run.records for run in group.finished if run.records]
         if not curves:
             continue
-        losses = np.array([[r["loss"] for r in curve] for curve in curves])
-        steps = [r["step"] for r in curves[0]]
+        length = min(map(len, curves))
+        losses = np.array([[r["loss"] for r in curve[:length]] for curve in curves])
+        steps = [r["step"] for r in curves[0][:length]]
         parameters = group.runs[0].about["parameters"]
         label = f"{group.name}, {parameters:,} parameters, {_seeds(len(curves))}"
         (line,) = axes.semilogy(steps, np.median(losses, 0), lw=1.2, label=label)
@@ -155,7 +177,8 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
             axes.fill_between(steps, *band, color=line.get_color(), alpha=0.2, lw=0)
     about = groups[0].runs[0].about
     axes.axhline(about["baseline"], color="0.4", ls="--", lw=1, label="memoryless baseline")
-    axes.axhline(about["target_loss"], color="0.4", ls=":", lw=1, label="target")
+    for target in sorted({group.runs[0].about["target_loss"] for group in groups}):
+        axes.axhline(target, color="0.4", ls=":", lw=1, label=f"target {target:.0e}")
     axes.set(title=task, xlabel="optimizer step", ylabel="loss (nats per step)")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
@@ -177,7 +200,7 @@ def _row(group: Group) -> list[str]:
         _reached(group, "steps_below_baseline"),
         _reached(group, "steps_to_target"),
         _with_interval(_values(group, "steps_per_second"), "{:.3g}".format),
-        max((f"{v:.0e}" for v in _values(group, "largest_orthogonality_error")), default="-"),
+        _largest(_values(group, "largest_orthogonality_error")),
     ]
 
 
@@ -197,6 +220,10 @@ def _with_interval(values: list[float], show: Callable[[float], str]) -> str:
     bounds = interval(values)
     text = show(statistics.fmean(values))
     return text if bounds is None else f"{text} [{show(bounds[0])}, {show(bounds[1])}]"
+
+
+def _largest(values: list[float]) -> str:
+    return f"{max(values):.0e}" if values else "-"
 
 
 def _reached(group: Group, name: str) -> str:

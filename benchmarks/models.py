@@ -47,6 +47,8 @@ def ortho(
     backend: str | None = None,
 ) -> SequenceModel:
     """OrthoRNN; without the pre-activation biases, as in expRNN."""
+    if not isinstance(bias, bool):
+        raise TypeError(f"bias must be true or false, got {bias!r}")
     core = OrthoRNN(
         input_size,
         hidden_size,

@@ -36,16 +36,20 @@ def read(folder: Path) -> Run:
     """Read one run; a last line cut short by a crash is left out.
 
     Raises:
-        FileNotFoundError: if ``folder`` holds no run.
+        OSError: if a file is missing or cannot be read.
+        ValueError: if one is damaged.
     """
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    needed = {"task", "model", "seed", "status", "started", "config", "baseline", "target_loss"}
+    if not isinstance(about, dict) or not needed <= set(about):
+        raise ValueError(f"{ABOUT} is not the description of a run")
     lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")
     return Run(folder, about, [json.loads(line) for line in lines[:-1]])
 
 
 def find(roots: list[Path]) -> list[Path]:
     """Every folder below ``roots`` that holds a run, in the order of their names."""
-    return sorted({path.parent for root in roots for path in root.rglob(ABOUT)})
+    return sorted({path.parent for root in roots for path in root.resolve().rglob(ABOUT)})
 
 
 def first_below(records: list[Record], threshold: float) -> Record | None:
@@ -125,6 +129,8 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         FIGURE: "the loss against its baseline",
         "wandb": f"W&B run; `wandb sync {folder}/wandb/offline-run-*` uploads it",
     }
+    if not list((folder / "wandb").glob("offline-run-*")):
+        kinds["wandb"] = "files of the W&B run"
     names = [name for name in kinds if (folder / name).exists()]
     lines += [f"  {name:<14} {kinds[name]}" for name in names]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -50,7 +51,11 @@ def main(name: str) -> None:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(code)
 
+    started = False
+
     def job(cfg: DictConfig) -> dict[str, Any]:
+        nonlocal started
+        started = True
         try:
             return run(cfg)
         except ConfigError as error:  # nothing after it in a sweep could be trusted
@@ -62,6 +67,10 @@ def main(name: str) -> None:
         refuse(error, CONFIG_ERROR)
     except TrainingDiverged as error:
         refuse(error, DIVERGED)
+    except (OSError, ValueError) as error:
+        if started:
+            raise
+        refuse(error, CONFIG_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -212,6 +221,7 @@ class Job:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "started": dt.datetime.now().astimezone().isoformat(),
             "status": "running",
             "error": None,
             "config": self.config,
@@ -233,8 +243,8 @@ class Job:
         return path
 
     def _write_about(self, about: dict[str, Any]) -> None:
-        text = json.dumps(about, indent=2, ensure_ascii=False)
-        (self.folder / records.ABOUT).write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+        checkpoint.write(self.folder / records.ABOUT, lambda file: file.write(text.encode()))
 
 
 def _refusing(action: Callable[[], Any]) -> Any:

@@ -1,7 +1,8 @@
 """Time OrthoRNN against torch's layers: ``python -m benchmarks.speed [--threads 1] [--json FILE]``.
 
-Every number is a ratio to ``torch.nn.RNN`` (ReLU) measured in the same run; the layers take turns,
-so that what else the machine does falls on all of them.
+Training steps stand beside ``torch.nn.RNN`` (ReLU), optimizer steps beside geoopt's Adam with its
+QR retraction, as ratios within one run; the candidates take turns, so that what else the machine
+does falls on all of them.
 """
 
 from __future__ import annotations

@@ -152,7 +152,10 @@ def fit(state: State, task: Task, settings: Settings, evaluation_seed: int = 0) 
             )
         if settings.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
-        state.optimizer.step()
+        try:
+            state.optimizer.step()
+        except FloatingPointError as error:
+            raise TrainingDiverged(f"{error} (step {state.step + 1})") from error
         state.schedule.step()
         state.step += 1
         state.seconds += time.monotonic() - began

@@ -36,20 +36,25 @@ def gradient_norms(
     state is its h alone.
 
     Args:
-        rnn: ``(x, state) -> (output, state)``, time first, in one direction.
+        rnn: ``(x, state) -> (output, state)``, time first, one layer in one direction.
         x: input of shape ``(T, B, I)``.
         loss: maps the outputs ``(T, B, H)`` to a scalar.
 
     Returns:
-        The norms over batch, layers and units, shape ``(T,)``, and the scalar loss.
+        The norms over batch and units, shape ``(T,)``, and the scalar loss.
+
+    Raises:
+        ValueError: for several layers or directions.
     """
     state, zeros, outputs = None, [], []
     for x_t in x.unbind(0):
         output, state = rnn(x_t.unsqueeze(0), state)
         h = state[0] if isinstance(state, tuple) else state
+        if h.shape[0] != 1:
+            raise ValueError(f"expected one layer in one direction, got a state of {h.shape[0]}")
         zero = torch.zeros_like(h, requires_grad=True)
         zeros.append(zero)
-        outputs.append(output + zero[-1:])
+        outputs.append(output + zero)
         state = (h + zero, *state[1:]) if isinstance(state, tuple) else h + zero
     value = loss(torch.cat(outputs))
     gradients = torch.autograd.grad(value, zeros, materialize_grads=True)

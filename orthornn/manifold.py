@@ -45,25 +45,27 @@ def retract_cayley(x: Tensor, u: Tensor) -> Tensor:
     solve alone drifts in float32, so a polar step follows: it squares the error.
     """
     if x.shape[-2] == x.shape[-1]:
-        return polar_step(x @ linalg.cayley(skew(x.mT @ u)))
+        return linalg.polar(x @ linalg.cayley(skew(x.mT @ u)))
     b = (u - x @ (x.mT @ u) / 2) @ x.mT
-    return polar_step(linalg.cayley(b - b.mT) @ x)
+    return linalg.polar(linalg.cayley(b - b.mT) @ x)
 
 
 def geodesic(x: Tensor, u: Tensor) -> Tensor:
-    """Geodesic of the Euclidean metric, ``[x u] exp([[a, -s], [I, a]]) [I; 0] exp(-a)``.
+    """Geodesic of the Euclidean metric, ``exp(uxᵀ - xuᵀ) x exp(-a)`` with ``a = xᵀu``.
 
-    Here ``a = xᵀu`` and ``s = uᵀu`` (Edelman et al., 1998). For square x it is ``x exp(a)``. A
-    polar step follows, because rounding would accumulate over steps.
+    For square x it is ``x exp(a)``. For a tall one the large exponential acts in the span of x and
+    q, where ``qr = (I - xxᵀ)u``: it is ``[x q] exp([[2a, -rᵀ], [r, 0]]) [I; 0] exp(-a)``. Equal to
+    the form of Edelman et al. (1998), but of skew matrices alone, which cannot overflow. A polar
+    step follows, because rounding would accumulate over steps.
     """
     a = skew(x.mT @ u)
     p = x.shape[-1]
     if x.shape[-2] == p:
-        return polar_step(x @ linalg.exp(a))
-    eye = torch.eye(p, dtype=x.dtype, device=x.device).expand_as(a)
-    block = torch.cat((torch.cat((a, -u.mT @ u), -1), torch.cat((eye, a), -1)), -2)
-    y = torch.cat((x, u), -1) @ linalg.exp(block)[..., :p] @ linalg.exp(-a)
-    return polar_step(y)
+        return linalg.polar(x @ linalg.exp(a))
+    q, r = torch.linalg.qr(u - x @ a)
+    block = torch.cat((torch.cat((2 * a, -r.mT), -1), torch.cat((r, torch.zeros_like(a)), -1)), -2)
+    y = torch.cat((x, q), -1) @ linalg.exp(block)[..., :p] @ linalg.exp(-a)
+    return linalg.polar(y)
 
 
 RETRACTIONS: dict[str, Retraction] = {
@@ -151,7 +153,6 @@ class Stiefel(Manifold):  # type: ignore[misc]
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         generator: Generator | None = None,
-        **kwargs: Any,
     ) -> ManifoldTensor:
         """A Haar distributed point of shape ``size``."""
         x = torch.empty(self._size(size), dtype=dtype, device=device)

@@ -147,7 +147,8 @@ class RiemannianRMSprop(torch.optim.RMSprop):
 
     Args:
         params: parameters or groups, plain and points mixed.
-        lr: step size; for a point, the typical size of an entry of the step.
+        lr: step size; for a point, the typical size of an entry of the step (of 1 - μ times the
+            step, with momentum).
         alpha: decay rate α of the second moment.
         eps: ε.
         weight_decay: of plain parameters.
@@ -159,7 +160,7 @@ class RiemannianRMSprop(torch.optim.RMSprop):
 
     Raises:
         ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group of points
-            with weight decay, ``centered``, ``capturable`` or ``differentiable``.
+            with ``alpha >= 1``, weight decay, ``centered``, ``capturable`` or ``differentiable``.
     """
 
     def __init__(

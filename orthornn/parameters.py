@@ -39,9 +39,8 @@ def register(
     w_hh = ManifoldParameter(empty(hidden_size, hidden_size), manifold=manifold)
     module.register_parameter(f"weight_ih{suffix}", nn.Parameter(empty(hidden_size, input_size)))
     module.register_parameter(f"weight_hh{suffix}", w_hh)
-    if bias:
-        module.register_parameter(f"bias_ih{suffix}", nn.Parameter(empty(hidden_size)))
-        module.register_parameter(f"bias_hh{suffix}", nn.Parameter(empty(hidden_size)))
+    for name in (f"bias_ih{suffix}", f"bias_hh{suffix}"):
+        module.register_parameter(name, nn.Parameter(empty(hidden_size)) if bias else None)
     if NONLINEARITIES[nonlinearity].has_bias:
         module.register_parameter(f"modrelu_bias{suffix}", nn.Parameter(empty(hidden_size)))
 
@@ -86,7 +85,7 @@ def check_loaded(
 
 def total_bias(module: nn.Module, suffix: str) -> Tensor | None:
     """``b_ih + b_hh``, or None for a module without biases."""
-    b_ih: Tensor | None = getattr(module, f"bias_ih{suffix}", None)
+    b_ih: Tensor | None = getattr(module, f"bias_ih{suffix}")
     return None if b_ih is None else b_ih + getattr(module, f"bias_hh{suffix}")
 
 
@@ -101,7 +100,7 @@ def check_sizes(**sizes: Any) -> None:
 
 def check_choice(name: str, value: object, table: Collection[str]) -> None:
     """Refuse a name that is not in the table, listing those that are."""
-    if value not in table:
+    if not isinstance(value, str) or value not in table:
         raise ValueError(f"{name} must be one of {sorted(table)}, got {value!r}")
 
 

@@ -91,14 +91,28 @@ def _move(optimizer: torch.optim.Optimizer, rule: Rule) -> None:
             state, lr = optimizer.state[x], float(group["lr"])
             if _has_frame(x):
                 d = rule(x.manifold.coordinates(x, egrad), state, group, moment)
-                y = x.manifold.retr(x, x.manifold.from_coordinates(x, -lr * d))
+                y = _retract(x, x.manifold.from_coordinates(x, -lr * d))
             else:
                 d = rule(x.manifold.egrad2rgrad(x, egrad), state, group, moment)
-                y = x.manifold.retr(x, -lr * d)
+                y = _retract(x, -lr * d)
                 for key in TANGENT_STATE:
                     if key in state:
                         state[key].copy_(x.manifold.transp(x, y, state[key]))
             x.copy_(y)
+
+
+def _retract(x: Tensor, u: Tensor) -> Tensor:
+    """The point reached from x along u, or an error that leaves x where it is."""
+    try:
+        y: Tensor = x.manifold.retr(x, u)  # type: ignore[attr-defined]
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        y = torch.full_like(u, torch.nan)
+    if not torch.isfinite(y).all():
+        raise FloatingPointError(
+            f"the step of a point of shape {tuple(x.shape)} is too large to retract; "
+            f"the point was not moved"
+        )
+    return y
 
 
 def is_point(p: Tensor) -> bool:
@@ -124,6 +138,8 @@ def _check_group(group: Group) -> None:
         for option in ("centered", "capturable", "differentiable", "fused"):
             if group.get(option):
                 raise ValueError(f"{option}=True is not supported for points of a manifold")
+        if not 0 <= group.get("alpha", 0) < 1:
+            raise ValueError(f"alpha must be in [0, 1) for points, got {group['alpha']}")
         if adaptivity == "element" and not _has_frame(x):
             raise ValueError(
                 f"adaptivity='element' needs square points of orthornn.Stiefel, got "

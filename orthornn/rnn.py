@@ -31,6 +31,8 @@ class OrthoRNN(nn.Module):
       from U(-0.01, 0.01), as in expRNN (Lezcano-Casado & Martínez-Rubio, 2019);
     * ``load_state_dict`` refuses a recurrent weight that is not orthogonal, and ``assign=True``
       where it would lose the manifold;
+    * the output is kept for the backward pass: writing into it, as ``nn.ReLU(inplace=True)`` would,
+      raises then; clone it first;
     * packed sequences are not supported yet and raise TypeError.
 
     Args:
@@ -119,6 +121,9 @@ class OrthoRNN(nn.Module):
         """Draw every parameter anew; the recurrent weights are points of the manifold."""
         reset(self, self.init)
 
+    def flatten_parameters(self) -> None:
+        """Nothing: torch.nn.RNN's parameters share one buffer on a GPU, these do not."""
+
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run the network over ``input`` from ``hx``; returns ``(output, h_n)``."""
         if isinstance(input, PackedSequence):
@@ -204,7 +209,7 @@ class OrthoRNN(nn.Module):
         if hx.shape != shape:
             raise RuntimeError(f"Expected hidden size {shape}, got {tuple(hx.shape)}")
         if hx.dtype != dtype:
-            raise ValueError(f"hx must have the type {dtype}, got type {hx.dtype}")
+            raise RuntimeError(f"hx must have the type {dtype}, got type {hx.dtype}")
         return hx
 
 
@@ -270,6 +275,8 @@ class OrthoRNNCell(nn.Module):
         shape = (*input.shape[:-1], self.hidden_size)
         if hx is None:
             hx = input.new_zeros(shape)
+        elif hx.dim() not in (1, 2):
+            raise ValueError(f"OrthoRNNCell: Expected hidden to be 1D or 2D, got {hx.dim()}D")
         elif hx.shape != shape:
             raise RuntimeError(f"Expected hidden shape {shape}, got {tuple(hx.shape)}")
         w_hh, w_ih = self.get_parameter("weight_hh"), self.get_parameter("weight_ih")

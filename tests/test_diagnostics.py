@@ -37,6 +37,11 @@ def test_linear_orthogonal_network_keeps_the_gradient_norm():
     torch.testing.assert_close(norms, norms[-1].expand(50))
 
 
+def test_gradient_norms_refuse_several_layers():
+    with pytest.raises(ValueError, match="one layer in one direction, got a state of 2"):
+        gradient_norms(nn.RNN(3, 4, num_layers=2), torch.randn(5, 1, 3), lambda h: h.sum())
+
+
 def test_drift_and_spectrum():
     rnn = OrthoRNN(3, 4, num_layers=2)
     assert orthogonality_error(rnn) < 1e-6

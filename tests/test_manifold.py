@@ -8,7 +8,7 @@ from orthornn import Stiefel
 from orthornn.linalg import orthogonality_error, sym
 from orthornn.manifold import RETRACTIONS
 
-SHAPES = [(6, 6), (7, 3), (2, 5, 5), (3, 6, 2), (1, 1)]
+SHAPES = [(6, 6), (7, 3), (5, 4), (2, 5, 5), (3, 6, 2), (1, 1)]
 every_retraction = pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 

@@ -1,5 +1,6 @@
 """Options of groups and points: what is inherited, what is refused, how a model is split."""
 
+import contextlib
 import copy
 
 import geoopt
@@ -15,11 +16,25 @@ from orthornn import (
     Stiefel,
     param_groups,
 )
+from orthornn.linalg import orthogonality_error
+from orthornn.manifold import RETRACTIONS
 
 
-def point(*shape):
-    manifold = Stiefel()
+def point(*shape, retraction="polar"):
+    manifold = Stiefel(retraction)
     return geoopt.ManifoldParameter(manifold.random(*shape).data, manifold=manifold)
+
+
+@pytest.mark.parametrize("kind", [RiemannianSGD, RiemannianAdam, RiemannianRMSprop])
+@pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3)], ids=str)
+def test_a_huge_gradient_moves_to_a_point_or_not_at_all(kind, retraction, shape):
+    for size in (1e2, 1e4, 1e6, 1e10, 1e30):
+        x = point(*shape, retraction=retraction)
+        x.grad = size * torch.randn_like(x)
+        with contextlib.suppress(FloatingPointError):
+            kind([x], lr=1.0).step()
+        assert orthogonality_error(x) < 1e-5
 
 
 def test_weight_decay_on_a_point_is_refused_with_the_reason():

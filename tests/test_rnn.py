@@ -199,6 +199,7 @@ def test_dtype_moves_keep_the_manifold():
         (ValueError, r"backend must be None or one of \[.*\], got 'x'", {"backend": "x"}),
         (ValueError, "hidden_size must be greater than zero, got 0", {"hidden_size": 0}),
         (ValueError, "num_layers must be greater than zero, got 0", {"num_layers": 0}),
+        (ValueError, r"got \['tanh'\]", {"nonlinearity": ["tanh"]}),
         (TypeError, "hidden_size should be of type int, got: float", {"hidden_size": 2.5}),
         (ValueError, r"range \[0, 1\].*got 1.5", {"dropout": 1.5, "num_layers": 2}),
     ],
@@ -225,8 +226,9 @@ def test_dropout_without_a_second_layer_warns_as_torch_does():
         lambda d: (torch.randn(4, 2, 3, dtype=d), torch.randn(2, 5, dtype=d)),
         lambda d: (torch.randn(4, 3, dtype=d), torch.randn(1, 2, 5, dtype=d)),
         lambda d: (torch.randn(4, 2, 3, dtype=torch.float32),),
+        lambda d: (torch.randn(4, 2, 3, dtype=d), torch.randn(1, 2, 5)),
     ],
-    ids=["features", "4D", "1D", "empty", "layers", "batch", "2D h0", "3D h0", "dtype"],
+    ids=["features", "4D", "1D", "empty", "layers", "batch", "2D h0", "3D h0", "dtype", "h0 dtype"],
 )
 def test_wrong_inputs_raise_what_torch_raises(arguments):
     ours, theirs = pair()
@@ -235,6 +237,19 @@ def test_wrong_inputs_raise_what_torch_raises(arguments):
         theirs(*inputs)
     with pytest.raises(type(expected.value), match=r".+"):
         ours(*inputs)
+
+
+def test_interface_of_existing_code():
+    assert OrthoRNN(3, 5).flatten_parameters() is None
+    assert OrthoRNNCell(3, 5, bias=False).bias_ih is None
+
+
+@pytest.mark.parametrize("hx", [(1, 2, 5), (3, 5), (2, 4)], ids=str)
+def test_wrong_states_of_a_cell_raise_what_torch_raises(hx):
+    with pytest.raises(Exception) as expected:  # noqa: PT011
+        nn.RNNCell(3, 5)(torch.randn(2, 3), torch.randn(hx))
+    with pytest.raises(type(expected.value), match=r".+"):
+        OrthoRNNCell(3, 5)(torch.randn(2, 3), torch.randn(hx))
 
 
 def test_packed_sequences_are_refused_by_name():

@@ -32,6 +32,7 @@ def write_run(folder, model="ortho", seed=0, values=(1.0, 0.05, 0.0005), status=
         "hidden_size": 8,
         "parameters": 1234,
         "seed": seed,
+        "started": folder.name,
         "threads": 1,
         "status": status,
         "error": None if status == "finished" else "the loss is nan at step 4",
@@ -112,6 +113,23 @@ def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean
     assert [row[0] for row in cells] == ["ortho, lr=0.1", "ortho, lr=0.2"]
     assert [row[3] for row in cells] == ["2", "1, 1 failed"]
     assert [row[4] for row in cells] == ["1.00e-03", "2.00e-03"]
+
+
+def test_a_seed_counts_once_and_damaged_folders_are_skipped_by_name(tmp_path, capsys):
+    for name, seed, loss in (("a", 0, 0.01), ("b", 0, 0.02), ("c", 1, 0.04)):
+        write_run(tmp_path / name, seed=seed, values=(1.0, 0.5, loss)[: 2 + (name != "c")])
+    write_run(tmp_path / "d", seed=0, status="failed")
+    for name, text in (("e", "{"), ("f", "{}")):
+        (write_run(tmp_path / name) / "run.json").write_text(text)
+    (write_run(tmp_path / "g") / "metrics.jsonl").unlink()
+    (write_run(tmp_path / "h") / "metrics.jsonl").write_text('{"step": 1\n{"step": 2}\n')
+    assert compare.main([str(tmp_path), str(tmp_path / ".")]) == 0
+    printed = capsys.readouterr()
+    (row,) = (line for line in printed.out.splitlines() if line.startswith("| ortho"))
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[4:6] == ["2", "2.60e-01"]  # of 0.02 and 0.5
+    assert cells[-2] == "3e-07"
+    assert [line.split(":")[0][-1] for line in printed.err.splitlines()] == ["e", "f", "g", "h"]
 
 
 def test_interval_covers_the_mean_about_as_often_as_it_says():

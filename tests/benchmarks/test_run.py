@@ -171,6 +171,10 @@ REFUSED = {
     "optimizer.lr_ortho=abc": ["lr_ortho", "abc"],
     "optimizer.algorithm.alpha=-1": ["alpha", "-1"],
     "task.delay=[1": ["[1"],
+    "logger=null": ["NoneType"],
+    "hydra.run.dir=/proc/none": ["/proc/none"],
+    "model.bias=maybe": ["bias", "maybe"],
+    "optimizer.algorithm.alpha=2": ["alpha", "2"],
 }
 
 
