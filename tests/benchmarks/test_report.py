@@ -132,6 +132,11 @@ def test_a_seed_counts_once_and_damaged_folders_are_skipped_by_name(tmp_path, ca
     assert [line.split(":")[0][-1] for line in printed.err.splitlines()] == ["e", "f", "g", "h"]
 
 
+def test_the_largest_drift_is_largest_as_a_number():
+    assert compare._largest([9e-7, 4e-6]) == "4e-06"
+    assert compare._largest([]) == "-"
+
+
 def test_interval_covers_the_mean_about_as_often_as_it_says():
     generator = torch.Generator().manual_seed(0)
     hits = 0
