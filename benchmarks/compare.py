@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
 from .records import Run, find, read
+from .train import EVALUATION, evaluation_scores
 
 
 class Group(NamedTuple):
@@ -121,20 +122,22 @@ def table(groups: list[Group]) -> str:
     Means, intervals and steps are those of the finished runs. A run beats the baseline at its
     first loss 5 % below it.
     """
+    scored = {m for g in groups for run in g.finished for m in evaluation_scores(run.summary)}
+    metrics = sorted(scored - {"loss"})
     header = [
         "model",
         "hidden",
         "parameters",
         "seeds",
         "evaluation loss",
-        "recall",
+        *metrics,
         "steps to beat the baseline",
         "steps to target",
         "steps/s",
         "‖WᵀW-I‖",
     ]
     ordered = sorted(groups, key=lambda group: _mean(group, "evaluation_loss"))
-    rows = [header, ["---"] * len(header), *map(_row, ordered)]
+    rows = [header, ["---"] * len(header), *(_row(group, metrics) for group in ordered)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = []
     for row in rows:
@@ -179,13 +182,13 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
     axes.axhline(about["baseline"], color="0.4", ls="--", lw=1, label="memoryless baseline")
     for target in sorted({group.runs[0].about["target_loss"] for group in groups}):
         axes.axhline(target, color="0.4", ls=":", lw=1, label=f"target {target:.0e}")
-    axes.set(title=task, xlabel="optimizer step", ylabel="loss (nats per step)")
+    axes.set(title=task, xlabel="optimizer step", ylabel="loss")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
     figure.savefig(path)
 
 
-def _row(group: Group) -> list[str]:
+def _row(group: Group, metrics: list[str]) -> list[str]:
     about = group.runs[0].about
     statuses = Counter(run.about["status"] for run in group.runs)
     finished = statuses.pop("finished", 0)
@@ -196,7 +199,7 @@ def _row(group: Group) -> list[str]:
         f"{about['parameters']:,}",
         ", ".join([str(finished), *unfinished]),
         _with_interval(_values(group, "evaluation_loss"), "{:.2e}".format),
-        _with_interval(_values(group, "evaluation_recall"), "{:.1%}".format),
+        *(_with_interval(_values(group, EVALUATION + m), "{:.1%}".format) for m in metrics),
         _reached(group, "steps_below_baseline"),
         _reached(group, "steps_to_target"),
         _with_interval(_values(group, "steps_per_second"), "{:.3g}".format),
@@ -205,7 +208,7 @@ def _row(group: Group) -> list[str]:
 
 
 def _values(group: Group, name: str) -> list[float]:
-    found = (run.about["summary"].get(name) for run in group.finished)
+    found = (run.summary.get(name) for run in group.finished)
     return [value for value in found if value is not None]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .train import Record
+from .train import EVALUATION, Record, evaluation_scores
 
 METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
 CHECKPOINT, FIGURE = "checkpoint.pt", "loss.png"
@@ -30,6 +30,11 @@ class Run:
     folder: Path
     about: dict[str, Any]
     records: list[Record]
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """:func:`summarise` of the records."""
+        return summarise(self.records, self.about["baseline"], self.about["target_loss"])
 
 
 def read(folder: Path) -> Run:
@@ -69,21 +74,15 @@ def summarise(records: list[Record], baseline: float, target_loss: float) -> dic
         hit = first_below(records, threshold)
         summary[f"steps_{name}"] = int(hit["step"]) if hit else None
         summary[f"seconds_{name}"] = hit["seconds"] if hit else None
-    evaluated = [r for r in records if "evaluation_loss" in r]
+    evaluated = [r for r in records if evaluation_scores(r)]
     last = evaluated[-1] if evaluated else {}
-    summary |= {name: value for name, value in last.items() if name.startswith("evaluation_")}
+    summary |= {name: value for name, value in last.items() if name.startswith(EVALUATION)}
     drifts = [r["orthogonality_error"] for r in records if "orthogonality_error" in r]
     summary["largest_orthogonality_error"] = max(drifts, default=None)
     summary["seconds"] = records[-1]["seconds"] if records else 0.0
     seconds = summary["seconds"]
     summary["steps_per_second"] = round(summary["steps"] / seconds, 3) if seconds else None
     return summary
-
-
-def is_solved(summary: dict[str, Any], target_loss: float) -> bool:
-    """Whether the last evaluation is below the target with every answer right."""
-    loss = summary.get("evaluation_loss", math.inf)
-    return bool(loss < target_loss and summary.get("evaluation_recall", 1.0) == 1.0)
 
 
 def introduce(about: dict[str, Any]) -> str:
@@ -104,7 +103,7 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         steps, seconds = s[f"steps_{name}"], s[f"seconds_{name}"]
         return "never" if steps is None else f"step {steps} ({seconds:.0f} s)"
 
-    solved = "solved" if is_solved(s, about["target_loss"]) else "not solved"
+    solved = "solved" if about["solved"] else "not solved"
     if about["status"] != "finished":
         solved = f"{about['status']}: {about['error']}"
     lines = [
@@ -113,11 +112,10 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         f"  loss 5 % below the memoryless baseline {about['baseline']:.2e}: {at('below_baseline')}",
         f"  loss below the target {about['target_loss']:.0e}: {at('to_target')}",
     ]
-    if "evaluation_loss" in s:
-        text = f"  evaluation: loss {s['evaluation_loss']:.2e}"
-        if "evaluation_recall" in s:
-            text += f", {s['evaluation_recall']:.2%} of the symbols recalled"
-        lines.append(text)
+    scores = evaluation_scores(s)
+    if scores:
+        metrics = [f"{name} {value:.2%}" for name, value in scores.items() if name != "loss"]
+        lines.append(", ".join([f"  evaluation: loss {scores['loss']:.2e}", *metrics]))
     if s["largest_orthogonality_error"] is not None:
         lines.append(f"  largest ‖WᵀW-I‖ during the run: {s['largest_orthogonality_error']:.1e}")
     lines.append(f"written to {folder}:")

@@ -29,7 +29,7 @@ from .refusal import ConfigError, build, check, one_line
 from .sinks import JsonLines, Progress, Sink
 from .tasks.task import Task
 from .threads import choose_threads
-from .train import Record, Settings, State, TrainingDiverged, fit, start, stream
+from .train import Record, Settings, State, TrainingDiverged, evaluation_scores, fit, start, stream
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
@@ -169,13 +169,14 @@ class Job:
             raise
         finally:
             self._save()
-            about["summary"] = records.summarise(history, self.task.baseline, self.task.target_loss)
+            summary = records.summarise(history, self.task.baseline, self.task.target_loss)
+            scores = evaluation_scores(summary)
+            about |= {"summary": summary, "solved": bool(scores) and self.task.is_solved(scores)}
             self._write_about(about)
             figure = self._draw(history, about)
             for sink in sinks:
                 sink.close({**about["summary"], "status": about["status"]}, figure)
             print(records.describe(about, _short(self.folder)))
-        summary: dict[str, Any] = about["summary"]
         return summary
 
     def _build_model(self, node: DictConfig, budget: int | None) -> SequenceModel:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from .train import Record
+from .train import Record, task_metrics
 
 PLAIN_LINES = 20  # progress lines in a run whose output is piped
 
@@ -74,8 +74,7 @@ class Progress:
 
     def _describe(self, record: Record) -> str:
         parts = [f"loss {record['loss']:.1e} (baseline {self.baseline:.1e})"]
-        if "recall" in record:
-            parts.append(f"recall {record['recall']:.1%}")
+        parts += [f"{name} {value:.1%}" for name, value in task_metrics(record).items()]
         if "orthogonality_error" in record:
             parts.append(f"‖WᵀW-I‖ {record['orthogonality_error']:.0e}")
         return " ".join(parts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Generator, nn
 from torch.optim import Optimizer
@@ -22,6 +22,9 @@ from orthornn.diagnostics import orthogonality_error
 from .tasks.task import Task
 
 Record = dict[str, float]
+
+OF_EVERY_TASK = ("step", "loss", "gradient_norm", "orthogonality_error", "seconds")
+EVALUATION = "evaluation_"
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
@@ -99,10 +102,10 @@ def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float)
     return optimizer
 
 
-def stream(seed: NonNegativeInt, purpose: str) -> Generator:
+def stream(seed: int, purpose: str) -> Generator:
     """A generator whose numbers depend on the seed and on what they are for, and on nothing else.
 
-    Training and evaluation draw from different streams, so their data are disjoint.
+    Training, initialisation and evaluation draw from streams of their own.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return Generator().manual_seed(int.from_bytes(digest[:7], "big"))
@@ -128,8 +131,8 @@ def fit(state: State, task: Task, settings: Settings, evaluation_seed: int = 0) 
     parameters, ``seconds`` of training so far, and on some steps ``evaluation_*``.
 
     Raises:
-        TrainingDiverged: at the first loss or gradient norm that is not finite; the model is as
-            before that step.
+        TrainingDiverged: at the first loss or gradient norm that is not finite, the model being
+            as before that step, or if a point cannot be moved by its step.
     """
     while state.step < settings.steps:
         began = time.monotonic()
@@ -182,4 +185,22 @@ def evaluate(model: nn.Module, task: Task, settings: Settings, seed: int) -> Rec
         for name, value in (scores | task.metrics(output, batch.target)).items():
             total[name] = total.get(name, 0.0) + value
     batches = settings.evaluation_batches
-    return {f"evaluation_{name}": value / batches for name, value in total.items()}
+    return {f"{EVALUATION}{name}": value / batches for name, value in total.items()}
+
+
+def task_metrics(record: Record) -> Record:
+    """What the task itself scored on a step's batch: the rest is of every task."""
+    return {
+        name: value
+        for name, value in record.items()
+        if name not in OF_EVERY_TASK and not name.startswith(EVALUATION)
+    }
+
+
+def evaluation_scores(record: Record) -> Record:
+    """The loss and metrics of the evaluation in a record, by their plain names."""
+    return {
+        name.removeprefix(EVALUATION): value
+        for name, value in record.items()
+        if name.startswith(EVALUATION)
+    }

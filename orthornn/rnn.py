@@ -160,8 +160,9 @@ class OrthoRNN(nn.Module):
             "bias": True,
             "batch_first": False,
             "dropout": 0.0,
+            "bidirectional": False,
+            "backend": None,
         }
-        shown |= {"bidirectional": False, "backend": None}
         for name, default in shown.items():
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)}"

@@ -64,6 +64,11 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
         assert not {"hydra", "torch"} <= found
 
 
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
+def test_only_a_task_knows_its_metrics(path):
+    assert path.parent.name == "tasks" or "recall" not in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", LIBRARY + BENCHMARKS + TESTS, ids=lambda path: path.name)
 def test_no_file_is_longer_than_300_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300

@@ -91,3 +91,7 @@ class CopyMemory:
         """``recall``: the share of the K symbols that are answered correctly."""
         answer = output[-self.symbols :].argmax(-1)
         return {"recall": (answer == target[-self.symbols :]).float().mean().item()}
+
+    def is_solved(self, scores: dict[str, float]) -> bool:
+        """Whether the loss is below the target and every symbol was recalled."""
+        return scores["loss"] < self.target_loss and scores["recall"] == 1.0

@@ -45,3 +45,6 @@ class Task(Protocol):
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:
         """Further scores by name, in [0, 1] where larger is better."""
+
+    def is_solved(self, scores: dict[str, float]) -> bool:
+        """Whether the task is solved, from the mean loss and metrics of an evaluation."""

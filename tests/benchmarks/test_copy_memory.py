@@ -76,6 +76,13 @@ def test_recall_counts_the_symbols_alone():
     assert task.metrics(answer, batch.target) == {"recall": 0.75}
 
 
+@pytest.mark.parametrize(
+    ("loss", "recall", "solved"), [(5e-4, 1.0, True), (5e-4, 0.999, False), (2e-3, 1.0, False)]
+)
+def test_solved_means_below_the_target_with_every_symbol_recalled(loss, recall, solved):
+    assert CopyMemory().is_solved({"loss": loss, "recall": recall}) is solved
+
+
 def test_streams_repeat_and_differ_by_seed_and_purpose():
     task = CopyMemory(delay=3)
 
