@@ -22,18 +22,22 @@ from .linalg import polar_step, qr_factor
 Initializer = Callable[..., Tensor]
 
 
-def haar_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+def haar_(
+    tensor: Tensor, *, generator: Generator | None = None, determinant: int | None = None
+) -> Tensor:
     """Fill with a uniformly (Haar) distributed orthonormal matrix.
 
-    Q of a Gaussian matrix with the signs of R's diagonal made positive (Mezzadri, 2007). For a
-    square matrix either sign of the determinant is equally likely.
+    Q of a Gaussian matrix with the signs of R's diagonal made positive (Mezzadri, 2007).
 
     Args:
         tensor: shape ``(..., n, p)``; a wide one (n < p) gets orthonormal rows.
         generator: source of randomness; torch's default generator if None.
+        determinant: 1 or -1 to draw from that component of the orthogonal group (square only);
+            None leaves it to chance, either being equally likely.
 
     Raises:
-        ValueError: if ``tensor`` has fewer than two axes.
+        ValueError: if ``tensor`` has fewer than two axes, or a determinant is asked of one that
+            is not square.
     """
     if tensor.ndim < 2:
         raise ValueError(f"haar_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}")
@@ -43,51 +47,64 @@ def haar_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
     gaussian = torch.randn(shape, dtype=dtype, device=tensor.device, generator=generator)
     q = polar_step(qr_factor(gaussian))  # the step mends LAPACK's rounding
     with torch.no_grad():
-        return tensor.copy_(q.mT if wide else q)
+        tensor.copy_(q.mT if wide else q)
+    return tensor if determinant is None else reflect_(tensor, determinant)
 
 
-def henaff_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+def henaff_(
+    tensor: Tensor, *, generator: Generator | None = None, determinant: int | None = None
+) -> Tensor:
     """Fill with 2x2 rotation blocks, angles uniform in (-π, π) (Henaff et al., 2016).
 
     The spectrum covers the whole unit circle, which suits tasks that must tell time steps apart,
-    such as copy memory. An odd size ends in a 1; the determinant is +1.
+    such as copy memory. An odd size ends in a 1.
 
     Args:
         tensor: shape ``(..., n, n)``.
         generator: source of randomness; torch's default generator if None.
+        determinant: -1 turns the sign of the first column; 1 and None leave it.
 
     Raises:
         ValueError: if ``tensor`` is not square.
     """
-    return _rotation_blocks_(tensor, -math.pi, math.pi, generator, "henaff_")
+    _rotation_blocks_(tensor, -math.pi, math.pi, generator, "henaff_")
+    return tensor if determinant is None else reflect_(tensor, determinant)
 
 
-def cayley_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+def cayley_(
+    tensor: Tensor, *, generator: Generator | None = None, determinant: int | None = None
+) -> Tensor:
     """Fill with 2x2 rotation blocks, angles uniform in (0, π/2) (Helfrich et al., 2018).
 
     scoRNN draws t uniform in (0, π/2) and puts the skew entry ``s = √((1-cos t)/(1+cos t))``
     through the Cayley map; as ``s = tan(t/2)``, that is the rotation by t. Only slow rotations
-    are present, which suits language. An odd size ends in a 1; the determinant is +1.
+    are present, which suits language. An odd size ends in a 1.
 
     Args:
         tensor: shape ``(..., n, n)``.
         generator: source of randomness; torch's default generator if None.
+        determinant: -1 turns the sign of the first column; 1 and None leave it.
 
     Raises:
         ValueError: if ``tensor`` is not square.
     """
-    return _rotation_blocks_(tensor, 0.0, math.pi / 2, generator, "cayley_")
+    _rotation_blocks_(tensor, 0.0, math.pi / 2, generator, "cayley_")
+    return tensor if determinant is None else reflect_(tensor, determinant)
 
 
-def identity_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
+def identity_(
+    tensor: Tensor, *, generator: Generator | None = None, determinant: int | None = None
+) -> Tensor:
     """Fill with ones on the diagonal: the state is a plain sum, which suits the adding problem.
 
     Args:
         tensor: shape ``(..., n, p)``.
         generator: unused; every initializer takes one.
+        determinant: -1 makes the first entry -1 (square only); 1 and None leave it.
 
     Raises:
-        ValueError: if ``tensor`` has fewer than two axes.
+        ValueError: if ``tensor`` has fewer than two axes, or a determinant is asked of one that
+            is not square.
     """
     if tensor.ndim < 2:
         raise ValueError(
@@ -95,7 +112,37 @@ def identity_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
         )
     with torch.no_grad():
         tensor.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
+    return tensor if determinant is None else reflect_(tensor, determinant)
+
+
+def reflect_(tensor: Tensor, determinant: int) -> Tensor:
+    """Turn the sign of the first column wherever the determinant is not the one wanted.
+
+    Args:
+        tensor: square orthogonal matrices, shape ``(..., n, n)``.
+        determinant: 1 or -1.
+
+    Raises:
+        ValueError: if ``tensor`` is not square or ``determinant`` neither 1 nor -1.
+    """
+    check_determinant(determinant)
+    if tensor.ndim < 2 or tensor.shape[-2] != tensor.shape[-1]:
+        raise ValueError(
+            f"a determinant needs a square tensor of shape (..., n, n), got {tuple(tensor.shape)}"
+        )
+    if tensor.is_meta:
+        return tensor
+    with torch.no_grad():
+        exact = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+        sign = torch.linalg.slogdet(exact).sign * determinant
+        tensor[..., :, 0].mul_(sign.unsqueeze(-1))
     return tensor
+
+
+def check_determinant(determinant: int | None) -> None:
+    """Refuse what is neither 1, -1 nor None."""
+    if isinstance(determinant, bool) or determinant not in (1, -1, None):
+        raise ValueError(f"determinant must be one of [1, -1, None], got {determinant!r}")
 
 
 INITIALIZERS: dict[str, Initializer] = {

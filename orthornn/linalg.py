@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 # Note [Newton-Schulz by its own error]
-# Let e = mᵀm - I. One step m <- m - ½ m e turns the error into
-#     e' = -¾ e² - ¼ e³,    so    ‖e'‖ <= ¾‖e‖² + ¼‖e‖³,
-# in any submultiplicative norm. The right-hand side depends on ‖e‖ alone, so the norm is read
-# once, the number of steps follows from scalars, and a step costs two products (mᵀm, m e).
-# The iteration converges when ‖e‖ < 1 (every singular value in (0, √2)); past that the polar
-# factor comes from the SVD. Both compute the same map, so the switch is invisible.
+# Let e = mᵀm - I. Two ways to finish, in exact arithmetic:
+#     m <- m - ½ m e               leaves  e' = -¾e² - ¼e³                    two products
+#     m <- m - m (½e - ⅜e²)        leaves  e' = ⅝e³ - (15/64)e⁴ + (9/64)e⁵    three products
+# With r the largest row norm of e and f its Frobenius norm, every entry of eᵏ is at most
+# r² fᵏ⁻²; so r and f, read once, tell before the products which of the two brings every entry
+# below the precision of the dtype, and how far one step short of it will come (f' <= ¾f² + ¼f³,
+# r' <= r (¾f + ¼f²)). From f < 1 on the iteration converges. Farther out m is first scaled so
+# that no singular value exceeds 1.2 (σ² <= 1 + ‖e‖ in any norm; the iteration converges below
+# √3), and multiplies the small ones by 1.5 a step; σ_min is unknown, so after some steps the SVD
+# takes over. All compute the same map: the switches are invisible.
+
+NEAR = 0.9  # Frobenius norm of e below which convergence is certain
+ROAD = 14  # steps from farther away before the SVD: enough for σ_max / σ_min of about 100
 
 
 def sym(a: Tensor) -> Tensor:
@@ -21,7 +30,23 @@ def sym(a: Tensor) -> Tensor:
 
 def skew(a: Tensor) -> Tensor:
     """Skew-symmetric part ``½(a - aᵀ)`` of ``a``, shape ``(..., n, n)``."""
-    return (a - a.mT) / 2
+    return (a - a.mT).div_(2)
+
+
+def square_norm(a: Tensor) -> float:
+    """The sum of the squares of all entries; Inf where it overflows, NaN where one is NaN."""
+    flat = a.reshape(-1)
+    return float(torch.dot(flat, flat))
+
+
+def shorten(u: Tensor, limit: float) -> Tensor:
+    """``u``, with every matrix of a batch whose Frobenius norm exceeds ``limit`` cut to it."""
+    if square_norm(u) <= limit * limit:
+        return u
+    peak = u.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
+    unit = u / peak  # the squares of u itself may overflow
+    norm = torch.linalg.matrix_norm(unit, keepdim=True)
+    return unit * torch.minimum(peak, limit / norm)
 
 
 def gram_error(x: Tensor) -> Tensor:
@@ -47,41 +72,93 @@ def orthogonality_error(x: Tensor) -> Tensor:
     return error
 
 
+def add_product(m: Tensor, a: Tensor, b: Tensor, alpha: float = 1.0) -> Tensor:
+    """``m + α a b``, in one kernel where the shapes allow; ``a`` and ``b`` may be batched."""
+    if m.ndim == 2:
+        return torch.addmm(m, a, b, alpha=alpha)
+    return torch.add(m, a @ b, alpha=alpha)
+
+
 def polar(m: Tensor) -> Tensor:
     """Orthonormal polar factor ``m (mᵀm)^(-½)`` by Newton-Schulz steps, matrix products alone.
 
-    ``m <- m - ½ m (mᵀm - I)`` until the predicted error is below the precision of the dtype: one
-    step (two products) from within about 5e-4 of the manifold in float32, four from within 0.5.
-    See Note [Newton-Schulz by its own error]; from 0.99 on the SVD is used.
+    Two products from close to the manifold (every row of mᵀm - I shorter than 4e-4 in float32),
+    three or four from farther away, some twenty from anywhere near a tangent step of any length;
+    the SVD for matrices that are close to singular. See Note [Newton-Schulz by its own error].
 
     Shape:
         ``(..., n, p)`` with n >= p, to the same.
-    """
-    e = gram_error(m)
-    size = _largest_norm(e)
-    if not size < 0.99:
-        return polar_svd(m)
-    while True:
-        m = m - m @ e / 2
-        size = 0.75 * size**2 + 0.25 * size**3
-        if size <= 2 * torch.finfo(m.dtype).eps:
-            return m
-        e = gram_error(m)
-
-
-def polar_svd(m: Tensor) -> Tensor:
-    """Orthonormal polar factor ``u vᵀ`` of ``m = u diag(σ) vᵀ``; finite for every full-rank ``m``.
 
     Raises:
         torch.linalg.LinAlgError: if ``m`` holds NaN or Inf.
     """
-    u, _, vh = torch.linalg.svd(m, full_matrices=False)
+    e = gram_error(m)
+    r, f = _row_and_frobenius_norm(e)
+    if not f < NEAR:
+        start, m = m, m / _scale(e)
+        for _ in range(ROAD):
+            e = gram_error(m)
+            r, f = _row_and_frobenius_norm(e)
+            if f < NEAR:
+                break
+            m = add_product(m, m, e, -0.5)
+        else:
+            return polar_svd(start)
+    target = torch.finfo(m.dtype).eps
+    while r * r * (0.75 + 0.25 * f) > target:
+        if r * r * f <= target:
+            c = add_product(-0.5 * e, e, e, 0.375)
+            return add_product(m, m, c)
+        m = add_product(m, m, e, -0.5)
+        r, f = r * f * (0.75 + 0.25 * f), f * f * (0.75 + 0.25 * f)
+        e = gram_error(m)
+    return add_product(m, m, e, -0.5)
+
+
+def polar_svd(m: Tensor) -> Tensor:
+    """Orthonormal polar factor ``u vᵀ`` of ``m = u diag(σ) vᵀ``; unique for full rank.
+
+    Raises:
+        torch.linalg.LinAlgError: if ``m`` holds NaN or Inf.
+    """
+    u, _, vh = svd(m)
     return polar_step(u @ vh)
+
+
+def svd(m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``(u, σ, vᵀ)`` of ``m``, thin.
+
+    LAPACK's fast algorithm gives up, once in some ten thousand matrices, where many singular values
+    are almost equal, as they are near the manifold; the transpose in float64 is another problem
+    with the same answer.
+
+    Raises:
+        torch.linalg.LinAlgError: if ``m`` holds NaN or Inf.
+    """
+    try:
+        return tuple(torch.linalg.svd(m, full_matrices=False))
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        if not bool(torch.isfinite(m).all()):
+            raise
+    v, sigma, uh = torch.linalg.svd(m.mT.double(), full_matrices=False)
+    return uh.mT.to(m.dtype), sigma.to(m.dtype), v.mT.to(m.dtype)
+
+
+def nearest_rotation(m: Tensor, determinant: int) -> Tensor:
+    """The orthogonal matrix of that determinant (1 or -1) nearest to ``m``, ``(..., n, n)``.
+
+    ``u diag(1, ..., 1, ±1) vᵀ``: where the polar factor has the other sign, the direction of the
+    smallest singular value is reversed.
+    """
+    u, _, vh = svd(m)
+    sign = torch.linalg.slogdet(u @ vh).sign * determinant
+    last = torch.cat((u[..., :-1], u[..., -1:] * sign[..., None, None]), -1)
+    return polar_step(last @ vh)
 
 
 def polar_step(x: Tensor) -> Tensor:
     """One Newton-Schulz step ``x - ½ x (xᵀx - I)``: squares a small error, keeps an exact point."""
-    return x - x @ gram_error(x) / 2
+    return add_product(x, x, gram_error(x), -0.5)
 
 
 def qr_factor(m: Tensor) -> Tensor:
@@ -112,8 +189,49 @@ def exp(a: Tensor) -> Tensor:
     return q
 
 
-def _largest_norm(e: Tensor) -> float:
-    """The largest Frobenius norm in a batch: the one number that is read from the device."""
+def log(q: Tensor) -> Tensor:
+    """A real logarithm of least norm of a rotation ``q``, shape ``(..., n, n)``; skew.
+
+    Let c and a be the symmetric and the skew part of q; they commute. Where every angle is below
+    π/2, ``log q = g(c) a`` with ``g(cos θ) = θ / sin θ``. On the span of the eigenvectors of c
+    with negative eigenvalue, -q is of that kind, and ``log q = log(-q) + π j`` with j the polar
+    factor of a. Where an angle is π, a vanishes and j turns eigenvectors in pairs: one of the
+    many logarithms of least norm.
+
+    The determinant must be +1; no real matrix is the logarithm of another orthogonal matrix.
+    """
+    n = q.shape[-1]
+    c, v = torch.linalg.eigh(sym(q))  # ascending
+    a = v.mT @ skew(q) @ v
+    t = (1 - c.abs()).clamp(min=torch.finfo(q.dtype).tiny)
+    g = 2 * torch.asin((t / 2).sqrt()) / (t * (2 - t)).sqrt()
+    far = c < 0
+    b = skew((g * torch.where(far, -1, 1)).unsqueeze(-1) * a)
+    if bool(far.any()):
+        both = far.unsqueeze(-1) & far.unsqueeze(-2)
+        rest = torch.where(far, 0, 1).to(q.dtype)
+        u, sigma, wh = svd(a * both + torch.diag_embed(rest))
+        flat = sigma < 16 * n * torch.finfo(q.dtype).eps  # descending: the last ones, in pairs
+        known = u @ (torch.where(flat, 0, 1).to(q.dtype).unsqueeze(-1) * wh) - torch.diag_embed(rest)
+        first = torch.arange(n - 2, -1, -2, device=q.device)
+        pairs = torch.zeros(n, n, dtype=q.dtype, device=q.device)
+        pairs[first, first + 1] = 1
+        pairs = (pairs - pairs.mT) * (flat.unsqueeze(-1) & flat.unsqueeze(-2))
+        b = b + torch.pi * (known + wh.mT @ pairs @ wh)
+    result: Tensor = v @ skew(b) @ v.mT
+    return result
+
+
+def _row_and_frobenius_norm(e: Tensor) -> tuple[float, float]:
+    """The largest row norm and the largest Frobenius norm in a batch of square matrices."""
     if e.numel() == 0:
-        return 0.0
-    return float(torch.linalg.matrix_norm(e).max())
+        return 0.0, 0.0
+    squares = torch.linalg.vecdot(e, e)
+    return math.sqrt(squares.max()), math.sqrt(squares.sum(-1).max())
+
+
+def _scale(e: Tensor) -> Tensor:
+    """What to divide m by, shape ``(..., 1, 1)``, so that its singular values are at most 1.2."""
+    norms = torch.linalg.matrix_norm(e), torch.linalg.matrix_norm(e, torch.inf)
+    bound: Tensor = (1 + torch.minimum(*norms)).sqrt() / 1.2
+    return bound.clamp(min=1)[..., None, None]

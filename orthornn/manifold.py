@@ -1,143 +1,177 @@
-"""The Stiefel manifold of orthonormal matrices behind geoopt's interface, and its retractions.
+"""The Stiefel manifold of orthonormal matrices behind geoopt's interface.
+
+The retractions are in :mod:`orthornn.retraction`, the metrics in :mod:`orthornn.geometry`.
 
 References:
     Edelman, Arias & Smith, "The Geometry of Algorithms with Orthogonality Constraints", 1998.
     Absil, Mahony & Sepulchre, "Optimization Algorithms on Matrix Manifolds", 2008.
-    Wen & Yin, "A feasible method for optimization with orthogonality constraints", 2013.
 """
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from geoopt import ManifoldTensor
 from geoopt.manifolds.base import Manifold
 from torch import Generator, Tensor
 
-from . import linalg
-from .init import haar_, identity_
-from .linalg import orthogonality_error, polar_step, skew, sym
+from . import geometry, linalg, membership
+from .geometry import METRICS
+from .init import check_determinant, haar_, identity_
+from .linalg import skew
+from .membership import Verdict
+from .retraction import RETRACTIONS
 
-Retraction = Callable[[Tensor, Tensor], Tensor]
-
-
-def retract_polar(x: Tensor, u: Tensor) -> Tensor:
-    """``(x + u)(I + uᵀu)^(-½)``, the nearest point to ``x + u``; second order, self-correcting."""
-    return linalg.polar(x + u)
+Method = TypeVar("Method", bound=Callable[..., Tensor])
 
 
-def retract_qr(x: Tensor, u: Tensor) -> Tensor:
-    """The Q factor of ``x + u``, signs fixed; first order, self-correcting.
+def upright(method: Method) -> Method:
+    """Run a method that is written for n >= p on the transposes where the point is wide."""
 
-    LAPACK's Q is off by 7e-6 in norm at n = 190 in float32; a polar step, cheap beside the QR,
-    takes that to 2e-6.
-    """
-    return polar_step(linalg.qr_factor(x + u))
+    @functools.wraps(method)
+    def turned(self: Stiefel, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        if x.shape[-2] >= x.shape[-1]:
+            return method(self, x, *args, **kwargs)
+        named = {name: tensor.mT for name, tensor in kwargs.items()}
+        return method(self, x.mT, *(tensor.mT for tensor in args), **named).mT
 
-
-def retract_cayley(x: Tensor, u: Tensor) -> Tensor:
-    """``cayley(a) x`` with ``a = p u xᵀ - x uᵀ p``, ``p = I - ½xxᵀ`` (Wen & Yin, 2013).
-
-    Second order. For square x this is ``x cayley(xᵀu)``, which is what is computed. The linear
-    solve alone drifts in float32, so a polar step follows: it squares the error.
-    """
-    if x.shape[-2] == x.shape[-1]:
-        return linalg.polar(x @ linalg.cayley(skew(x.mT @ u)))
-    b = (u - x @ (x.mT @ u) / 2) @ x.mT
-    return linalg.polar(linalg.cayley(b - b.mT) @ x)
-
-
-def geodesic(x: Tensor, u: Tensor) -> Tensor:
-    """Geodesic of the Euclidean metric, ``exp(uxᵀ - xuᵀ) x exp(-a)`` with ``a = xᵀu``.
-
-    For square x it is ``x exp(a)``. For a tall one the large exponential acts in the span of x and
-    q, where ``qr = (I - xxᵀ)u``: it is ``[x q] exp([[2a, -rᵀ], [r, 0]]) [I; 0] exp(-a)``. Equal to
-    the form of Edelman et al. (1998), but of skew matrices alone, which cannot overflow. A polar
-    step follows, because rounding would accumulate over steps.
-    """
-    a = skew(x.mT @ u)
-    p = x.shape[-1]
-    if x.shape[-2] == p:
-        return linalg.polar(x @ linalg.exp(a))
-    q, r = torch.linalg.qr(u - x @ a)
-    block = torch.cat((torch.cat((2 * a, -r.mT), -1), torch.cat((r, torch.zeros_like(a)), -1)), -2)
-    y = torch.cat((x, q), -1) @ linalg.exp(block)[..., :p] @ linalg.exp(-a)
-    return linalg.polar(y)
-
-
-RETRACTIONS: dict[str, Retraction] = {
-    "polar": retract_polar,
-    "qr": retract_qr,
-    "cayley": retract_cayley,
-    "exp": geodesic,
-}
+    return turned  # type: ignore[return-value]
 
 
 class Stiefel(Manifold):  # type: ignore[misc]
-    """Orthonormal matrices ``{x : xᵀx = I}`` of shape ``(..., n, p)``, n >= p, Euclidean metric.
+    """Orthonormal matrices ``{x : xᵀx = I}`` of shape ``(..., n, p)``, n >= p.
 
-    The inner product is ``<u, v> = tr(uᵀv)``; the tangent space at x is ``{u : xᵀu + uᵀx = 0}``.
-    Square points form the orthogonal group, whose tangent vectors are ``u = x a`` with a skew:
-    there the coordinates a are carried from point to point unchanged, which is the isometric
-    transport used here.
+    The tangent space at x is ``{u : xᵀu + uᵀx = 0}``. Its inner product is that of the metric:
 
-    Works with ``geoopt.ManifoldParameter`` and geoopt's own optimizers.
+        euclidean    <u, v> = tr(uᵀv)                   gradient  g - x sym(xᵀg)
+        canonical    <u, v> = tr(uᵀ(I - ½xxᵀ)v)         gradient  g - x gᵀx
+
+    A wide point (n < p) has orthonormal rows, ``xxᵀ = I``, and is treated as the transpose of a
+    tall one. Square points form the orthogonal group, whose tangent vectors are ``u = x a`` with a
+    skew, and where the two metrics differ by a factor of 2 only. No retraction leaves a connected
+    component: the determinant (1 or -1) of a square point stays what it was at the start.
+
+    Works with ``geoopt.ManifoldParameter`` and geoopt's own optimizers. Two instances with equal
+    settings are equal.
 
     Args:
         retraction: how a tangent step becomes a point: ``"polar"`` (default; matrix products
-            only, corrects rounding by itself), ``"qr"``, ``"cayley"`` or ``"exp"``.
+            only, corrects rounding by itself), ``"svd"`` (the same map), ``"qr"``, ``"cayley"``
+            or ``"exp"`` (the geodesic of the metric).
+        metric: ``"euclidean"`` (default) or ``"canonical"``.
+        determinant: 1 or -1 to allow square points of that component only, which ``random``,
+            ``origin`` and ``projx`` then give; None (default) for any.
 
     Raises:
-        ValueError: for an unknown retraction.
+        ValueError: for an unknown retraction, metric or determinant.
     """
 
     name = "Stiefel"
     ndim = 2
     reversible = False
 
-    def __init__(self, retraction: str = "polar") -> None:
-        if retraction not in RETRACTIONS:
-            raise ValueError(f"retraction must be one of {sorted(RETRACTIONS)}, got {retraction!r}")
+    def __init__(
+        self,
+        retraction: str = "polar",
+        metric: str = "euclidean",
+        determinant: int | None = None,
+    ) -> None:
+        for option, value, table in (
+            ("retraction", retraction, RETRACTIONS),
+            ("metric", metric, METRICS),
+        ):
+            if not isinstance(value, str) or value not in table:
+                raise ValueError(f"{option} must be one of {sorted(table)}, got {value!r}")
+        check_determinant(determinant)
         super().__init__()
         self.retraction = retraction
+        self.metric = metric
+        self.determinant = determinant
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stiefel) and self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    @property
+    def _settings(self) -> tuple[str, str, int | None]:
+        return self.retraction, self.metric, self.determinant
 
     def inner(
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
     ) -> Tensor:
-        """``<u, v> = tr(uᵀv)``; ``v = u`` if None. Shape ``(..., n, p)`` to ``(...)``."""
-        return (u * (u if v is None else v)).sum((-2, -1), keepdim=keepdim)
+        """``<u, v>`` of tangent vectors at x; ``v = u`` if None. ``(..., n, p)`` to ``(...)``."""
+        v = u if v is None else v
+        if x.shape[-2] < x.shape[-1]:
+            x, u, v = x.mT, u.mT, v.mT
+        product = METRICS[self.metric].inner(x, u, v)
+        return product if keepdim else product[..., 0, 0]
 
+    @upright
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
         """Orthogonal projection of ``u`` on the tangent space, ``u - x sym(xᵀu)``."""
-        return u - x @ sym(x.mT @ u)
+        return geometry.tangent(x, u)
 
+    @upright
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
-        """Riemannian gradient of the Euclidean gradient ``u``: its tangent projection."""
-        return self.proju(x, u)
+        """Riemannian gradient of the Euclidean gradient ``u``: ``<gradient, v> = tr(uᵀv)``."""
+        return METRICS[self.metric].gradient(x, u)
 
+    @upright
     def projx(self, x: Tensor) -> Tensor:
-        """Nearest orthonormal matrix, the polar factor of ``x`` (by SVD, from any distance)."""
-        return linalg.polar_svd(x)
+        """Nearest point, the polar factor of ``x`` (by SVD, from any distance)."""
+        y = linalg.polar_svd(x)
+        return y if self.determinant is None else linalg.nearest_rotation(x, self.determinant)
 
+    @upright
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """The point that the chosen retraction reaches from ``x`` along the tangent ``u``."""
-        return RETRACTIONS[self.retraction](x, u)
+        along = RETRACTIONS[self.retraction].along or METRICS[self.metric].geodesic
+        return along(x, u)
 
+    @upright
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        """The geodesic from ``x`` along the tangent ``u``, at time 1."""
-        return geodesic(x, u)
+        """The geodesic from ``x`` with velocity ``u``, at time 1."""
+        return METRICS[self.metric].geodesic(x, u)
 
-    def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Carry the tangent ``v`` at ``x`` to ``y``.
+    @upright
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """The tangent vector at ``x`` whose geodesic reaches ``y`` at time 1.
 
-        Square: ``y xᵀv``, an isometry. Tall: the tangent projection at ``y``.
+        Closed form for square points; see :func:`orthornn.geometry.logarithm` for the others.
+
+        Raises:
+            ValueError: for square points of different determinant.
+            RuntimeError: for points too far apart for the iteration (about 2.5).
         """
-        if x.shape[-2] == x.shape[-1]:
-            return y @ skew(x.mT @ v)
-        return self.proju(y, v)
+        return geometry.logarithm(x, y, METRICS[self.metric])
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Geodesic distance, ``(..., n, p)`` to ``(...)``; Inf between unequal determinants.
+
+        Raises:
+            RuntimeError: as :meth:`logmap`.
+        """
+        x, y = torch.broadcast_tensors(x, y)
+        if x.shape[-2] != x.shape[-1]:
+            return self.inner(x, self.logmap(x, y), keepdim=keepdim).sqrt()
+        apart = torch.linalg.slogdet(x.mT @ y).sign < 0
+        u = self.logmap(x, torch.where(apart[..., None, None], x, y))
+        apart = apart[..., None, None] if keepdim else apart
+        return torch.where(apart, torch.inf, self.inner(x, u, keepdim=keepdim).sqrt())
+
+    @upright
+    def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Carry the tangent ``v`` at ``x`` to ``y`` by a rotation that takes x to y.
+
+        Linear and isometric in both metrics; ``y xᵀv`` for square points. See
+        :func:`orthornn.geometry.transport`.
+        """
+        return geometry.transport(x, y, v)
 
     def coordinates(self, x: Tensor, u: Tensor) -> Tensor:
         """``a = skew(xᵀu)``: the tangent part of ``u`` in the Lie algebra, for square ``x``."""
@@ -146,6 +180,16 @@ class Stiefel(Manifold):  # type: ignore[misc]
     def from_coordinates(self, x: Tensor, a: Tensor) -> Tensor:
         """The tangent vector ``x a`` of the skew ``a``, for square ``x``."""
         return x @ a
+
+    def gradient_coordinates(self, x: Tensor, g: Tensor) -> Tensor:
+        """``coordinates(x, egrad2rgrad(x, g))``, with one product instead of three."""
+        a = skew(x.mT @ g)
+        scale = METRICS[self.metric].square_gradient
+        return a if scale == 1 else a.mul_(scale)
+
+    def turn(self, x: Tensor, a: Tensor, scale: float = 1.0) -> Tensor:
+        """``retr(x, from_coordinates(x, scale * a))``, with one product less, for square ``x``."""
+        return RETRACTIONS[self.retraction].turn(x, a, scale)
 
     def random(
         self,
@@ -156,7 +200,8 @@ class Stiefel(Manifold):  # type: ignore[misc]
     ) -> ManifoldTensor:
         """A Haar distributed point of shape ``size``."""
         x = torch.empty(self._size(size), dtype=dtype, device=device)
-        return ManifoldTensor(haar_(x, generator=generator), manifold=self)
+        haar_(x, generator=generator, determinant=self.determinant)
+        return ManifoldTensor(x, manifold=self)
 
     def origin(
         self,
@@ -165,38 +210,64 @@ class Stiefel(Manifold):  # type: ignore[misc]
         device: torch.device | str | None = None,
         seed: int | None = 42,
     ) -> ManifoldTensor:
-        """The first p columns of the identity; ``seed`` is geoopt's and has no effect."""
+        """The first columns (rows) of the identity; ``seed`` is geoopt's and has no effect.
+
+        With determinant -1 its first entry is -1.
+        """
         x = torch.empty(self._size(size), dtype=dtype, device=device)
-        return ManifoldTensor(identity_(x), manifold=self)
+        return ManifoldTensor(identity_(x, determinant=self.determinant), manifold=self)
 
     def extra_repr(self) -> str:
-        return f"retraction={self.retraction}"
+        determinant = "" if self.determinant is None else f", determinant={self.determinant}"
+        return f"retraction={self.retraction}, metric={self.metric}{determinant}"
+
+    def check_point(self, x: Tensor, *, explain: bool = False) -> Any:
+        """Whether ``x`` has a shape and a dtype that a point can have; with ``explain`` also why."""
+        ok, reason = membership.dtype(x)
+        ok, reason = self._check_shape(x.shape, "x") if ok else (ok, reason)
+        return (ok, reason) if explain else ok
+
+    def assert_check_point(self, x: Tensor) -> None:
+        """Refuse what :meth:`check_point` refuses, with a ValueError that says why."""
+        ok, reason = self.check_point(x, explain=True)
+        if not ok:
+            raise ValueError(f"not a point of {self.name}: {reason}")
 
     def _size(self, size: tuple[Any, ...]) -> tuple[int, ...]:
         shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
         self._assert_check_shape(shape, "x")
         return shape
 
-    def _check_shape(self, shape: tuple[int, ...], name: str) -> tuple[bool, str | None]:
-        if len(shape) < 2 or shape[-2] < shape[-1]:
-            return False, f"`{name}` must have shape (..., n, p) with n >= p, got {tuple(shape)}"
+    def _check_shape(self, shape: tuple[int, ...], name: str) -> Verdict:
+        if len(shape) < 2:
+            return False, f"`{name}` must have shape (..., n, p), got {tuple(shape)}"
+        if self.determinant is not None and shape[-2] != shape[-1]:
+            return False, (
+                f"`{name}` must be square to have determinant {self.determinant}, "
+                f"got {tuple(shape)}"
+            )
         return True, None
 
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
-        return _judge("‖xᵀx - I‖", orthogonality_error(x), atol * math.sqrt(x.shape[-1]))
+    ) -> Verdict:
+        return membership.point(x, atol, self.determinant)
 
     def _check_vector_on_tangent(
         self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> tuple[bool, str | None]:
-        error = torch.linalg.matrix_norm(2 * sym(x.mT @ u))
-        size = torch.linalg.matrix_norm(u).max().item() if u.numel() else 0.0
-        return _judge("‖xᵀu + uᵀx‖", error, atol * max(1.0, size))
+    ) -> Verdict:
+        return membership.vector(x, u, atol)
 
 
-def _judge(formula: str, error: Tensor, limit: float) -> tuple[bool, str | None]:
-    worst = error.max().item() if error.numel() else 0.0
-    if worst <= limit:
-        return True, None
-    return False, f"{formula} = {worst:.1e} > {limit:.1e}"
+class SpecialOrthogonal(Stiefel):
+    """The rotations ``{x : xᵀx = I, det x = 1}``: ``Stiefel(..., determinant=1)`` by its name.
+
+    Args:
+        retraction: as for :class:`Stiefel`.
+        metric: as for :class:`Stiefel`.
+    """
+
+    name = "SpecialOrthogonal"
+
+    def __init__(self, retraction: str = "polar", metric: str = "euclidean") -> None:
+        super().__init__(retraction, metric, determinant=1)

@@ -52,6 +52,7 @@ def param_groups(
         "params": [p for p in params if is_point(p)],
         "lr": lr / 10 if lr_ortho is None else lr_ortho,
         "weight_decay": 0.0,
+        "fused": False,  # so that fused=True concerns the plain parameters only
     }
     return [group for group in (plain, points) if group["params"]]
 
@@ -60,7 +61,8 @@ def param_groups(
 class RiemannianSGD(torch.optim.SGD):
     """Riemannian stochastic gradient descent, ``x <- retr(x, -lr m)``, ``m <- μ m + (1-τ) g``.
 
-    g is the Riemannian gradient ``x skew(xᵀ∂f/∂x)`` (with the ½ of skew). Plain parameters follow
+    g is the Riemannian gradient of the point's metric, ``x skew(xᵀ∂f/∂x)`` at a square x in the
+    Euclidean one (with the ½ of skew). Plain parameters follow
     ``torch.optim.SGD`` exactly.
 
     Args:
@@ -68,14 +70,47 @@ class RiemannianSGD(torch.optim.SGD):
         lr: step size; for a point, the step is lr times the Riemannian gradient.
         momentum: μ.
         dampening: τ; the first m is g itself.
+        weight_decay: of plain parameters.
         nesterov: step along ``g + μ m`` instead of m.
-        weight_decay, maximize, foreach, fused, differentiable: of ``torch.optim.SGD``, for plain
-            parameters; ``maximize`` holds for points too.
+        maximize: ascend instead.
+        on_nonfinite: what a step does about a point whose gradient is not finite: ``"raise"``, or
+            ``"skip"``, which leaves the point and its moments as they are and moves the others.
+        foreach, differentiable, fused: of ``torch.optim.SGD``, for plain parameters.
 
     Raises:
-        ValueError: for a group of points with weight decay, ``fused`` or ``differentiable``.
+        ValueError: for a learning rate that is not finite, and for a group of points with weight
+            decay, ``fused`` or ``differentiable``.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        on_nonfinite: str = "raise",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        self._of_points = {"adaptivity": None, "on_nonfinite": on_nonfinite}
+        super().__init__(
+            params,
+            lr,
+            momentum,
+            dampening,
+            weight_decay,
+            nesterov,
+            maximize=maximize,
+            foreach=foreach,
+            differentiable=differentiable,
+            fused=fused,
+        )
 
 
 @riemannian(adam)
@@ -100,8 +135,10 @@ class RiemannianAdam(torch.optim.Adam):
             ``torch.optim.Adam``, for plain parameters.
 
     Raises:
-        ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group of points
-            with weight decay, ``capturable``, ``differentiable`` or ``fused``.
+        ValueError: for an unknown adaptivity, ``"element"`` on a point that is not square, a
+            learning rate that is not finite, or a group of points with ``eps = 0``, weight decay,
+            ``capturable``, ``differentiable`` or ``fused``.
+        FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
     def __init__(
@@ -114,6 +151,7 @@ class RiemannianAdam(torch.optim.Adam):
         amsgrad: bool = False,
         *,
         adaptivity: str | None = None,
+        on_nonfinite: str = "raise",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -121,7 +159,7 @@ class RiemannianAdam(torch.optim.Adam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self._adaptivity = adaptivity
+        self._of_points = {"adaptivity": adaptivity, "on_nonfinite": on_nonfinite}
         super().__init__(
             params,
             lr,
@@ -155,12 +193,15 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         momentum: μ.
         centered: of plain parameters; refused for points.
         adaptivity: as for :class:`RiemannianAdam`.
+        on_nonfinite: as for :class:`RiemannianSGD`.
         maximize: ascend instead.
         foreach, capturable, differentiable: of ``torch.optim.RMSprop``, for plain parameters.
 
     Raises:
-        ValueError: for an unknown adaptivity, ``"element"`` on a tall point, or a group of points
-            with ``alpha >= 1``, weight decay, ``centered``, ``capturable`` or ``differentiable``.
+        ValueError: for an unknown adaptivity, ``"element"`` on a point that is not square, a
+            learning rate that is not finite, or a group of points with ``alpha >= 1``,
+            ``eps = 0``, weight decay, ``centered``, ``capturable`` or ``differentiable``.
+        FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
     def __init__(
@@ -174,12 +215,13 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         centered: bool = False,
         *,
         adaptivity: str | None = None,
+        on_nonfinite: str = "raise",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        self._adaptivity = adaptivity
+        self._of_points = {"adaptivity": adaptivity, "on_nonfinite": on_nonfinite}
         super().__init__(
             params,
             lr,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from geoopt import ManifoldParameter, ManifoldTensor
 from torch import Tensor
 
+from . import membership
+from .linalg import shorten, square_norm
 from .manifold import Stiefel
 from .update import Group, Rule, mean_square
 
 Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
 
 ADAPTIVITIES = (None, "element", "matrix")
+ON_NONFINITE = ("raise", "skip")
 
 # Note [Frames]
 # At a square point x of the orthogonal group every tangent vector is x a with a skew, and a is
@@ -28,8 +32,23 @@ ADAPTIVITIES = (None, "element", "matrix")
 # adaptivity="element" divides each entry of a by its own root mean square, "matrix" divides all
 # by the root of the mean square over entries: in both, lr is the typical size of an entry of the
 # step, so a tuned lr carries over. (geoopt divides by the Frobenius norm: its lr is n times ours.)
+#
+# Note [Nothing is damaged]
+# A step first takes every gradient to its tangent space and looks at it; only then does anything
+# move. What is not finite is refused (or skipped). What is finite but so large that its square
+# overflows is scaled down to where it does not. A step longer than the manifold is wide, π√p,
+# leads nowhere that a shorter one does not, and costs precision: it is shortened to that.
 
 TANGENT_STATE = ("momentum_buffer", "exp_avg")
+
+
+class Gradient(NamedTuple):
+    """One point that is about to move."""
+
+    x: Tensor
+    g: Tensor
+    """Its Riemannian gradient, in the frame where there is one."""
+    group: Group
 
 
 def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
@@ -43,7 +62,8 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
             euclidean.__setstate__(self, state)
 
         def add_param_group(self: Opt, param_group: dict[str, Any]) -> None:
-            self.defaults.setdefault("adaptivity", getattr(self, "_adaptivity", None))
+            for option, value in getattr(self, "_of_points", {}).items():
+                self.defaults.setdefault(option, value)
             euclidean.add_param_group(self, param_group)
             try:
                 _check_group(self.param_groups[-1])
@@ -62,12 +82,15 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
-            _check_gradients(self)  # before anything moves
-            # torch wraps `step` with its hooks; the wrapper around ours runs them already
-            plain_step = euclidean.step
-            plain_step = plain_step.__wrapped__ if hasattr(plain_step, "hooked") else plain_step
-            plain_step(self)
-            _move(self, rule)
+            with torch.no_grad():
+                gradients = list(_gradients(self))  # raises before anything moves
+                if any(not is_point(p) for group in self.param_groups for p in group["params"]):
+                    # torch wraps `step` with its hooks; the wrapper around ours runs them already
+                    plain = euclidean.step
+                    plain = plain.__wrapped__ if hasattr(plain, "hooked") else plain
+                    plain(self)
+                for gradient in gradients:
+                    _move(gradient, self.state[gradient.x], rule)
             return loss
 
         for method in (__setstate__, add_param_group, _init_group, step):
@@ -77,42 +100,67 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
     return decorate
 
 
-@torch.no_grad()
-def _move(optimizer: torch.optim.Optimizer, rule: Rule) -> None:
-    """Move every point that has a gradient by ``rule``; ``p.grad`` is never written."""
+def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
+    """Every point that has a gradient, with its Riemannian gradient; ``x.grad`` is only read."""
+    # a fused optimizer is handed GradScaler's scale and verdict instead of unscaled gradients
+    scale = getattr(optimizer, "grad_scale", None)
+    found_inf = getattr(optimizer, "found_inf", None)
+    if found_inf is not None and found_inf.item():
+        return
     for group in optimizer.param_groups:
-        for x in group["params"]:
+        for i, x in enumerate(group["params"]):
             if not is_point(x) or x.grad is None:
                 continue
+            _check_step(x, group)
             egrad = -x.grad if group["maximize"] else x.grad
-            elementwise = _has_frame(x) and group["adaptivity"] != "matrix"
-            axes = tuple(range(-x.manifold.ndim, 0))
-            moment = torch.square if elementwise else partial(mean_square, axes=axes)
-            state, lr = optimizer.state[x], float(group["lr"])
-            if _has_frame(x):
-                d = rule(x.manifold.coordinates(x, egrad), state, group, moment)
-                y = _retract(x, x.manifold.from_coordinates(x, -lr * d))
-            else:
-                d = rule(x.manifold.egrad2rgrad(x, egrad), state, group, moment)
-                y = _retract(x, -lr * d)
-                for key in TANGENT_STATE:
-                    if key in state:
-                        state[key].copy_(x.manifold.transp(x, y, state[key]))
-            x.copy_(y)
+            g = _tangent(x, egrad if scale is None else egrad / scale)
+            if g is not None:
+                yield Gradient(x, g, group)
+            elif group["on_nonfinite"] == "raise":
+                names = group.get("param_names")
+                raise FloatingPointError(
+                    f"the gradient of {repr(names[i]) if names else 'a point'} of shape "
+                    f"{tuple(x.shape)} is not finite; no parameter was moved "
+                    f"(on_nonfinite='skip' leaves such a point where it is and goes on)"
+                )
 
 
-def _retract(x: Tensor, u: Tensor) -> Tensor:
-    """The point reached from x along u, or an error that leaves x where it is."""
-    try:
-        y: Tensor = x.manifold.retr(x, u)  # type: ignore[attr-defined]
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        y = torch.full_like(u, torch.nan)
-    if not torch.isfinite(y).all():
-        raise FloatingPointError(
-            f"the step of a point of shape {tuple(x.shape)} is too large to retract; "
-            f"the point was not moved"
-        )
-    return y
+def _tangent(x: Any, egrad: Tensor) -> Tensor | None:
+    """The Riemannian gradient, small enough that its squares are finite; None if not finite."""
+    transform = x.manifold.gradient_coordinates if _has_frame(x) else x.manifold.egrad2rgrad
+    g: Tensor = transform(x, egrad)
+    if math.isfinite(square_norm(g)):
+        return g
+    peak = egrad.abs().max()
+    if not bool(torch.isfinite(peak)):
+        return None
+    largest = math.sqrt(torch.finfo(g.dtype).max) / (8 * math.sqrt(g.numel()))
+    g = transform(x, egrad / peak * largest)
+    return g if bool(torch.isfinite(g).all()) else None
+
+
+def _move(gradient: Gradient, state: dict[str, Any], rule: Rule) -> None:
+    """One step of one point, and of its moments."""
+    x, g, group = gradient
+    manifold: Any = x.manifold  # type: ignore[attr-defined]
+    frame = _has_frame(x)
+    elementwise = frame and group["adaptivity"] != "matrix"
+    axes = tuple(range(-manifold.ndim, 0))
+    moment = torch.square if elementwise else partial(mean_square, axes=axes)
+    d, c = rule(g, state, group, moment)
+    c *= -float(group["lr"])
+    if isinstance(manifold, Stiefel):
+        width = math.pi * math.sqrt(min(x.shape[-2:]))
+        if not square_norm(d) * c * c <= width * width:
+            d, c = shorten(d * c, width), 1.0
+    if frame:
+        y = manifold.turn(x, d, c)
+    else:
+        y = manifold.retr(x, d * c)
+        for key in TANGENT_STATE:
+            if key in state:
+                state[key].copy_(manifold.transp(x, y, state[key]))
+    x.copy_(y)
 
 
 def is_point(p: Tensor) -> bool:
@@ -120,16 +168,32 @@ def is_point(p: Tensor) -> bool:
     return isinstance(p, (ManifoldParameter, ManifoldTensor))
 
 
-def _has_frame(x: Tensor) -> bool:
-    return isinstance(x.manifold, Stiefel) and x.shape[-2] == x.shape[-1]  # type: ignore[attr-defined]
+def _has_frame(x: Any) -> bool:
+    return isinstance(x.manifold, Stiefel) and x.shape[-2] == x.shape[-1]
+
+
+def _check_step(x: Tensor, group: Group) -> None:
+    """Refuse, before anything moves, what has changed since the group was checked."""
+    if x.grad is not None and x.grad.is_sparse:
+        raise RuntimeError("sparse gradients are not supported for points of a manifold")
+    ok, reason = membership.dtype(x)
+    if not ok:
+        raise TypeError(f"a point of a manifold cannot be moved: {reason}")
+    if not math.isfinite(group["lr"]):
+        raise ValueError(f"lr must be finite, got {float(group['lr'])}")
 
 
 def _check_group(group: Group) -> None:
     """Refuse the options that the points of a group cannot honour."""
-    adaptivity = group["adaptivity"]
-    if adaptivity not in ADAPTIVITIES:
-        raise ValueError(f"adaptivity must be one of {list(ADAPTIVITIES)}, got {adaptivity!r}")
+    for option, choices in (("adaptivity", ADAPTIVITIES), ("on_nonfinite", ON_NONFINITE)):
+        if group[option] not in choices:
+            raise ValueError(f"{option} must be one of {list(choices)}, got {group[option]!r}")
+    if not math.isfinite(group["lr"]):
+        raise ValueError(f"lr must be finite, got {float(group['lr'])}")
     for x in filter(is_point, group["params"]):
+        ok, reason = membership.dtype(x)
+        if not ok:
+            raise ValueError(f"a point of a manifold cannot be moved: {reason}")
         if group["weight_decay"] != 0:
             raise ValueError(
                 f"weight_decay must be 0 in a group with points of a manifold, got "
@@ -140,7 +204,12 @@ def _check_group(group: Group) -> None:
                 raise ValueError(f"{option}=True is not supported for points of a manifold")
         if not 0 <= group.get("alpha", 0) < 1:
             raise ValueError(f"alpha must be in [0, 1) for points, got {group['alpha']}")
-        if adaptivity == "element" and not _has_frame(x):
+        if not group.get("eps", 1) >= torch.finfo(x.dtype).tiny:
+            raise ValueError(
+                f"eps must be positive for points (the diagonal of a skew gradient is 0), "
+                f"got {group['eps']}"
+            )
+        if group["adaptivity"] == "element" and not _has_frame(x):
             raise ValueError(
                 f"adaptivity='element' needs square points of orthornn.Stiefel, got "
                 f"{x.manifold} with shape {tuple(x.shape)}; use 'matrix'"
@@ -150,25 +219,20 @@ def _check_group(group: Group) -> None:
 def _check_state(state: dict[str, Any]) -> None:
     """Refuse the state of another optimizer, whose moments are in other coordinates."""
     for group in state["param_groups"]:
-        if any(map(is_point, group["params"])):
-            if "adaptivity" not in group:
-                raise ValueError(
-                    "expected the state of an orthornn optimizer for the points of a manifold, "
-                    "got a group without 'adaptivity'; start from a fresh state instead"
-                )
-            _check_group(group)
-
-
-def _check_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse a step that would take a point where no point is."""
-    for group in optimizer.param_groups:
-        for x in filter(is_point, group["params"]):
-            if x.grad is None:
-                continue
-            if x.grad.is_sparse:
-                raise RuntimeError("sparse gradients are not supported for points of a manifold")
-            if not torch.isfinite(x.grad).all():
-                raise FloatingPointError(
-                    f"the gradient of a point of shape {tuple(x.shape)} is not finite; "
-                    f"no parameter was moved"
-                )
+        group.setdefault("on_nonfinite", "raise")
+        points = [x for x in group["params"] if is_point(x)]
+        if not points:
+            continue
+        if "adaptivity" not in group:
+            raise ValueError(
+                "expected the state of an orthornn optimizer for the points of a manifold, "
+                "got a group without 'adaptivity'; start from a fresh state instead"
+            )
+        _check_group(group)
+        for x in points:
+            for key in TANGENT_STATE:
+                moment = state["state"].get(x, {}).get(key)
+                if moment is not None and moment.shape != x.shape:
+                    raise ValueError(
+                        f"expected {key} of shape {tuple(x.shape)}, got {tuple(moment.shape)}"
+                    )

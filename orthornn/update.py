@@ -1,12 +1,14 @@
 """The update rules: from gradient and moments to a direction of descent, on any manifold.
 
-A rule is ``(g, state, group, moment) -> d``: ``g`` is the Riemannian gradient in the frame
+A rule is ``(g, state, group, moment) -> (d, c)``: ``g`` is the Riemannian gradient in the frame
 that the optimizer works in, ``state`` the moments (updated in place), ``group`` the options, and
-``moment`` how g² is taken: elementwise, or one mean per point.
+``moment`` how g² is taken: elementwise, or one mean per point. The direction of descent is c d,
+with c a number: kept apart, it costs no pass over memory. d is not to be written to.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +18,8 @@ from torch import Tensor
 State = dict[str, Any]
 Group = dict[str, Any]
 Moment = Callable[[Tensor], Tensor]
-Rule = Callable[[Tensor, State, Group, Moment], Tensor]
+Direction = tuple[Tensor, float]
+Rule = Callable[[Tensor, State, Group, Moment], Direction]
 
 
 def mean_square(g: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -24,20 +27,20 @@ def mean_square(g: Tensor, axes: tuple[int, ...]) -> Tensor:
     return g.square().mean(axes, keepdim=True) if axes else g.square()
 
 
-def sgd(g: Tensor, state: State, group: Group, _: Moment) -> Tensor:
+def sgd(g: Tensor, state: State, group: Group, _: Moment) -> Direction:
     """``m <- μ m + (1-τ) g``; the direction is m, or ``g + μ m`` with Nesterov's rule."""
     mu: float = group["momentum"]
     if mu == 0:
-        return g
+        return g, 1.0
     if "momentum_buffer" not in state:
         m: Tensor = g.clone()
         state["momentum_buffer"] = m
     else:
         m = state["momentum_buffer"].mul_(mu).add_(g, alpha=1 - group["dampening"])
-    return g.add(m, alpha=mu) if group["nesterov"] else m
+    return (g.add(m, alpha=mu) if group["nesterov"] else m), 1.0
 
 
-def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Tensor:
+def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
     """``m̂ / (√v̂ + ε)`` with ``m <- β₁m + (1-β₁)g``, ``v <- β₂v + (1-β₂)g²``, bias corrected."""
     beta1, beta2 = (float(beta) for beta in group["betas"])
     square = moment(g)
@@ -53,12 +56,13 @@ def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Tensor:
     v = state["exp_avg_sq"].mul_(beta2).add_(square, alpha=1 - beta2)
     if group["amsgrad"]:
         v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-    scale = (v / (1 - beta2**step)).sqrt_().add_(group["eps"])
-    d: Tensor = m / scale / (1 - beta1**step)
-    return d
+    bias = math.sqrt(1 - beta2**step)  # of √v; the denominator is taken times it
+    scale = v.sqrt().add_(group["eps"] * bias)
+    d = torch.div(m, scale, out=scale) if scale.shape == m.shape else m / scale
+    return d, bias / (1 - beta1**step)
 
 
-def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Tensor:
+def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
     """``g / (√v + ε)`` with ``v <- αv + (1-α)g²``, accumulated as ``m <- μm + d`` with momentum."""
     alpha = group["alpha"]
     square = moment(g)
@@ -69,8 +73,8 @@ def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Tensor:
     v = state["square_avg"].mul_(alpha).add_(square, alpha=1 - alpha)
     d: Tensor = g / v.sqrt().add_(group["eps"])
     if group["momentum"] == 0:
-        return d
+        return d, 1.0
     if "momentum_buffer" not in state:
         state["momentum_buffer"] = torch.zeros_like(d)
     momentum: Tensor = state["momentum_buffer"]
-    return momentum.mul_(group["momentum"]).add_(d)
+    return momentum.mul_(group["momentum"]).add_(d), 1.0

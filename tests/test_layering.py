@@ -16,6 +16,9 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ROOMS = [
     "linalg",
     "init",
+    "geometry",
+    "retraction",
+    "membership",
     "manifold",
     "nonlinearity",
     "update",

@@ -135,8 +135,8 @@ def test_checks_say_by_how_much():
         Stiefel().assert_check_point_on_manifold(2 * torch.eye(4))
     with pytest.raises(ValueError, match=r"‖xᵀu \+ uᵀx‖ = 4\.0e\+00 > 2\.0e-05"):
         Stiefel().assert_check_vector_on_tangent(torch.eye(4), torch.eye(4))
-    with pytest.raises(ValueError, match=r"n >= p, got \(3, 4\)"):
-        geoopt.ManifoldParameter(torch.zeros(3, 4), manifold=Stiefel())
+    with pytest.raises(ValueError, match=r"\(\.\.\., n, p\), got \(3,\)"):
+        geoopt.ManifoldParameter(torch.zeros(3), manifold=Stiefel())
 
 
 @pytest.mark.parametrize("n", [16, 512])
@@ -155,7 +155,7 @@ def test_random_is_a_contiguous_point_and_obeys_its_generator():
 
 
 def test_unknown_retraction_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"one of \['cayley', 'exp', 'polar', 'qr'\], got 'qrr'"):
+    with pytest.raises(ValueError, match=r"one of \['cayley', 'exp', 'polar', 'qr', 'svd'\], got 'qrr'"):
         Stiefel("qrr")
 
 

@@ -1,0 +1,55 @@
+"""Whether a matrix is a point or a tangent vector of the Stiefel manifold, and by how much not."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .linalg import orthogonality_error, sym
+
+DTYPES = (torch.float32, torch.float64)
+
+Verdict = tuple[bool, "str | None"]
+
+
+def dtype(x: Tensor) -> Verdict:
+    """Points are real, in single or double precision."""
+    if x.dtype in DTYPES:
+        return True, None
+    return False, (
+        f"expected a tensor of {' or '.join(map(str, DTYPES))}, got {x.dtype}; complex points are "
+        f"not supported, and half precision cannot hold an orthogonal matrix (keep it in float32 "
+        f"and autocast the products)"
+    )
+
+
+def point(x: Tensor, atol: float, determinant: int | None) -> Verdict:
+    """``‖xᵀx - I‖ <= atol √p`` (Frobenius; of the rows where x is wide), and its determinant."""
+    ok, reason = dtype(x)
+    if not ok:
+        return ok, reason
+    formula = "‖xxᵀ - I‖" if x.shape[-2] < x.shape[-1] else "‖xᵀx - I‖"
+    ok, reason = _judge(formula, orthogonality_error(x), atol * math.sqrt(min(x.shape[-2:])))
+    if ok and determinant is not None:
+        wrong = torch.linalg.slogdet(x.detach()).sign != determinant
+        if bool(wrong.any()):
+            return False, f"det x must be {determinant}, got {-determinant}"
+    return ok, reason
+
+
+def vector(x: Tensor, u: Tensor, atol: float) -> Verdict:
+    """``‖xᵀu + uᵀx‖ <= atol max(1, ‖u‖)``; of the rows where x is wide."""
+    wide = x.shape[-2] < x.shape[-1]
+    formula = "‖xuᵀ + uxᵀ‖" if wide else "‖xᵀu + uᵀx‖"
+    x, u = (x.mT, u.mT) if wide else (x, u)
+    size = torch.linalg.matrix_norm(u).max().item() if u.numel() else 0.0
+    return _judge(formula, torch.linalg.matrix_norm(2 * sym(x.mT @ u)), atol * max(1.0, size))
+
+
+def _judge(formula: str, error: Tensor, limit: float) -> Verdict:
+    worst = error.max().item() if error.numel() else 0.0
+    if worst <= limit:
+        return True, None
+    return False, f"{formula} = {worst:.1e} > {limit:.1e}"
