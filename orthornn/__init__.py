@@ -1,7 +1,7 @@
 """Orthogonal recurrent networks trained on the Stiefel manifold."""
 
 from .init import cayley_, haar_, henaff_, identity_
-from .manifold import Stiefel
+from .manifold import SpecialOrthogonal, Stiefel
 from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
 from .rnn import OrthoRNN, OrthoRNNCell
 
@@ -11,6 +11,7 @@ __all__ = [
     "RiemannianAdam",
     "RiemannianRMSprop",
     "RiemannianSGD",
+    "SpecialOrthogonal",
     "Stiefel",
     "cayley_",
     "haar_",

@@ -114,7 +114,8 @@ def transport(x: Tensor, y: Tensor, v: Tensor) -> Tensor:
     t = x @ (o @ a) - (v - x @ a)
     s = x + y @ o.mT
     eye = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
-    return s @ torch.linalg.solve(eye + sym(m @ o.mT), s.mT @ t) - t
+    carried: Tensor = s @ torch.linalg.solve(eye + sym(m @ o.mT), s.mT @ t) - t
+    return carried
 
 
 def logarithm(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
@@ -129,7 +130,8 @@ def logarithm(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         ValueError: for square points of different determinant, between which there is no path.
         RuntimeError: if the shooting does not converge.
     """
-    x, y = torch.broadcast_tensors(x, y)
+    shape = torch.broadcast_shapes(x.shape, y.shape)  # type: ignore[no-untyped-call]
+    x, y = x.expand(shape), y.expand(shape)
     n, p = x.shape[-2:]
     if n == p:
         q = x.mT @ y
@@ -180,7 +182,8 @@ def _anderson(tries: list[Tensor], gains: list[Tensor]) -> Tensor:
     g = torch.stack(gains, -1).flatten(-3, -2).diff()
     w = torch.stack(tries, -1).flatten(-3, -2).diff() + g
     mix = torch.linalg.pinv(g) @ gains[-1].flatten(-2).unsqueeze(-1)
-    return last - (w @ mix).view(last.shape)
+    mended: Tensor = last - (w @ mix).view(last.shape)
+    return mended
 
 
 def _turn_in_span(x: Tensor, u: Tensor, a: Tensor, corner: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor
 # √3), and multiplies the small ones by 1.5 a step; σ_min is unknown, so after some steps the SVD
 # takes over. All compute the same map: the switches are invisible.
 
+LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+
 NEAR = 0.9  # Frobenius norm of e below which convergence is certain
 ROAD = 14  # steps from farther away before the SVD: enough for σ_max / σ_min of about 100
 
@@ -35,7 +37,7 @@ def skew(a: Tensor) -> Tensor:
 
 def square_norm(a: Tensor) -> float:
     """The sum of the squares of all entries; Inf where it overflows, NaN where one is NaN."""
-    flat = a.reshape(-1)
+    flat = a.detach().reshape(-1)
     return float(torch.dot(flat, flat))
 
 
@@ -135,13 +137,14 @@ def svd(m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         torch.linalg.LinAlgError: if ``m`` holds NaN or Inf.
     """
+    if not bool(torch.isfinite(m).all()):
+        raise LinAlgError("a matrix with NaN or Inf has no singular values")
     try:
-        return tuple(torch.linalg.svd(m, full_matrices=False))
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        if not bool(torch.isfinite(m).all()):
-            raise
-    v, sigma, uh = torch.linalg.svd(m.mT.double(), full_matrices=False)
-    return uh.mT.to(m.dtype), sigma.to(m.dtype), v.mT.to(m.dtype)
+        u, sigma, vh = torch.linalg.svd(m, full_matrices=False)
+        return u, sigma, vh
+    except LinAlgError:
+        v, sigma, uh = torch.linalg.svd(m.mT.double(), full_matrices=False)
+        return uh.mT.to(m.dtype), sigma.to(m.dtype), v.mT.to(m.dtype)
 
 
 def nearest_rotation(m: Tensor, determinant: int) -> Tensor:
@@ -212,7 +215,9 @@ def log(q: Tensor) -> Tensor:
         rest = torch.where(far, 0, 1).to(q.dtype)
         u, sigma, wh = svd(a * both + torch.diag_embed(rest))
         flat = sigma < 16 * n * torch.finfo(q.dtype).eps  # descending: the last ones, in pairs
-        known = u @ (torch.where(flat, 0, 1).to(q.dtype).unsqueeze(-1) * wh) - torch.diag_embed(rest)
+        known = u @ (torch.where(flat, 0, 1).to(q.dtype).unsqueeze(-1) * wh) - torch.diag_embed(
+            rest
+        )
         first = torch.arange(n - 2, -1, -2, device=q.device)
         pairs = torch.zeros(n, n, dtype=q.dtype, device=q.device)
         pairs[first, first + 1] = 1
@@ -226,6 +231,7 @@ def _row_and_frobenius_norm(e: Tensor) -> tuple[float, float]:
     """The largest row norm and the largest Frobenius norm in a batch of square matrices."""
     if e.numel() == 0:
         return 0.0, 0.0
+    e = e.detach()
     squares = torch.linalg.vecdot(e, e)
     return math.sqrt(squares.max()), math.sqrt(squares.sum(-1).max())
 

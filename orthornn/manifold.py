@@ -156,7 +156,8 @@ class Stiefel(Manifold):  # type: ignore[misc]
         Raises:
             RuntimeError: as :meth:`logmap`.
         """
-        x, y = torch.broadcast_tensors(x, y)
+        shape = torch.broadcast_shapes(x.shape, y.shape)  # type: ignore[no-untyped-call]
+        x, y = x.expand(shape), y.expand(shape)
         if x.shape[-2] != x.shape[-1]:
             return self.inner(x, self.logmap(x, y), keepdim=keepdim).sqrt()
         apart = torch.linalg.slogdet(x.mT @ y).sign < 0
@@ -222,7 +223,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
         return f"retraction={self.retraction}, metric={self.metric}{determinant}"
 
     def check_point(self, x: Tensor, *, explain: bool = False) -> Any:
-        """Whether ``x`` has a shape and a dtype that a point can have; with ``explain`` also why."""
+        """Whether ``x`` has the shape and dtype of a point; with ``explain`` also why not."""
         ok, reason = membership.dtype(x)
         ok, reason = self._check_shape(x.shape, "x") if ok else (ok, reason)
         return (ok, reason) if explain else ok

@@ -84,11 +84,7 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
                     loss = closure()
             with torch.no_grad():
                 gradients = list(_gradients(self))  # raises before anything moves
-                if any(not is_point(p) for group in self.param_groups for p in group["params"]):
-                    # torch wraps `step` with its hooks; the wrapper around ours runs them already
-                    plain = euclidean.step
-                    plain = plain.__wrapped__ if hasattr(plain, "hooked") else plain
-                    plain(self)
+                _step_plain(self, euclidean.step)
                 for gradient in gradients:
                     _move(gradient, self.state[gradient.x], rule)
             return loss
@@ -98,6 +94,20 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
         return cls
 
     return decorate
+
+
+def _step_plain(optimizer: torch.optim.Optimizer, step: Any) -> None:
+    """The step of torch's own class, of the groups that hold a plain parameter."""
+    groups = optimizer.param_groups
+    plain = [group for group in groups if not all(map(is_point, group["params"]))]
+    if not plain:
+        return
+    optimizer.param_groups = plain
+    try:
+        # torch wraps `step` with its hooks; the wrapper around ours runs them already
+        (step.__wrapped__ if hasattr(step, "hooked") else step)(optimizer)
+    finally:
+        optimizer.param_groups = groups
 
 
 def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:

@@ -46,7 +46,7 @@ def polar_turn(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
 
 
 def svd_of_sum(x: Tensor, u: Tensor) -> Tensor:
-    """The same map as ``polar`` through the singular value decomposition."""
+    """The same map as ``polar`` through the singular value decomposition; no derivative."""
     return linalg.polar_svd(x + u)
 
 

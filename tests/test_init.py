@@ -77,3 +77,30 @@ def test_block_initializers_refuse_what_is_not_square(name):
 def test_initializers_refuse_a_vector(name):
     with pytest.raises(ValueError, match=r"got \(3,\)"):
         INITIALIZERS[name](torch.empty(3))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("determinant", [1, -1])
+@pytest.mark.parametrize("n", [4, 5])
+def test_the_component_can_be_chosen(name, determinant, n):
+    x = INITIALIZERS[name](torch.empty(30, n, n, dtype=torch.float64), determinant=determinant)
+    assert torch.linalg.det(x).round().unique().tolist() == [determinant]
+    assert orthogonality_error(x).max() < 1e-13
+
+
+def test_haar_with_a_determinant_is_uniform_on_that_component():
+    x = orthornn.haar_(torch.empty(20_000, 3, 3, dtype=torch.float64), determinant=1)
+    trace = x.diagonal(dim1=-2, dim2=-1).sum(-1)
+    assert trace.mean().abs() < 0.03  # the mean of SO(3)'s character is 0, of its square 1
+    assert trace.square().mean() == pytest.approx(1.0, abs=0.04)
+
+
+@pytest.mark.parametrize("name", ["haar", "identity"])
+def test_a_determinant_needs_a_square_matrix(name):
+    with pytest.raises(ValueError, match=r"determinant needs a square .*got \(5, 3\)"):
+        INITIALIZERS[name](torch.empty(5, 3), determinant=1)
+
+
+def test_a_determinant_is_one_or_minus_one():
+    with pytest.raises(ValueError, match=r"determinant must be one of \[1, -1, None\], got 0"):
+        orthornn.haar_(torch.empty(3, 3), determinant=0)

@@ -50,12 +50,70 @@ def test_a_step_of_a_large_float32_point_is_precise(retraction):
     assert linalg.orthogonality_error(manifold.retr(x, u)) < 3e-6
 
 
-def test_polar_takes_one_step_for_a_small_error(monkeypatch):
-    products, m = [], near(16, 16, size=1e-5).float()
+@pytest.mark.parametrize(
+    ("size", "grams"), [(1e-5, 1), (1e-3, 1), (3e-3, 1), (2e-2, 1), (0.2, 3), (3.0, 10)]
+)
+def test_polar_counts_its_steps(monkeypatch, size, grams):
+    """A dense tangent step of spectral norm `size`: products are what a step costs."""
+    x, taken = point(128, 128).float(), []
+    a = linalg.skew(torch.randn(128, 128))
+    m = x + x @ (size * a / torch.linalg.matrix_norm(a, 2))
     original = linalg.gram_error
-    monkeypatch.setattr(linalg, "gram_error", lambda x: products.append(1) or original(x))
+    monkeypatch.setattr(linalg, "gram_error", lambda x: taken.append(1) or original(x))
+    monkeypatch.setattr(linalg, "polar_svd", None)  # products alone, however far
     linalg.polar(m)
-    assert len(products) == 1
+    assert len(taken) <= grams
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("exponent", range(-16, 3))
+def test_polar_stops_neither_early_nor_late(dtype, exponent):
+    """At every distance, and so on both sides of every switch, each entry is at rounding."""
+    x, a = point(24, 24), linalg.skew(torch.randn(24, 24, dtype=torch.float64))
+    m = x + x @ (10 ** (exponent / 2) * a / torch.linalg.matrix_norm(a, 2))
+    q = linalg.polar(m.to(dtype)).double()
+    eps = torch.finfo(dtype).eps
+    assert (q.mT @ q - torch.eye(24, dtype=torch.float64)).abs().max() < 4 * eps
+    torch.testing.assert_close(q, linalg.polar_svd(m), rtol=0, atol=20 * eps)
+
+
+def test_polar_of_a_matrix_close_to_singular_comes_from_the_svd():
+    u, v = point(6, 6), point(6, 6)
+    sigma = torch.tensor([3.0, 1, 1, 1, 1, 1e-6], dtype=torch.float64)
+    torch.testing.assert_close(linalg.polar(u * sigma @ v.mT), u @ v.mT, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_polar_of_what_is_not_finite_is_an_error(bad):
+    m = torch.eye(4)
+    m[1, 2] = bad
+    with pytest.raises(torch.linalg.LinAlgError):
+        linalg.polar(m)
+
+
+def test_svd_survives_a_failure_of_the_fast_algorithm(monkeypatch):
+    m, original, calls = near(5, 3, size=0.3).float(), torch.linalg.svd, []
+
+    def fails_once(a, full_matrices=True):
+        calls.append(a.dtype)
+        if len(calls) == 1:
+            raise torch.linalg.LinAlgError("did not converge")
+        return original(a, full_matrices=full_matrices)
+
+    monkeypatch.setattr(torch.linalg, "svd", fails_once)
+    u, sigma, vh = linalg.svd(m)
+    assert calls == [torch.float32, torch.float64]
+    torch.testing.assert_close(u * sigma @ vh, m)
+    assert u.shape == (5, 3)
+
+
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_nearest_rotation_reverses_the_smallest_direction(determinant):
+    u, v = (orthornn.haar_(torch.empty(4, 4).double(), determinant=1) for _ in range(2))
+    sigma = torch.tensor([4.0, 3, 2, 1], dtype=torch.float64)
+    signs = torch.tensor([1.0, 1, 1, determinant], dtype=torch.float64)
+    q = linalg.nearest_rotation(u * sigma @ v.mT, determinant)
+    torch.testing.assert_close(q, u * signs @ v.mT)
 
 
 def test_newton_schulz_error_obeys_its_prediction():
@@ -97,3 +155,50 @@ def test_sym_and_skew_are_the_two_halves():
 def test_orthogonality_error_of_a_wide_matrix_is_that_of_its_rows():
     assert linalg.orthogonality_error(point(7, 3).mT) < 100 * EPS
     assert linalg.orthogonality_error(2 * torch.eye(4)) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 7])
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, 1.6, 3.0, 3.14159])
+def test_log_inverts_exp(n, angle):
+    a = linalg.skew(torch.randn(4, n, n, dtype=torch.float64))
+    a = angle * a / torch.linalg.matrix_norm(a, 2)[..., None, None]
+    torch.testing.assert_close(
+        linalg.log(linalg.exp(a)), a, rtol=0, atol=1e-8 * (angle > 3) + 1e-13
+    )
+
+
+HALF_TURNS = [
+    (3.14,),
+    (3.1415926,),
+    (torch.pi,),
+    (torch.pi, torch.pi),
+    (torch.pi, 1.0),
+    (torch.pi, 3.141592653),
+    (0.3, 0.3),
+]
+
+
+@pytest.mark.parametrize("angles", HALF_TURNS, ids=str)
+def test_log_of_half_turns_is_a_logarithm_of_least_norm(angles):
+    a = torch.zeros(5, 5, dtype=torch.float64)
+    for i, angle in enumerate(angles):
+        a[2 * i, 2 * i + 1] = angle
+    x = point(5, 5)
+    q = x @ linalg.exp(a - a.mT) @ x.mT
+    found = linalg.log(q)
+    torch.testing.assert_close(found, -found.mT)
+    torch.testing.assert_close(linalg.exp(found), q, rtol=0, atol=1e-13)
+    torch.testing.assert_close(found.norm(), (a - a.mT).norm(), rtol=1e-7, atol=0)
+
+
+def test_shorten_cuts_what_is_too_long_and_leaves_the_rest():
+    u = torch.randn(4, 3, 3)
+    u[1] *= 1e25  # its square overflows
+    u[2] = 0
+    cut = linalg.shorten(u, 2.0)
+    norms = torch.linalg.matrix_norm(cut)
+    assert (norms <= 2.0 * (1 + 1e-6)).all()
+    assert norms[1] == pytest.approx(2.0)
+    torch.testing.assert_close(cut[1] / 2, u[1] / 1e25 / (u[1] / 1e25).norm())
+    small = 1e-3 * torch.randn(2, 3, 3)
+    assert linalg.shorten(small, 2.0) is small
