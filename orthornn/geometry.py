@@ -121,10 +121,10 @@ def transport(x: Tensor, y: Tensor, v: Tensor) -> Tensor:
 def logarithm(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     """The tangent u at x whose geodesic reaches y at time 1.
 
-    In closed form for square points, ``x log(xᵀy)``, and on the sphere (p = 1). Otherwise by shooting with Anderson's
-    acceleration: follow the geodesic of u, carry what is missing back to x, add it. That converges
-    up to a distance of about 2.5; the geodesic found is the shortest one for points less than
-    about 2.8 (canonical) or π (Euclidean) apart.
+    In closed form for square points, ``x log(xᵀy)``, and on the sphere (p = 1). Otherwise by
+    shooting with Anderson's acceleration: follow the geodesic of u, carry what is missing back to
+    x, add it. That converges up to a distance of about 2.5; the geodesic found is the shortest one
+    for points less than about 2.8 (canonical) or π (Euclidean) apart.
 
     Raises:
         ValueError: for square points of different determinant, between which there is no path.

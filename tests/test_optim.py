@@ -14,7 +14,7 @@ from orthornn import (
     Stiefel,
 )
 from orthornn.linalg import orthogonality_error, skew
-from orthornn.manifold import RETRACTIONS
+from orthornn.retraction import RETRACTIONS
 
 OPTIMIZERS = {
     "sgd": (RiemannianSGD, torch.optim.SGD, {"lr": 0.05}),

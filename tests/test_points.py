@@ -17,7 +17,7 @@ from orthornn import (
     param_groups,
 )
 from orthornn.linalg import orthogonality_error
-from orthornn.manifold import RETRACTIONS
+from orthornn.retraction import RETRACTIONS
 
 
 def point(*shape, retraction="polar"):
@@ -109,3 +109,59 @@ def test_param_groups_split_a_model():
     assert [group["weight_decay"] for group in decaying.param_groups] == [0.5, 0.0]
     model[0].weight_hh_l0.requires_grad_(False)
     assert len(param_groups(model, lr=1e-2)[1]["params"]) == 1
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (7, 3), (3, 7)], ids=str)
+@pytest.mark.parametrize("metric", ["euclidean", "canonical"])
+def test_the_step_of_sgd_is_the_gradient_of_the_metric(shape, metric):
+    manifold = Stiefel(metric=metric)
+    x = geoopt.ManifoldParameter(manifold.random(*shape, dtype=torch.float64), manifold=manifold)
+    start, g = x.data.clone(), torch.randn_like(x)
+    x.grad = g
+    RiemannianSGD([x], lr=1e-6).step()
+    expected = -manifold.egrad2rgrad(start, g)
+    torch.testing.assert_close((x.data - start) / 1e-6, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        manifold.norm(start, (x.data - start) / 1e-6), manifold.norm(start, expected), rtol=0.01,
+        atol=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (2, 6, 2)], ids=str)
+@pytest.mark.parametrize("metric", ["euclidean", "canonical"])
+def test_momentum_is_carried_without_loss_of_length(shape, metric):
+    manifold = Stiefel(metric=metric)
+    x = geoopt.ManifoldParameter(manifold.random(*shape, dtype=torch.float64), manifold=manifold)
+    optimizer = RiemannianSGD([x], lr=0.3, momentum=1.0)
+    x.grad = torch.randn_like(x)
+    gradient = manifold.egrad2rgrad(x.detach(), x.grad)
+    length = manifold.norm(x.detach(), gradient)
+    optimizer.step()
+    for _ in range(20):
+        m = optimizer.state[x]["momentum_buffer"]
+        manifold.assert_check_vector_on_tangent(x, m, atol=1e-12)
+        torch.testing.assert_close(manifold.norm(x.detach(), m), length)
+        x.grad = torch.zeros_like(x)
+        optimizer.step()
+
+
+def test_groups_keep_their_own_learning_rates_and_may_come_late():
+    x, y, plain = point(4, 4), point(4, 4), nn.Parameter(torch.zeros(2))
+    y.data.copy_(x.data)
+    optimizer = RiemannianSGD([{"params": [x], "lr": 1e-3}, {"params": [plain]}], lr=0.5)
+    optimizer.add_param_group({"params": [y], "lr": 2e-3})
+    start, g = x.detach().clone(), torch.randn(4, 4)
+    x.grad, y.grad, plain.grad = g, g.clone(), torch.ones(2)
+    optimizer.step()
+    torch.testing.assert_close((y - start).norm(), 2 * (x - start).norm(), rtol=1e-2, atol=0)
+    assert torch.equal(plain.data, torch.full((2,), -0.5))
+
+
+def test_fused_concerns_the_plain_parameters_of_param_groups():
+    model = nn.Sequential(OrthoRNN(3, 4), nn.Linear(4, 2))
+    optimizer = RiemannianAdam(param_groups(model, lr=1e-2), fused=True)
+    assert [bool(group["fused"]) for group in optimizer.param_groups] == [True, False]
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    assert orthogonality_error(model[0].weight_hh_l0) < 1e-5

@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_sequence
 from orthornn import OrthoRNN, OrthoRNNCell, Stiefel
 from orthornn.diagnostics import orthogonality_error
 from orthornn.init import INITIALIZERS
-from orthornn.manifold import RETRACTIONS
 from orthornn.nonlinearity import NONLINEARITIES
+from orthornn.retraction import RETRACTIONS
 
 
 def pair(nonlinearity="tanh", **options):
