@@ -1,8 +1,8 @@
-"""Time OrthoRNN against torch's layers: ``python -m benchmarks.speed [--threads 1] [--json FILE]``.
+"""Time this library beside its peers: ``python -m benchmarks.speed [--parts ...] [--threads 1]``.
 
 Training steps stand beside ``torch.nn.RNN`` (ReLU), optimizer steps beside geoopt's Adam with its
-QR retraction, as ratios within one run; the candidates take turns, so that what else the machine
-does falls on all of them.
+QR retraction, retractions beside geoopt's QR, as ratios within one run; the candidates take turns,
+so that what else the machine does falls on all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +24,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from orthornn import OrthoRNN, RiemannianAdam, RiemannianRMSprop, Stiefel
+from orthornn import OrthoRNN, RiemannianAdam, RiemannianRMSprop, RiemannianSGD, Stiefel
+from orthornn.linalg import skew
+from orthornn.retraction import RETRACTIONS
 
 PEER = "nn.RNN relu"
+TABLE = RETRACTIONS.items()
+
+# a title, the name of the peer, and what takes turns
+Comparison = tuple[str, str, Mapping[str, Callable[[], object]]]
 
 
 class Size(NamedTuple):
@@ -49,19 +56,21 @@ LAYERS: dict[str, Callable[[Size], nn.Module]] = {
     "nn.LSTM": lambda s: nn.LSTM(s.I, s.H),
 }
 GEOOPT = "geoopt RiemannianAdam, QR"
-POINT_SIZES = (64, 128, 190, 512)
+POINT_SIZES = (64, 128, 190, 512, 1024)
+RETRACTION_SIZES = (64, 128, 190, 512, 1024, 2048)
 STEPS: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
     GEOOPT: lambda x: geoopt.optim.RiemannianAdam(
         [geoopt.ManifoldParameter(x, manifold=geoopt.EuclideanStiefel())], lr=1e-3
     ),
-    "RiemannianAdam, polar": lambda x: _adam(x, "polar"),
-    "RiemannianAdam, qr": lambda x: _adam(x, "qr"),
-    "RiemannianAdam, cayley": lambda x: _adam(x, "cayley"),
-    "RiemannianAdam, exp": lambda x: _adam(x, "exp"),
-    "RiemannianRMSprop, polar": lambda x: RiemannianRMSprop(
-        [geoopt.ManifoldParameter(x, manifold=Stiefel())], lr=1e-3
+    "geoopt RiemannianAdam, canonical": lambda x: geoopt.optim.RiemannianAdam(
+        [geoopt.ManifoldParameter(x, manifold=geoopt.CanonicalStiefel())], lr=1e-3
     ),
+    "RiemannianAdam": lambda x: RiemannianAdam([_point(x)], lr=1e-3),
+    "RiemannianAdam, matrix": lambda x: RiemannianAdam([_point(x)], lr=1e-3, adaptivity="matrix"),
+    "RiemannianRMSprop": lambda x: RiemannianRMSprop([_point(x)], lr=1e-3),
+    "RiemannianSGD, momentum": lambda x: RiemannianSGD([_point(x)], lr=1e-3, momentum=0.9),
 }
+QR = "geoopt QR"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--json", type=Path, help="also write the seconds to this file")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args(arguments)
     if options.threads < 1 or options.repeats < 1:
         parser.error("--threads and --repeats must be at least 1")
@@ -79,26 +89,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"torch {torch.__version__}, {options.threads} thread(s), {platform.machine()} with "
         f"{os.cpu_count()} cores, median of {options.repeats} [fastest, slowest]"
     )
-    sizes = (Size(5, 2, 3, 4),) if options.quick else SIZES
-    points = (8,) if options.quick else POINT_SIZES
     report = {}
-    for size in sizes:
-        title = "training step (forward and backward) at " + ", ".join(
-            f"{letter} = {value}" for letter, value in size._asdict().items()
-        )
-        layers = {name: _layer_step(make(size), size) for name, make in LAYERS.items()}
-        report[title] = _compare(title, layers, PEER, options.repeats)
-    for n in points:
-        title = f"optimizer step of one {n} x {n} weight"
-        steps = {name: _optimizer_step(make, n) for name, make in STEPS.items()}
-        report[title] = _compare(title, steps, GEOOPT, options.repeats)
+    for part in options.parts:
+        for title, peer, actions in PARTS[part](options.quick):
+            report[title] = _compare(title, actions, peer, options.repeats)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def _adam(x: Tensor, retraction: str) -> RiemannianAdam:
-    return RiemannianAdam([geoopt.ManifoldParameter(x, manifold=Stiefel(retraction))], lr=1e-3)
+def layers(quick: bool) -> Iterator[Comparison]:
+    """Forward and backward of one layer."""
+    for size in (Size(5, 2, 3, 4),) if quick else SIZES:
+        title = "training step (forward and backward) at " + ", ".join(
+            f"{letter} = {value}" for letter, value in size._asdict().items()
+        )
+        yield title, PEER, {name: _layer_step(make(size), size) for name, make in LAYERS.items()}
+
+
+def optimizers(quick: bool) -> Iterator[Comparison]:
+    """One step of one square weight."""
+    for n in (8,) if quick else POINT_SIZES:
+        steps = {name: _optimizer_step(make, n) for name, make in STEPS.items()}
+        yield f"optimizer step of one {n} x {n} weight", GEOOPT, steps
+
+
+def retractions(quick: bool) -> Iterator[Comparison]:
+    """One tangent step u = x a of a square point, every entry of a being about 1e-3."""
+    for n in (8,) if quick else RETRACTION_SIZES:
+        x = Stiefel().random(n, n).data
+        a = 1e-3 * skew(torch.randn(n, n))
+        u = x @ a
+        actions = {
+            QR: partial(geoopt.EuclideanStiefel().retr, x, u),
+            "geoopt canonical": partial(geoopt.CanonicalStiefel().retr, x, u),
+            "one product": partial(torch.mm, x, a),
+            **{f"{name}: {row.cost}": partial(row.turn, x, a, 1.0) for name, row in TABLE},
+        }
+        yield f"retraction of one {n} x {n} point", QR, actions
+
+
+PARTS = {"layers": layers, "optimizers": optimizers, "retractions": retractions}
+
+
+def _point(x: Tensor) -> geoopt.ManifoldParameter:
+    return geoopt.ManifoldParameter(x, manifold=Stiefel())
 
 
 def _layer_step(layer: nn.Module, size: Size) -> Callable[[], None]:
@@ -123,7 +158,7 @@ def _optimizer_step(make: Callable[[Tensor], torch.optim.Optimizer], n: int) -> 
 
 
 def _compare(
-    title: str, actions: dict[str, Callable[[], None]], peer: str, repeats: int
+    title: str, actions: Mapping[str, Callable[[], object]], peer: str, repeats: int
 ) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for action in actions.values():
@@ -134,11 +169,12 @@ def _compare(
             action()
             seconds[name].append(time.perf_counter() - began)
     print(f"\n{title}")
+    width = max(32, *map(len, actions))
     of_peer = statistics.median(seconds[peer])
     for name, values in seconds.items():
         median = statistics.median(values)
         print(
-            f"  {name:<32} {1e3 * median:9.2f} ms  [{1e3 * min(values):.2f}, "
+            f"  {name:<{width}} {1e3 * median:9.2f} ms  [{1e3 * min(values):.2f}, "
             f"{1e3 * max(values):.2f}]  {median / of_peer:5.2f} x {peer}"
         )
     return seconds

@@ -18,6 +18,9 @@ from torch import Tensor
 # that no singular value exceeds 1.2 (σ² <= 1 + ‖e‖ in any norm; the iteration converges below
 # √3), and multiplies the small ones by 1.5 a step; σ_min is unknown, so after some steps the SVD
 # takes over. All compute the same map: the switches are invisible.
+#
+# The last product is summed on its own and then added: a kernel that sums onto m rounds at every
+# term, which leaves 3e-15 instead of 5e-16 at n = 128 in double precision.
 
 LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
@@ -75,7 +78,7 @@ def orthogonality_error(x: Tensor) -> Tensor:
 
 
 def add_product(m: Tensor, a: Tensor, b: Tensor, alpha: float = 1.0) -> Tensor:
-    """``m + α a b``, in one kernel where the shapes allow; ``a`` and ``b`` may be batched."""
+    """``m + α a b``, in one kernel where the shapes allow; rounds more than the sum of two."""
     if m.ndim == 2:
         return torch.addmm(m, a, b, alpha=alpha)
     return torch.add(m, a @ b, alpha=alpha)
@@ -110,11 +113,11 @@ def polar(m: Tensor) -> Tensor:
     while r * r * (0.75 + 0.25 * f) > target:
         if r * r * f <= target:
             c = add_product(-0.5 * e, e, e, 0.375)
-            return add_product(m, m, c)
+            return m + m @ c
         m = add_product(m, m, e, -0.5)
         r, f = r * f * (0.75 + 0.25 * f), f * f * (0.75 + 0.25 * f)
         e = gram_error(m)
-    return add_product(m, m, e, -0.5)
+    return torch.add(m, m @ e, alpha=-0.5)
 
 
 def polar_svd(m: Tensor) -> Tensor:
@@ -161,7 +164,7 @@ def nearest_rotation(m: Tensor, determinant: int) -> Tensor:
 
 def polar_step(x: Tensor) -> Tensor:
     """One Newton-Schulz step ``x - ½ x (xᵀx - I)``: squares a small error, keeps an exact point."""
-    return add_product(x, x, gram_error(x), -0.5)
+    return torch.add(x, x @ gram_error(x), alpha=-0.5)
 
 
 def qr_factor(m: Tensor) -> Tensor:

@@ -1,9 +1,16 @@
+import geoopt
 import pytest
 import torch
 from torch import nn
 
-from orthornn import OrthoRNN
-from orthornn.diagnostics import gradient_norms, orthogonality_error, singular_values
+from orthornn import OrthoRNN, Stiefel
+from orthornn.diagnostics import (
+    check_gradient,
+    check_retraction,
+    gradient_norms,
+    orthogonality_error,
+    singular_values,
+)
 
 
 @pytest.mark.parametrize("cell", [OrthoRNN, nn.RNN, nn.GRU, nn.LSTM])
@@ -49,3 +56,45 @@ def test_drift_and_spectrum():
     assert orthogonality_error(rnn) == pytest.approx(6.0, rel=1e-5)
     torch.testing.assert_close(singular_values(rnn.weight_hh_l1), torch.full((4,), 2.0).double())
     assert orthogonality_error(nn.RNN(3, 4)) is None
+
+
+def test_slope_checks_accept_what_is_right_and_find_what_is_wrong():
+    x = Stiefel().random(6, 6, dtype=torch.float64)
+    manifold = Stiefel()
+    assert check_retraction(manifold, x).ok
+    assert check_retraction(manifold, x, geodesic=manifold.expmap).ok
+    assert not check_retraction(Stiefel("qr"), x, geodesic=manifold.expmap).ok
+    # geoopt's canonical "retraction" has the derivative 2u at a square point
+    wrong = check_retraction(geoopt.Stiefel(), x)
+    assert wrong.slope == pytest.approx(1, abs=0.1)
+    assert not wrong.ok
+    assert check_retraction(geoopt.EuclideanStiefel(), x).ok
+
+
+def test_the_gradient_check_finds_a_wrong_backward():
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g * ctx.saved_tensors[0] ** 2  # should be 3
+
+    x = Stiefel().random(5, 3, dtype=torch.float64)
+    assert check_gradient(Stiefel(), lambda y: (y**3).sum(), x).ok
+    wrong = check_gradient(Stiefel(), lambda y: Cube.apply(y).sum(), x)
+    assert wrong.slope == pytest.approx(1, abs=0.1)
+    assert not wrong.ok
+
+
+def test_slope_checks_report_their_measurements():
+    x, u = torch.eye(3), torch.tensor([[0.0, 1, 0], [-1, 0, 0], [0, 0, 0]])
+    found = check_retraction(Stiefel("exp"), x, u)
+    assert len(found.steps) == len(found.errors)
+    # exp(tu) = I + tu + t²u²/2: the error is t²/2 of a matrix of norm √2
+    assert found.errors[0] == pytest.approx(found.steps[0] ** 2 / 2**0.5, rel=1e-2)
+    exact = check_retraction(Stiefel("exp"), x, u, geodesic=Stiefel().expmap)
+    assert exact.slope == float("inf")
+    assert exact.ok
