@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -51,7 +52,7 @@ def test_a_step_of_a_large_float32_point_is_precise(retraction):
 
 
 @pytest.mark.parametrize(
-    ("size", "grams"), [(1e-5, 1), (1e-3, 1), (3e-3, 1), (2e-2, 1), (0.2, 3), (3.0, 10)]
+    ("size", "grams"), [(1e-5, 1), (1e-3, 1), (3e-3, 1), (2e-2, 1), (5e-2, 1), (0.2, 3), (3.0, 10)]
 )
 def test_polar_counts_its_steps(monkeypatch, size, grams):
     """A dense tangent step of spectral norm `size`: products are what a step costs."""
@@ -75,6 +76,16 @@ def test_polar_stops_neither_early_nor_late(dtype, exponent):
     eps = torch.finfo(dtype).eps
     assert (q.mT @ q - torch.eye(24, dtype=torch.float64)).abs().max() < 4 * eps
     torch.testing.assert_close(q, linalg.polar_svd(m), rtol=0, atol=20 * eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e-5, 1e-4, 1e-3])
+def test_rounding_does_not_add_up_beside_entries_near_one(dtype, size):
+    """Neither in the Gram matrix nor in the last product, which is summed before it is added."""
+    w = orthornn.henaff_(torch.empty(128, 128, dtype=dtype))
+    a = linalg.skew(torch.randn(128, 128, dtype=dtype))
+    q = linalg.polar(w + w @ (size * a)).numpy().astype(np.longdouble)
+    assert abs(q.T @ q - np.eye(128)).max() < 5 * torch.finfo(dtype).eps
 
 
 def test_polar_of_a_matrix_close_to_singular_comes_from_the_svd():
@@ -200,5 +211,5 @@ def test_shorten_cuts_what_is_too_long_and_leaves_the_rest():
     assert (norms <= 2.0 * (1 + 1e-6)).all()
     assert norms[1] == pytest.approx(2.0)
     torch.testing.assert_close(cut[1] / 2, u[1] / 1e25 / (u[1] / 1e25).norm())
-    small = 1e-3 * torch.randn(2, 3, 3)
-    assert linalg.shorten(small, 2.0) is small
+    almost = u[:1] / u[0].norm() * 1.99
+    assert linalg.shorten(almost, 2.0) is almost
