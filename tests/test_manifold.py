@@ -90,6 +90,7 @@ def test_other_dtypes_are_refused_by_name(dtype):
     with pytest.raises(ValueError, match=f"got {dtype}"):
         Stiefel().assert_check_point_on_manifold(x)
     assert not Stiefel().check_point(x)
+    assert str(dtype) in Stiefel().check_point_on_manifold(x, explain=True)[1]
 
 
 @pytest.mark.parametrize("n", [16, 512])

@@ -126,8 +126,15 @@ def test_typical_entry_of_the_step_is_lr_in_both_adaptivities(name, adaptivity, 
     assert coordinates.square().mean().sqrt().item() == pytest.approx(factor * 1e-5, rel=0.15)
 
 
-FRAME_CASES = {**OPTIMIZERS, "sgd, dampening": (RiemannianSGD, torch.optim.SGD,
-               {"lr": 0.02, "momentum": 0.7, "dampening": 0.4})}  # fmt: skip
+FRAME_CASES = {
+    **OPTIMIZERS,
+    "sgd, dampening": (
+        RiemannianSGD,
+        torch.optim.SGD,
+        {"lr": 0.02, "momentum": 0.7, "dampening": 0.4},
+    ),
+    "adam, eps": (RiemannianAdam, torch.optim.Adam, {"lr": 0.02, "eps": 0.3}),
+}
 
 
 @pytest.mark.parametrize("name", FRAME_CASES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, run, speed
+from benchmarks import compare, drift, run, speed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +40,9 @@ def test_every_command_runs(command, tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     if name == "speed":
         assert speed.main([*arguments, "--quick", "--repeats", "1"]) == 0
+        return
+    if name == "drift":
+        assert drift.main([*arguments, "--size", "6", "--steps", "3"]) == 0
         return
     sweep = ["-m"] if "-m" in arguments else []
     overrides = [a for a in arguments if a != "-m"] if name == "copy" else []

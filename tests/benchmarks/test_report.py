@@ -6,7 +6,8 @@ import os
 import pytest
 import torch
 
-from benchmarks import compare, records, speed, threads
+from benchmarks import compare, drift, records, speed, threads
+from orthornn import Stiefel
 
 CONFIG = {"seed": 0, "model": {"hidden_size": None}, "logger": {"mode": "offline"}}
 
@@ -175,3 +176,28 @@ def test_speed_prints_ratios_to_its_peers(tmp_path, capsys):
     assert "1.00 x geoopt RiemannianAdam, QR" in printed
     report = json.loads(path.read_text())
     assert all(len(values) == 2 for table in report.values() for values in table.values())
+    assert "1.00 x geoopt QR" in printed
+    assert speed.main(["--quick", "--repeats", "1", "--parts", "retractions"]) == 0
+    assert "nn.RNN" not in capsys.readouterr().out
+
+
+def test_drift_stands_every_mode_beside_geoopt(tmp_path, capsys):
+    path = tmp_path / "drift.json"
+    options = ["--size", "16", "--steps", "200", "--lr", "0.01", "--json", str(path)]
+    assert drift.main(options) == 0
+    found = {row["name"]: row for row in json.loads(path.read_text())}
+    ours = [row for name, row in found.items() if "geoopt" not in name]
+    assert len(ours) == len(drift.MODES)
+    assert max(row["worst"] for row in ours) < 1e-6
+    assert max(row["power"] for row in ours) < 1.01
+    assert found["geoopt canonical (its default)"]["worst"] > 1e-6  # the peer shows that it can
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(found)
+
+
+def test_drift_shows_a_weight_that_is_lost():
+    class Lost(torch.optim.SGD):
+        def step(self):
+            self.param_groups[0]["params"][0].data.fill_(float("nan"))
+
+    lost = drift.drift(Stiefel(), Lost, 0.1, 4, 5, "float32")
+    assert lost.worst == float("inf")
