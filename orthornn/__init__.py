@@ -2,6 +2,7 @@
 
 from .init import cayley_, haar_, henaff_, identity_
 from .manifold import SpecialOrthogonal, Stiefel
+from .muon import RiemannianMuon
 from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
 from .rnn import OrthoRNN, OrthoRNNCell
 
@@ -9,6 +10,7 @@ __all__ = [
     "OrthoRNN",
     "OrthoRNNCell",
     "RiemannianAdam",
+    "RiemannianMuon",
     "RiemannianRMSprop",
     "RiemannianSGD",
     "SpecialOrthogonal",

@@ -51,14 +51,23 @@ class Gradient(NamedTuple):
     group: Group
 
 
-def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
-    """Teach an heir of a torch optimizer to move points by ``rule`` beside plain parameters."""
+def riemannian(
+    rule: Rule, square: bool = False, refused: tuple[str, ...] = ()
+) -> Callable[[type[Opt]], type[Opt]]:
+    """Teach an heir of a torch optimizer to move points by ``rule`` beside plain parameters.
+
+    Args:
+        rule: from gradient and moments to a direction.
+        square: whether the rule needs the frame that only square points have.
+        refused: options of the torch optimizer that the rule knows nothing of.
+    """
+    refused = (*refused, "centered", "capturable", "differentiable", "fused")
 
     def decorate(cls: type[Opt]) -> type[Opt]:
         euclidean: Any = cls.__mro__[1]
 
         def __setstate__(self: Opt, state: dict[str, Any]) -> None:
-            _check_state(state)
+            _check_state(state, square, refused)
             euclidean.__setstate__(self, state)
 
         def add_param_group(self: Opt, param_group: dict[str, Any]) -> None:
@@ -66,7 +75,7 @@ def riemannian(rule: Rule) -> Callable[[type[Opt]], type[Opt]]:
                 self.defaults.setdefault(option, value)
             euclidean.add_param_group(self, param_group)
             try:
-                _check_group(self.param_groups[-1])
+                _check_group(self.param_groups[-1], square, refused)
             except ValueError:
                 self.param_groups.pop()
                 raise
@@ -193,7 +202,7 @@ def _check_step(x: Tensor, group: Group) -> None:
         raise ValueError(f"lr must be finite, got {float(group['lr'])}")
 
 
-def _check_group(group: Group) -> None:
+def _check_group(group: Group, square: bool, refused: tuple[str, ...]) -> None:
     """Refuse the options that the points of a group cannot honour."""
     for option, choices in (("adaptivity", ADAPTIVITIES), ("on_nonfinite", ON_NONFINITE)):
         if group[option] not in choices:
@@ -209,7 +218,7 @@ def _check_group(group: Group) -> None:
                 f"weight_decay must be 0 in a group with points of a manifold, got "
                 f"{group['weight_decay']}: a point cannot shrink; see orthornn.param_groups"
             )
-        for option in ("centered", "capturable", "differentiable", "fused"):
+        for option in refused:
             if group.get(option):
                 raise ValueError(f"{option}=True is not supported for points of a manifold")
         if not 0 <= group.get("alpha", 0) < 1:
@@ -219,14 +228,17 @@ def _check_group(group: Group) -> None:
                 f"eps must be positive for points (the diagonal of a skew gradient is 0), "
                 f"got {group['eps']}"
             )
-        if group["adaptivity"] == "element" and not _has_frame(x):
+        if (square or group["adaptivity"] == "element") and not _has_frame(x):
+            what, way_out = (
+                ("this optimizer", "") if square else ("adaptivity='element'", "; use 'matrix'")
+            )
             raise ValueError(
-                f"adaptivity='element' needs square points of orthornn.Stiefel, got "
-                f"{x.manifold} with shape {tuple(x.shape)}; use 'matrix'"
+                f"{what} needs square points of orthornn.Stiefel, got {x.manifold} with shape "
+                f"{tuple(x.shape)}{way_out}"
             )
 
 
-def _check_state(state: dict[str, Any]) -> None:
+def _check_state(state: dict[str, Any], square: bool, refused: tuple[str, ...]) -> None:
     """Refuse the state of another optimizer, whose moments are in other coordinates."""
     for group in state["param_groups"]:
         group.setdefault("on_nonfinite", "raise")
@@ -238,7 +250,7 @@ def _check_state(state: dict[str, Any]) -> None:
                 "expected the state of an orthornn optimizer for the points of a manifold, "
                 "got a group without 'adaptivity'; start from a fresh state instead"
             )
-        _check_group(group)
+        _check_group(group, square, refused)
         for x in points:
             for key in TANGENT_STATE:
                 moment = state["state"].get(x, {}).get(key)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .linalg import skew_sign
+
 State = dict[str, Any]
 Group = dict[str, Any]
 Moment = Callable[[Tensor], Tensor]
@@ -78,3 +80,13 @@ def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
         state["momentum_buffer"] = torch.zeros_like(d)
     momentum: Tensor = state["momentum_buffer"]
     return momentum.mul_(group["momentum"]).add_(d), 1.0
+
+
+def muon(g: Tensor, state: State, group: Group, _: Moment) -> Direction:
+    """``√n sign(m)`` with ``m <- β₁m + (1-β₁)g`` and sign the polar factor; g is skew."""
+    if "exp_avg" not in state:
+        state["step"] = torch.tensor(0.0)
+        state["exp_avg"] = torch.zeros_like(g)
+    state["step"] += 1
+    m: Tensor = state["exp_avg"].lerp_(g, 1 - float(group["betas"][0]))
+    return skew_sign(m), math.sqrt(m.shape[-1])

@@ -24,6 +24,7 @@ ROOMS = [
     "update",
     "points",
     "optim",
+    "muon",
     "parameters",
     "recurrence",
     "rnn",
