@@ -15,7 +15,7 @@ from .points import riemannian
 from .update import muon
 
 
-@riemannian(muon, square=True, refused=("amsgrad",))
+@riemannian(muon, square=True, refused=("amsgrad", "rows"))
 class RiemannianMuon(torch.optim.Adam):
     """Spectral steepest descent, ``x <- retr(x, -lr √n x sign(m))``, ``m <- β₁m + (1-β₁)a``.
 

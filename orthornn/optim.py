@@ -11,6 +11,8 @@ optimizer (:mod:`orthornn.update`):
 References:
     Bécigneul & Ganea, "Riemannian Adaptive Optimization Methods", ICLR 2019.
     Lezcano-Casado & Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks", ICML 2019.
+    Han, Poirion & Takeda, "Efficient Optimization with Orthogonality Constraint: a Randomized
+    Riemannian Submanifold Method", ICML 2025.
 """
 
 from __future__ import annotations
@@ -75,6 +77,10 @@ class RiemannianSGD(torch.optim.SGD):
         maximize: ascend instead.
         on_nonfinite: what a step does about a point whose gradient is not finite: ``"raise"``, or
             ``"skip"``, which leaves the point and its moments as they are and moves the others.
+        rows: for square points: move, at each step, only so many rows (an int from 2 to n, or a
+            share of them), drawn anew (Han et al., ICML 2025). With a quarter of the rows a step
+            costs a tenth at n = 512; it takes more steps and a larger lr. None moves all.
+        seed: of that draw; which rows move at which step follows from it alone.
         foreach, differentiable, fused: of ``torch.optim.SGD``, for plain parameters.
 
     Raises:
@@ -93,12 +99,19 @@ class RiemannianSGD(torch.optim.SGD):
         nesterov: bool = False,
         *,
         on_nonfinite: str = "raise",
+        rows: float | None = None,
+        seed: int = 0,
         maximize: bool = False,
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        self._of_points = {"adaptivity": None, "on_nonfinite": on_nonfinite}
+        self._of_points = {
+            "adaptivity": None,
+            "on_nonfinite": on_nonfinite,
+            "rows": rows,
+            "seed": seed,
+        }
         super().__init__(
             params,
             lr,
@@ -113,7 +126,7 @@ class RiemannianSGD(torch.optim.SGD):
         )
 
 
-@riemannian(adam)
+@riemannian(adam, refused=("rows",))
 class RiemannianAdam(torch.optim.Adam):
     """Riemannian Adam (Bécigneul & Ganea, 2019), elementwise in the Lie algebra where square.
 
@@ -193,7 +206,7 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         momentum: μ.
         centered: of plain parameters; refused for points.
         adaptivity: as for :class:`RiemannianAdam`.
-        on_nonfinite: as for :class:`RiemannianSGD`.
+        on_nonfinite, rows, seed: as for :class:`RiemannianSGD`.
         maximize: ascend instead.
         foreach, capturable, differentiable: of ``torch.optim.RMSprop``, for plain parameters.
 
@@ -216,12 +229,19 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         *,
         adaptivity: str | None = None,
         on_nonfinite: str = "raise",
+        rows: float | None = None,
+        seed: int = 0,
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        self._of_points = {"adaptivity": adaptivity, "on_nonfinite": on_nonfinite}
+        self._of_points = {
+            "adaptivity": adaptivity,
+            "on_nonfinite": on_nonfinite,
+            "rows": rows,
+            "seed": seed,
+        }
         super().__init__(
             params,
             lr,

@@ -12,22 +12,16 @@ from geoopt import ManifoldParameter, ManifoldTensor
 from torch import Tensor
 
 from . import membership
+from .charts import TANGENT_STATE, Chart, choose, count_rows, has_frame
 from .linalg import shorten, square_norm
 from .manifold import Stiefel
-from .update import Group, Rule, mean_square
+from .update import Group, Rule, State, mean_square
 
 Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
 
 ADAPTIVITIES = (None, "element", "matrix")
 ON_NONFINITE = ("raise", "skip")
 
-# Note [Frames]
-# At a square point x of the orthogonal group every tangent vector is x a with a skew, and a is
-# the same matrix at every point (the frame is left-invariant). Moments are kept as such a: they
-# need no transport, and dividing a elementwise by the root of its own (symmetric) second moment
-# leaves it skew. A tall point has no such frame: its moments are ambient tangent vectors, carried
-# by the manifold's transport, and only a scalar may divide them.
-#
 # Note [What lr measures]
 # adaptivity="element" divides each entry of a by its own root mean square, "matrix" divides all
 # by the root of the mean square over entries: in both, lr is the typical size of an entry of the
@@ -39,15 +33,14 @@ ON_NONFINITE = ("raise", "skip")
 # overflows is scaled down to where it does not. A step longer than the manifold is wide, π√p,
 # leads nowhere that a shorter one does not, and costs precision: it is shortened to that.
 
-TANGENT_STATE = ("momentum_buffer", "exp_avg")
-
 
 class Gradient(NamedTuple):
     """One point that is about to move."""
 
     x: Tensor
     g: Tensor
-    """Its Riemannian gradient, in the frame where there is one."""
+    """Its Riemannian gradient, in the coordinates of the chart."""
+    chart: Chart
     group: Group
 
 
@@ -92,7 +85,7 @@ def riemannian(
                 with torch.enable_grad():
                     loss = closure()
             with torch.no_grad():
-                gradients = list(_gradients(self))  # raises before anything moves
+                gradients = list(_gradients(self, square, refused))  # raises before anything moves
                 _step_plain(self, euclidean.step)
                 for gradient in gradients:
                     _move(gradient, self.state[gradient.x], rule)
@@ -119,7 +112,9 @@ def _step_plain(optimizer: torch.optim.Optimizer, step: Any) -> None:
         optimizer.param_groups = groups
 
 
-def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
+def _gradients(
+    optimizer: torch.optim.Optimizer, square: bool, refused: tuple[str, ...]
+) -> Iterator[Gradient]:
     """Every point that has a gradient, with its Riemannian gradient; ``x.grad`` is only read."""
     # a fused optimizer is handed GradScaler's scale and verdict instead of unscaled gradients
     scale = getattr(optimizer, "grad_scale", None)
@@ -130,11 +125,15 @@ def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
         for i, x in enumerate(group["params"]):
             if not is_point(x) or x.grad is None:
                 continue
-            _check_step(x, group)
+            if x.grad.is_sparse:
+                raise RuntimeError("sparse gradients are not supported for points of a manifold")
+            _check_lr(group)
+            _check_point(x, group, square, refused)  # a group may have changed since it was added
             egrad = -x.grad if group["maximize"] else x.grad
-            g = _tangent(x, egrad if scale is None else egrad / scale)
+            chart = choose(x, group, optimizer.state.get(x, {}))
+            g = _tangent(chart, x, egrad if scale is None else egrad / scale)
             if g is not None:
-                yield Gradient(x, g, group)
+                yield Gradient(x, g, chart, group)
             elif group["on_nonfinite"] == "raise":
                 names = group.get("param_names")
                 raise FloatingPointError(
@@ -144,41 +143,38 @@ def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
                 )
 
 
-def _tangent(x: Any, egrad: Tensor) -> Tensor | None:
+def _tangent(chart: Chart, x: Tensor, egrad: Tensor) -> Tensor | None:
     """The Riemannian gradient, small enough that its squares are finite; None if not finite."""
-    transform = x.manifold.gradient_coordinates if _has_frame(x) else x.manifold.egrad2rgrad
-    g: Tensor = transform(x, egrad)
+    g = chart.gradient(x, egrad)
+    blind = g.numel() < x.numel() and not math.isfinite(egrad.sum())  # a block sees its rows alone
+    if blind and not bool(torch.isfinite(egrad).all()):
+        return None
     if math.isfinite(square_norm(g)):
         return g
     peak = egrad.abs().max()
     if not bool(torch.isfinite(peak)):
         return None
     largest = math.sqrt(torch.finfo(g.dtype).max) / (8 * math.sqrt(g.numel()))
-    g = transform(x, egrad / peak * largest)
+    g = chart.gradient(x, egrad / peak * largest)
     return g if bool(torch.isfinite(g).all()) else None
 
 
-def _move(gradient: Gradient, state: dict[str, Any], rule: Rule) -> None:
+def _move(gradient: Gradient, state: State, rule: Rule) -> None:
     """One step of one point, and of its moments."""
-    x, g, group = gradient
+    x, g, chart, group = gradient
     manifold: Any = x.manifold  # type: ignore[attr-defined]
-    frame = _has_frame(x)
-    elementwise = frame and group["adaptivity"] != "matrix"
+    elementwise = chart.elementwise and group["adaptivity"] != "matrix"
     axes = tuple(range(-manifold.ndim, 0))
     moment = torch.square if elementwise else partial(mean_square, axes=axes)
-    d, c = rule(g, state, group, moment)
+    moments = chart.load(state)
+    d, c = rule(g, moments, group, moment)
     c *= -float(group["lr"])
     if isinstance(manifold, Stiefel):
         width = math.pi * math.sqrt(min(x.shape[-2:]))
         if not square_norm(d) * c * c <= width * width:
             d, c = shorten(d * c, width), 1.0
-    if frame:
-        y = manifold.turn(x, d, c)
-    else:
-        y = manifold.retr(x, d * c)
-        for key in TANGENT_STATE:
-            if key in state:
-                state[key].copy_(manifold.transp(x, y, state[key]))
+    y = chart.land(x, d, c)
+    chart.store(x, y, moments, state)
     x.copy_(y)
 
 
@@ -187,17 +183,7 @@ def is_point(p: Tensor) -> bool:
     return isinstance(p, (ManifoldParameter, ManifoldTensor))
 
 
-def _has_frame(x: Any) -> bool:
-    return isinstance(x.manifold, Stiefel) and x.shape[-2] == x.shape[-1]
-
-
-def _check_step(x: Tensor, group: Group) -> None:
-    """Refuse, before anything moves, what has changed since the group was checked."""
-    if x.grad is not None and x.grad.is_sparse:
-        raise RuntimeError("sparse gradients are not supported for points of a manifold")
-    ok, reason = membership.dtype(x)
-    if not ok:
-        raise TypeError(f"a point of a manifold cannot be moved: {reason}")
+def _check_lr(group: Group) -> None:
     if not math.isfinite(group["lr"]):
         raise ValueError(f"lr must be finite, got {float(group['lr'])}")
 
@@ -207,35 +193,45 @@ def _check_group(group: Group, square: bool, refused: tuple[str, ...]) -> None:
     for option, choices in (("adaptivity", ADAPTIVITIES), ("on_nonfinite", ON_NONFINITE)):
         if group[option] not in choices:
             raise ValueError(f"{option} must be one of {list(choices)}, got {group[option]!r}")
-    if not math.isfinite(group["lr"]):
-        raise ValueError(f"lr must be finite, got {float(group['lr'])}")
+    _check_lr(group)
     for x in filter(is_point, group["params"]):
-        ok, reason = membership.dtype(x)
-        if not ok:
-            raise ValueError(f"a point of a manifold cannot be moved: {reason}")
-        if group["weight_decay"] != 0:
+        _check_point(x, group, square, refused)
+
+
+def _check_point(x: Any, group: Group, square: bool, refused: tuple[str, ...]) -> None:
+    """Refuse the options of its group that this point cannot honour."""
+    ok, reason = membership.dtype(x)
+    if not ok:
+        raise ValueError(f"a point of a manifold cannot be moved: {reason}")
+    if group["weight_decay"] != 0:
+        raise ValueError(
+            f"weight_decay must be 0 in a group with points of a manifold, got "
+            f"{group['weight_decay']}: a point cannot shrink; see orthornn.param_groups"
+        )
+    for option in refused:
+        if group.get(option):
             raise ValueError(
-                f"weight_decay must be 0 in a group with points of a manifold, got "
-                f"{group['weight_decay']}: a point cannot shrink; see orthornn.param_groups"
+                f"{option}={group[option]!r} is not supported for points of a manifold"
             )
-        for option in refused:
-            if group.get(option):
-                raise ValueError(f"{option}=True is not supported for points of a manifold")
-        if not 0 <= group.get("alpha", 0) < 1:
-            raise ValueError(f"alpha must be in [0, 1) for points, got {group['alpha']}")
-        if not group.get("eps", 1) >= torch.finfo(x.dtype).tiny:
-            raise ValueError(
-                f"eps must be positive for points (the diagonal of a skew gradient is 0), "
-                f"got {group['eps']}"
-            )
-        if (square or group["adaptivity"] == "element") and not _has_frame(x):
-            what, way_out = (
-                ("this optimizer", "") if square else ("adaptivity='element'", "; use 'matrix'")
-            )
-            raise ValueError(
-                f"{what} needs square points of orthornn.Stiefel, got {x.manifold} with shape "
-                f"{tuple(x.shape)}{way_out}"
-            )
+    if group.get("rows") is not None:
+        if not has_frame(x):
+            raise ValueError(f"rows needs square points, got {x.manifold} {tuple(x.shape)}")
+        count_rows(group["rows"], x.shape[-1])
+    if not 0 <= group.get("alpha", 0) < 1:
+        raise ValueError(f"alpha must be in [0, 1) for points, got {group['alpha']}")
+    if not group.get("eps", 1) >= torch.finfo(x.dtype).tiny:
+        raise ValueError(
+            f"eps must be positive for points (the diagonal of a skew gradient is 0), "
+            f"got {group['eps']}"
+        )
+    if (square or group["adaptivity"] == "element") and not has_frame(x):
+        what, way_out = (
+            ("this optimizer", "") if square else ("adaptivity='element'", "; use 'matrix'")
+        )
+        raise ValueError(
+            f"{what} needs square points of orthornn.Stiefel, got {x.manifold} with shape "
+            f"{tuple(x.shape)}{way_out}"
+        )
 
 
 def _check_state(state: dict[str, Any], square: bool, refused: tuple[str, ...]) -> None:

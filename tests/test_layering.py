@@ -22,6 +22,7 @@ ROOMS = [
     "manifold",
     "nonlinearity",
     "update",
+    "charts",
     "points",
     "optim",
     "muon",

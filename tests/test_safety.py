@@ -5,7 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from orthornn import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, Stiefel, param_groups
+from orthornn import (
+    RiemannianAdam,
+    RiemannianMuon,
+    RiemannianRMSprop,
+    RiemannianSGD,
+    Stiefel,
+    param_groups,
+)
 from orthornn.linalg import orthogonality_error
 from orthornn.retraction import RETRACTIONS
 
@@ -19,7 +26,11 @@ MODES = {
     "rmsprop": (RiemannianRMSprop, {"lr": 0.1}),
     "rmsprop, momentum": (RiemannianRMSprop, {"lr": 0.1, "momentum": 0.5}),
     "rmsprop, matrix": (RiemannianRMSprop, {"lr": 0.1, "adaptivity": "matrix"}),
+    "sgd, rows": (RiemannianSGD, {"lr": 0.1, "rows": 2}),
+    "rmsprop, rows": (RiemannianRMSprop, {"lr": 0.1, "momentum": 0.5, "rows": 0.5}),
+    "muon": (RiemannianMuon, {"lr": 0.1}),
 }
+SQUARE_ONLY = ("sgd, rows", "rmsprop, rows", "muon")
 every_mode = pytest.mark.parametrize("mode", MODES)
 every_shape = pytest.mark.parametrize("shape", [(6, 6), (5, 5), (7, 3), (3, 7), (2, 4, 4)], ids=str)
 BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": -float("inf")}
@@ -32,6 +43,8 @@ def point(*shape, dtype=torch.float32, retraction="polar"):
 
 def make(mode, params, **options):
     kind, defaults = MODES[mode]
+    if mode in SQUARE_ONLY and any(len({*p.shape[-2:]}) == 2 for p in params if p.ndim > 1):
+        pytest.skip("square points only")
     return kind(params, **{**defaults, **options})
 
 
@@ -155,15 +168,26 @@ def test_points_of_other_dtypes_are_refused_by_name(mode, dtype):
     optimizer = make(mode, [x])
     x.data = x.data.to(dtype)  # what module.half() does
     x.grad = torch.ones_like(x)
-    with pytest.raises(TypeError, match=f"got {dtype}"):
+    with pytest.raises(ValueError, match=f"got {dtype}"):
         optimizer.step()
     with pytest.raises(ValueError, match=f"got {dtype}"):
         make(mode, [x])
 
 
 @every_mode
+def test_an_option_set_later_is_refused_at_the_step(mode):
+    x = point(4, 4)
+    optimizer = make(mode, [x])
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    x.grad, before = torch.randn_like(x), x.detach().clone()
+    with pytest.raises(ValueError, match="weight_decay must be 0"):
+        optimizer.step()
+    assert torch.equal(x, before)
+
+
+@every_mode
 def test_an_eps_of_zero_is_refused_where_it_would_divide_zero_by_zero(mode):
-    if "sgd" not in mode:
+    if "sgd" not in mode and mode != "muon":
         with pytest.raises(ValueError, match="eps must be positive"):
             make(mode, [point(4, 4)], eps=0.0)
 
