@@ -23,7 +23,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from orthornn import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, Stiefel, henaff_
+from orthornn import (
+    RiemannianAdam,
+    RiemannianMuon,
+    RiemannianRMSprop,
+    RiemannianSGD,
+    Stiefel,
+    henaff_,
+)
 from orthornn.retraction import RETRACTIONS
 
 LOOKS = 20
@@ -40,6 +47,8 @@ MODES: dict[str, Make] = {
     "Adam, matrix": lambda p, lr: RiemannianAdam(p, lr, adaptivity="matrix"),
     "RMSprop": RiemannianRMSprop,
     "RMSprop, momentum": lambda p, lr: RiemannianRMSprop(p, lr, momentum=0.5),
+    "RMSprop, a quarter of the rows": lambda p, lr: RiemannianRMSprop(p, lr, rows=0.25),
+    "Muon": RiemannianMuon,
 }
 PEERS: dict[str, geoopt.Manifold] = {
     "geoopt QR": geoopt.EuclideanStiefel(),
@@ -86,13 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"{options.size} x {options.size}, {options.dtype}, {options.steps} steps, "
         f"{options.threads} thread(s), torch {torch.__version__}\n"
-        f"{'':<32}{'lr':>8}{'worst entry':>13}{f'σ_max^{RECURRENCE}':>13}{'det':>8}{'s':>7}"
+        f"{'':<40}{'lr':>8}{'worst entry':>13}{f'σ_max^{RECURRENCE}':>13}{'det':>8}{'s':>7}"
     )
     report = []
     for name, manifold, make, lr in tqdm(cases, leave=False, disable=not sys.stderr.isatty()):
         found = drift(manifold, make, lr, options.size, options.steps, options.dtype)
         report.append({"name": name, "lr": lr, **found._asdict()})
-        line = f"{name:<32}{lr:>8g}{found.worst:>13.1e}{found.power:>13.6g}"
+        line = f"{name:<40}{lr:>8g}{found.worst:>13.1e}{found.power:>13.6g}"
         tqdm.write(f"{line}{found.determinant:>8.3f}{found.seconds:>7.1f}", file=sys.stdout)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

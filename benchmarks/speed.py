@@ -24,7 +24,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from orthornn import OrthoRNN, RiemannianAdam, RiemannianRMSprop, RiemannianSGD, Stiefel
+from orthornn import (
+    OrthoRNN,
+    RiemannianAdam,
+    RiemannianMuon,
+    RiemannianRMSprop,
+    RiemannianSGD,
+    Stiefel,
+)
 from orthornn.linalg import skew
 from orthornn.retraction import RETRACTIONS
 
@@ -69,6 +76,8 @@ STEPS: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
     "RiemannianAdam, matrix": lambda x: RiemannianAdam([_point(x)], lr=1e-3, adaptivity="matrix"),
     "RiemannianRMSprop": lambda x: RiemannianRMSprop([_point(x)], lr=1e-3),
     "RiemannianSGD, momentum": lambda x: RiemannianSGD([_point(x)], lr=1e-3, momentum=0.9),
+    "RiemannianRMSprop, rows=0.25": lambda x: RiemannianRMSprop([_point(x)], lr=1e-3, rows=0.25),
+    "RiemannianMuon": lambda x: RiemannianMuon([_point(x)], lr=1e-3),
 }
 QR = "geoopt QR"
 

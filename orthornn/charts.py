@@ -117,7 +117,7 @@ class Rows:
         return {key: self._block(value) for key, value in state.items()}
 
     def land(self, x: Any, d: Tensor, c: float) -> Tensor:
-        y = x.detach().clone()
+        y: Tensor = x.detach().clone()
         moving = y[..., self.rows, :]
         y[..., self.rows, :] = x.manifold.retr(moving, c * d @ moving)
         return y

@@ -25,9 +25,9 @@ class RiemannianMuon(torch.optim.Adam):
     matrix is skew, so on square points this is exact. Plain parameters follow
     ``torch.optim.Adam`` exactly.
 
-    It learns from starts where other methods hardly move (from the identity, where memory of many
-    steps is asked for) and is slower than they are from a good one; lr has to decay. A step costs
-    about five times that of :class:`~orthornn.RiemannianAdam`: the sign is an SVD or 36 products.
+    It learns more steadily than the others where W has far to go, and is slower from a good start;
+    lr has to decay. A step costs about five times that of :class:`~orthornn.RiemannianAdam`: the
+    sign is an SVD or 36 products.
 
     Args:
         params: parameters or groups, plain and points mixed.
