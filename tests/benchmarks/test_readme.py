@@ -57,13 +57,23 @@ def test_every_command_runs(command, tmp_path, monkeypatch):
 
 
 def test_the_example_works_and_the_weight_stays_orthogonal():
-    (code,) = [text for language, text in BLOCKS if language == "python"]
+    code, _ = [text for language, text in BLOCKS if language == "python"]
     names = {}
     exec(code, names)
     w = names["rnn"].weight_hh_l0.detach()
     torch.testing.assert_close(w.T @ w, torch.eye(128), rtol=0, atol=1e-5)
     assert names["output"].shape == (50, 32, 128)
     assert names["h_n"].shape == (1, 32, 128)
+
+
+def test_the_example_of_the_manifold_finds_the_leading_eigenvectors():
+    _, code = [text for language, text in BLOCKS if language == "python"]
+    names = {}
+    exec(code, names)
+    x = names["x"].detach()
+    torch.testing.assert_close(x.T @ x, torch.eye(16), rtol=0, atol=1e-5)
+    found = (x.T @ names["a"] @ x).trace().item()
+    assert found == pytest.approx(sum(range(48, 64)), rel=1e-3)
 
 
 def test_constraints_pin_every_requirement():
