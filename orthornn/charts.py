@@ -18,7 +18,7 @@ from torch import Tensor
 from .geometry import METRICS
 from .linalg import skew
 from .manifold import Stiefel
-from .update import Group, State
+from .update import Group, State, counter
 
 # Note [Frames]
 # At a square point x of the orthogonal group every tangent vector is x a with a skew, and a is
@@ -48,11 +48,8 @@ class Chart(Protocol):
     def load(self, state: State) -> State:
         """The moments that this step updates."""
 
-    def land(self, x: Any, d: Tensor, c: float) -> Tensor:
-        """The point that the step ``c d`` leads to."""
-
-    def store(self, x: Any, y: Tensor, moments: State, state: State) -> None:
-        """Put the moments back, carried from x to y."""
+    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+        """The point that the step ``c d`` leads to; the moments go back, carried along."""
 
 
 class Frame:
@@ -67,12 +64,9 @@ class Frame:
     def load(self, state: State) -> State:
         return state
 
-    def land(self, x: Any, d: Tensor, c: float) -> Tensor:
-        y: Tensor = x.manifold.turn(x, d, c)
+    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+        y: Tensor = x.manifold.turn(x, d, c) if c else x
         return y
-
-    def store(self, x: Any, y: Tensor, moments: State, state: State) -> None:
-        pass
 
 
 class Ambient:
@@ -87,14 +81,17 @@ class Ambient:
     def load(self, state: State) -> State:
         return state
 
-    def land(self, x: Any, d: Tensor, c: float) -> Tensor:
-        y: Tensor = x.manifold.retr(x, d * c)
+    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+        y: Tensor = x
+        if not c:
+            return y
+        keys = [key for key in TANGENT_STATE if key in state]
+        if not keys:
+            y = x.manifold.retr(x, d * c)
+        for key in keys:  # there is one: a rule with momentum has it under one of the names
+            y, carried = x.manifold.retr_transp(x, d * c, state[key])
+            state[key].copy_(carried)
         return y
-
-    def store(self, x: Any, y: Tensor, moments: State, state: State) -> None:
-        for key in TANGENT_STATE:
-            if key in state:
-                state[key].copy_(x.manifold.transp(x, y, state[key]))
 
 
 class Rows:
@@ -116,13 +113,15 @@ class Rows:
         self.step = int(state.get("step", 0))
         return {key: self._block(value) for key, value in state.items()}
 
-    def land(self, x: Any, d: Tensor, c: float) -> Tensor:
+    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+        self._store(x, moments, state)
         y: Tensor = x.detach().clone()
-        moving = y[..., self.rows, :]
-        y[..., self.rows, :] = x.manifold.retr(moving, c * d @ moving)
+        if c:
+            moving = y[..., self.rows, :]
+            y[..., self.rows, :] = x.manifold.retr(moving, c * d @ moving)
         return y
 
-    def store(self, x: Any, y: Tensor, moments: State, state: State) -> None:
+    def _store(self, x: Any, moments: State, state: State) -> None:
         for key, value in moments.items():
             if value.shape[-2:] != 2 * self.rows.shape:
                 state[key] = value
@@ -132,7 +131,7 @@ class Rows:
             )
             whole[..., self.rows[:, None], self.rows] = value
         if int(state.get("step", 0)) == self.step:  # a rule that does not count
-            state["step"] = torch.tensor(self.step + 1.0)
+            state["step"] = counter(self.step + 1.0)
 
     def _block(self, value: Tensor) -> Tensor:
         if value.shape[-2:] != (self.size, self.size):
@@ -142,8 +141,14 @@ class Rows:
 
 
 def has_frame(x: Any) -> bool:
-    """Whether x is a square point of this library's manifold."""
-    return isinstance(x.manifold, Stiefel) and x.shape[-2] == x.shape[-1]
+    """Whether x is a square point of this library's manifold, with its mathematics."""
+    kind: Any = type(x.manifold)
+    return (
+        issubclass(kind, Stiefel)
+        and x.shape[-2] == x.shape[-1]
+        and kind.retr is Stiefel.retr
+        and kind.egrad2rgrad is Stiefel.egrad2rgrad
+    )
 
 
 def choose(x: Any, group: Group, state: State) -> Chart:

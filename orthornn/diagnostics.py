@@ -1,7 +1,7 @@
 """Numbers that show whether gradients survive, and whether a manifold does what it says.
 
-The slope checks are those of Boumal, "An Introduction to Optimization on Smooth Manifolds", 2023,
-sections 4.8 and 10.5, known from Manopt and pymanopt.
+The slope checks are known from Manopt and pymanopt; see Boumal, "An Introduction to Optimization
+on Smooth Manifolds", 2023.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Slope(NamedTuple):
     """How fast an error falls with the step: ``error ~ step ** slope``."""
 
     slope: float
-    """The measured exponent; Inf where the error is rounding alone."""
+    """The measured exponent; Inf where the error is rounding alone, NaN where one is not finite."""
     expected: int
     steps: list[float]
     errors: list[float]
@@ -153,7 +153,8 @@ def _slope(error: Callable[[float], Tensor], scale: Tensor, expected: int) -> Sl
     slopes = [
         math.log(errors[k] / errors[k + 1]) / math.log(steps[k] / steps[k + 1])
         for k in range(len(steps) - 1)
-        if errors[k + 1] > floor
+        if errors[k + 1] > floor and 0 < errors[k] < math.inf
     ]
     slopes.sort()
-    return Slope(slopes[len(slopes) // 2] if slopes else math.inf, expected, steps, errors)
+    slope = slopes[len(slopes) // 2] if slopes else math.inf
+    return Slope(slope if all(map(math.isfinite, errors)) else math.nan, expected, steps, errors)

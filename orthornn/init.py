@@ -41,6 +41,7 @@ def haar_(
     """
     if tensor.ndim < 2:
         raise ValueError(f"haar_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}")
+    check_component(tensor, determinant)
     wide = tensor.shape[-2] < tensor.shape[-1]
     shape = tensor.mT.shape if wide else tensor.shape
     dtype = torch.promote_types(tensor.dtype, torch.float32)  # there is no QR in half precision
@@ -110,6 +111,7 @@ def identity_(
         raise ValueError(
             f"identity_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}"
         )
+    check_component(tensor, determinant)
     with torch.no_grad():
         tensor.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
     return tensor if determinant is None else reflect_(tensor, determinant)
@@ -125,11 +127,7 @@ def reflect_(tensor: Tensor, determinant: int) -> Tensor:
     Raises:
         ValueError: if ``tensor`` is not square or ``determinant`` neither 1 nor -1.
     """
-    check_determinant(determinant)
-    if tensor.ndim < 2 or tensor.shape[-2] != tensor.shape[-1]:
-        raise ValueError(
-            f"a determinant needs a square tensor of shape (..., n, n), got {tuple(tensor.shape)}"
-        )
+    check_component(tensor, determinant)
     if tensor.is_meta:
         return tensor
     with torch.no_grad():
@@ -137,6 +135,15 @@ def reflect_(tensor: Tensor, determinant: int) -> Tensor:
         sign = torch.linalg.slogdet(exact).sign * determinant
         tensor[..., :, 0].mul_(sign.unsqueeze(-1))
     return tensor
+
+
+def check_component(tensor: Tensor, determinant: int | None) -> None:
+    """Refuse a determinant that this tensor cannot have."""
+    check_determinant(determinant)
+    if determinant is not None and (tensor.ndim < 2 or tensor.shape[-2] != tensor.shape[-1]):
+        raise ValueError(
+            f"a determinant needs a square tensor of shape (..., n, n), got {tuple(tensor.shape)}"
+        )
 
 
 def check_determinant(determinant: int | None) -> None:

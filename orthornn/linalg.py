@@ -9,7 +9,7 @@ from torch import Tensor
 
 # Note [Newton-Schulz by its own error]
 # Let e = mᵀm - I. Two ways to finish, in exact arithmetic:
-#     m <- m - ½ m e               leaves  e' = -¾e² - ¼e³                    two products
+#     m <- m - ½ m e               leaves  e' = -¾e² + ¼e³                    two products
 #     m <- m - m (½e - ⅜e²)        leaves  e' = ⅝e³ - (15/64)e⁴ + (9/64)e⁵    three products
 # With r the largest row norm of e and f its Frobenius norm, every entry of eᵏ is at most
 # r² fᵏ⁻²; so r and f, read once, tell before the products which of the two brings every entry
@@ -44,14 +44,15 @@ def square_norm(a: Tensor) -> float:
     return float(torch.dot(flat, flat))
 
 
-def shorten(u: Tensor, limit: float) -> Tensor:
-    """``u``, with every matrix of a batch whose Frobenius norm exceeds ``limit`` cut to it."""
-    if square_norm(u) <= limit * limit:
-        return u
+def shorten(u: Tensor, c: float, limit: float) -> tuple[Tensor, float]:
+    """``(u, c)``, changed so that ``c u`` has no matrix of Frobenius norm above ``limit``."""
+    if square_norm(u) * c * c <= limit * limit:
+        return u, c
     peak = u.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
-    unit = u / peak  # the squares of u itself may overflow
-    norm = torch.linalg.matrix_norm(unit, keepdim=True)
-    return unit * torch.minimum(peak, limit / norm)
+    unit = u / peak  # neither c u nor the squares of u need be finite
+    norm = torch.linalg.matrix_norm(unit, keepdim=True).clamp(min=1)  # at least, but for u = 0
+    length = torch.minimum(peak.double() * abs(c), limit / norm.double()).to(u.dtype)
+    return unit * length, math.copysign(1.0, c)
 
 
 def gram_error(x: Tensor) -> Tensor:
@@ -113,11 +114,14 @@ def polar(m: Tensor) -> Tensor:
     while r * r * (0.75 + 0.25 * f) > target:
         if r * r * f <= target:
             c = add_product(-0.5 * e, e, e, 0.375)
-            return m + m @ c
+            m = m + m @ c
+            return polar_step(m) if m.requires_grad else m
         m = add_product(m, m, e, -0.5)
         r, f = r * f * (0.75 + 0.25 * f), f * f * (0.75 + 0.25 * f)
         e = gram_error(m)
-    return torch.add(m, m @ e, alpha=-0.5)
+    m = torch.add(m, m @ e, alpha=-0.5)
+    # one step has the right first derivative, but a second one that two steps do not have
+    return polar_step(m) if m.requires_grad else m
 
 
 def skew_sign(a: Tensor) -> Tensor:
@@ -223,26 +227,26 @@ def exp(a: Tensor) -> Tensor:
 def log(q: Tensor) -> Tensor:
     """A real logarithm of least norm of a rotation ``q``, shape ``(..., n, n)``; skew.
 
-    Let c and a be the symmetric and the skew part of q; they commute. Where every angle is below
-    π/2, ``log q = g(c) a`` with ``g(cos θ) = θ / sin θ``. On the span of the eigenvectors of c
-    with negative eigenvalue, -q is of that kind, and ``log q = log(-q) + π j`` with j the polar
-    factor of a. Where an angle is π, a vanishes and j turns eigenvectors in pairs: one of the
-    many logarithms of least norm.
+    Let c and a be the symmetric and the skew part of q; they commute. Where no angle is close to
+    π, ``log q = g(c) a`` with ``g(cos θ) = θ / sin θ``. On the span of the eigenvectors of c whose
+    eigenvalue is below some negative number, that holds for -q, and ``log q = log(-q) + π j`` with
+    j the polar factor of a. Where an angle is π, a vanishes and j turns eigenvectors in pairs: one
+    of the many logarithms of least norm.
 
     The determinant must be +1; no real matrix is the logarithm of another orthogonal matrix.
     """
-    n = q.shape[-1]
+    n, eps = q.shape[-1], torch.finfo(q.dtype).eps
     c, v = torch.linalg.eigh(sym(q))  # ascending
     a = v.mT @ skew(q) @ v
-    t = (1 - c.abs()).clamp(min=torch.finfo(q.dtype).tiny)
+    far = _below_a_gap(c)
+    t = torch.where(far, 1 + c, 1 - c).clamp(min=eps**2)  # 1 - cos of what is left of the angle
     g = 2 * torch.asin((t / 2).sqrt()) / (t * (2 - t)).sqrt()
-    far = c < 0
     b = skew((g * torch.where(far, -1, 1)).unsqueeze(-1) * a)
     if bool(far.any()):
         both = far.unsqueeze(-1) & far.unsqueeze(-2)
         rest = torch.where(far, 0, 1).to(q.dtype)
         u, sigma, wh = svd(a * both + torch.diag_embed(rest))
-        flat = sigma < 16 * n * torch.finfo(q.dtype).eps  # descending: the last ones, in pairs
+        flat = sigma < 16 * n * eps  # descending: the last ones, in pairs
         known = u @ (torch.where(flat, 0, 1).to(q.dtype).unsqueeze(-1) * wh) - torch.diag_embed(
             rest
         )
@@ -253,6 +257,18 @@ def log(q: Tensor) -> Tensor:
         b = b + torch.pi * (known + wh.mT @ pairs @ wh)
     result: Tensor = v @ skew(b) @ v.mT
     return result
+
+
+def _below_a_gap(c: Tensor) -> Tensor:
+    """Which of the ascending cosines lie below the widest gap between -0.9 and 0.
+
+    Both cosines of a pair, equal but for rounding, have to fall on the same side.
+    """
+    ends = [torch.full_like(c[..., :1], end) for end in (-0.9, 0.0)]
+    marks = torch.cat((ends[0], c.clamp(-0.9, 0.0), ends[1]), -1)
+    widest = marks.diff().argmax(-1, keepdim=True)
+    cut = (marks.gather(-1, widest) + marks.gather(-1, widest + 1)) / 2
+    return c < cut
 
 
 def _row_and_frobenius_norm(e: Tensor) -> tuple[float, float]:

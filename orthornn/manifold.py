@@ -29,10 +29,16 @@ Method = TypeVar("Method", bound=Callable[..., Tensor])
 
 
 def upright(method: Method) -> Method:
-    """Run a method that is written for n >= p on the transposes where the point is wide."""
+    """Run a method that is written for n >= p on the transposes where the point is wide.
+
+    Always in the precision of its arguments: autocast would round the point to bfloat16.
+    """
 
     @functools.wraps(method)
     def turned(self: Stiefel, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return turned(self, x, *args, **kwargs)
         if x.shape[-2] >= x.shape[-1]:
             return method(self, x, *args, **kwargs)
         named = {name: tensor.mT for name, tensor in kwargs.items()}
@@ -51,8 +57,8 @@ class Stiefel(Manifold):  # type: ignore[misc]
 
     A wide point (n < p) has orthonormal rows, ``xxᵀ = I``, and is treated as the transpose of a
     tall one. Square points form the orthogonal group, whose tangent vectors are ``u = x a`` with a
-    skew, and where the two metrics differ by a factor of 2 only. No retraction leaves a connected
-    component: the determinant (1 or -1) of a square point stays what it was at the start.
+    skew, and where the two metrics differ by a factor of 2 only. A retraction does not leave a
+    connected component: the determinant (1 or -1) of a square point stays what it was.
 
     Works with ``geoopt.ManifoldParameter`` and geoopt's own optimizers. Two instances with equal
     settings are equal.
@@ -92,7 +98,10 @@ class Stiefel(Manifold):  # type: ignore[misc]
         self.determinant = determinant
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stiefel) and self._settings == other._settings
+        if not isinstance(other, Stiefel):
+            return False
+        ours = {type(self), type(other)} <= {Stiefel, SpecialOrthogonal}
+        return (ours or type(self) is type(other)) and self._settings == other._settings
 
     def __hash__(self) -> int:
         return hash(self._settings)
@@ -123,9 +132,10 @@ class Stiefel(Manifold):  # type: ignore[misc]
 
     @upright
     def projx(self, x: Tensor) -> Tensor:
-        """Nearest point, the polar factor of ``x`` (by SVD, from any distance)."""
-        y = linalg.polar_svd(x)
-        return y if self.determinant is None else linalg.nearest_rotation(x, self.determinant)
+        """Nearest point, the polar factor of ``x`` (by SVD, from any distance); no derivative."""
+        if self.determinant is None:
+            return linalg.polar_svd(x)
+        return linalg.nearest_rotation(x, self.determinant)
 
     @upright
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
@@ -146,12 +156,14 @@ class Stiefel(Manifold):  # type: ignore[misc]
 
         Raises:
             ValueError: for square points of different determinant.
-            RuntimeError: for points too far apart for the iteration (about 2.5).
+            RuntimeError: for points too far apart for the iteration (about 2).
         """
         return geometry.logarithm(x, y, METRICS[self.metric])
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distance, ``(..., n, p)`` to ``(...)``; Inf between unequal determinants.
+
+        No derivative for square points.
 
         Raises:
             RuntimeError: as :meth:`logmap`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,6 +22,9 @@ Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
 
 ADAPTIVITIES = (None, "element", "matrix")
 ON_NONFINITE = ("raise", "skip")
+# options that a state from an earlier version may lack
+YOUNGER = {"on_nonfinite", "rows", "seed", "maximize", "foreach", "capturable", "differentiable",
+           "fused", "decoupled_weight_decay"}  # fmt: skip
 
 # Note [What lr measures]
 # adaptivity="element" divides each entry of a by its own root mean square, "matrix" divides all
@@ -60,7 +64,7 @@ def riemannian(
         euclidean: Any = cls.__mro__[1]
 
         def __setstate__(self: Opt, state: dict[str, Any]) -> None:
-            _check_state(state, square, refused)
+            _check_state(state, getattr(self, "defaults", {}), square, refused)
             euclidean.__setstate__(self, state)
 
         def add_param_group(self: Opt, param_group: dict[str, Any]) -> None:
@@ -69,7 +73,7 @@ def riemannian(
             euclidean.add_param_group(self, param_group)
             try:
                 _check_group(self.param_groups[-1], square, refused)
-            except ValueError:
+            except Exception:
                 self.param_groups.pop()
                 raise
 
@@ -84,8 +88,10 @@ def riemannian(
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
-            with torch.no_grad():
-                gradients = list(_gradients(self, square, refused))  # raises before anything moves
+            with torch.no_grad(), _full_precision():
+                for group in self.param_groups:  # may have changed since it was added
+                    _check_group(group, square, refused)
+                gradients = list(_gradients(self))  # raises before anything moves
                 _step_plain(self, euclidean.step)
                 for gradient in gradients:
                     _move(gradient, self.state[gradient.x], rule)
@@ -112,9 +118,17 @@ def _step_plain(optimizer: torch.optim.Optimizer, step: Any) -> None:
         optimizer.param_groups = groups
 
 
-def _gradients(
-    optimizer: torch.optim.Optimizer, square: bool, refused: tuple[str, ...]
-) -> Iterator[Gradient]:
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """No autocast: a product in bfloat16 would throw a point off its manifold."""
+    with contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
     """Every point that has a gradient, with its Riemannian gradient; ``x.grad`` is only read."""
     # a fused optimizer is handed GradScaler's scale and verdict instead of unscaled gradients
     scale = getattr(optimizer, "grad_scale", None)
@@ -127,8 +141,6 @@ def _gradients(
                 continue
             if x.grad.is_sparse:
                 raise RuntimeError("sparse gradients are not supported for points of a manifold")
-            _check_lr(group)
-            _check_point(x, group, square, refused)  # a group may have changed since it was added
             egrad = -x.grad if group["maximize"] else x.grad
             chart = choose(x, group, optimizer.state.get(x, {}))
             g = _tangent(chart, x, egrad if scale is None else egrad / scale)
@@ -171,11 +183,8 @@ def _move(gradient: Gradient, state: State, rule: Rule) -> None:
     c *= -float(group["lr"])
     if isinstance(manifold, Stiefel):
         width = math.pi * math.sqrt(min(x.shape[-2:]))
-        if not square_norm(d) * c * c <= width * width:
-            d, c = shorten(d * c, width), 1.0
-    y = chart.land(x, d, c)
-    chart.store(x, y, moments, state)
-    x.copy_(y)
+        d, c = shorten(d, c, width)
+    x.copy_(chart.advance(x, d, c, moments, state))
 
 
 def is_point(p: Tensor) -> bool:
@@ -183,17 +192,13 @@ def is_point(p: Tensor) -> bool:
     return isinstance(p, (ManifoldParameter, ManifoldTensor))
 
 
-def _check_lr(group: Group) -> None:
-    if not math.isfinite(group["lr"]):
-        raise ValueError(f"lr must be finite, got {float(group['lr'])}")
-
-
 def _check_group(group: Group, square: bool, refused: tuple[str, ...]) -> None:
     """Refuse the options that the points of a group cannot honour."""
     for option, choices in (("adaptivity", ADAPTIVITIES), ("on_nonfinite", ON_NONFINITE)):
         if group[option] not in choices:
             raise ValueError(f"{option} must be one of {list(choices)}, got {group[option]!r}")
-    _check_lr(group)
+    if not math.isfinite(group["lr"]):
+        raise ValueError(f"lr must be finite, got {float(group['lr'])}")
     for x in filter(is_point, group["params"]):
         _check_point(x, group, square, refused)
 
@@ -234,23 +239,39 @@ def _check_point(x: Any, group: Group, square: bool, refused: tuple[str, ...]) -
         )
 
 
-def _check_state(state: dict[str, Any], square: bool, refused: tuple[str, ...]) -> None:
+def _check_state(
+    state: dict[str, Any], defaults: Group, square: bool, refused: tuple[str, ...]
+) -> None:
     """Refuse the state of another optimizer, whose moments are in other coordinates."""
     for group in state["param_groups"]:
         group.setdefault("on_nonfinite", "raise")
         points = [x for x in group["params"] if is_point(x)]
         if not points:
             continue
-        if "adaptivity" not in group:
+        missing = sorted({"adaptivity", *defaults.keys()} - group.keys() - YOUNGER)
+        if missing:
             raise ValueError(
-                "expected the state of an orthornn optimizer for the points of a manifold, "
-                "got a group without 'adaptivity'; start from a fresh state instead"
+                f"expected the state of an orthornn optimizer of the same kind for the points of a "
+                f"manifold, got a group without {missing}; start from a fresh state instead"
             )
         _check_group(group, square, refused)
         for x in points:
-            for key in TANGENT_STATE:
-                moment = state["state"].get(x, {}).get(key)
-                if moment is not None and moment.shape != x.shape:
-                    raise ValueError(
-                        f"expected {key} of shape {tuple(x.shape)}, got {tuple(moment.shape)}"
-                    )
+            _check_moments(x, group, state["state"].get(x, {}))
+
+
+def _check_moments(x: Any, group: Group, state: State) -> None:
+    """Refuse moments of another shape, or of a frame's point that are not skew."""
+    for key, value in state.items():
+        if key == "step" or not isinstance(value, Tensor):
+            continue
+        tangent = key in TANGENT_STATE
+        scalar = not tangent and (group["adaptivity"] == "matrix" or not has_frame(x))
+        batch = x.shape[: x.ndim - x.manifold.ndim]
+        shape = (*batch, *[1] * x.manifold.ndim) if scalar else x.shape
+        if value.shape != shape:
+            raise ValueError(f"expected {key} of shape {tuple(shape)}, got {tuple(value.shape)}")
+        if tangent and has_frame(x) and not torch.allclose(value, -value.mT):
+            raise ValueError(
+                f"expected {key} in the Lie algebra of a square point, a skew matrix; got one that "
+                f"is not: the state of another manifold?"
+            )

@@ -24,6 +24,12 @@ Direction = tuple[Tensor, float]
 Rule = Callable[[Tensor, State, Group, Moment], Direction]
 
 
+def counter(steps: float = 0.0) -> Tensor:
+    """A count of steps as torch keeps it: in no lower precision than float32."""
+    wide = torch.get_default_dtype() == torch.float64
+    return torch.tensor(steps, dtype=torch.float64 if wide else torch.float32)
+
+
 def mean_square(g: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The mean of g² over the axes of one point, kept as axes of size 1; g² itself for none."""
     return g.square().mean(axes, keepdim=True) if axes else g.square()
@@ -47,7 +53,7 @@ def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
     beta1, beta2 = (float(beta) for beta in group["betas"])
     square = moment(g)
     if "step" not in state:
-        state["step"] = torch.tensor(0.0)
+        state["step"] = counter()
         state["exp_avg"] = torch.zeros_like(g)
         state["exp_avg_sq"] = torch.zeros_like(square)
         if group["amsgrad"]:
@@ -69,7 +75,7 @@ def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
     alpha = group["alpha"]
     square = moment(g)
     if "square_avg" not in state:
-        state["step"] = torch.tensor(0.0)  # torch's RMSprop expects one when it loads a state
+        state["step"] = counter()  # torch's RMSprop expects one when it loads a state
         state["square_avg"] = torch.zeros_like(square)
     state["step"] += 1
     v = state["square_avg"].mul_(alpha).add_(square, alpha=1 - alpha)
@@ -85,7 +91,7 @@ def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
 def muon(g: Tensor, state: State, group: Group, _: Moment) -> Direction:
     """``√n sign(m)`` with ``m <- β₁m + (1-β₁)g`` and sign the polar factor; g is skew."""
     if "exp_avg" not in state:
-        state["step"] = torch.tensor(0.0)
+        state["step"] = counter()
         state["exp_avg"] = torch.zeros_like(g)
     state["step"] += 1
     m: Tensor = state["exp_avg"].lerp_(g, 1 - float(group["betas"][0]))

@@ -169,7 +169,7 @@ def test_orthogonality_error_of_a_wide_matrix_is_that_of_its_rows():
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 7])
-@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, 1.6, 3.0, 3.14159])
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, torch.pi / 2, 1.6, 3.0, 3.14159])
 def test_log_inverts_exp(n, angle):
     a = linalg.skew(torch.randn(4, n, n, dtype=torch.float64))
     a = angle * a / torch.linalg.matrix_norm(a, 2)[..., None, None]
@@ -186,6 +186,10 @@ HALF_TURNS = [
     (torch.pi, 1.0),
     (torch.pi, 3.141592653),
     (0.3, 0.3),
+    (torch.pi / 2,),
+    (torch.pi / 2, torch.pi / 2),
+    (2 * torch.pi / 3, torch.pi / 2),
+    (2.6905658417935308, torch.pi),  # arccos(-0.9)
 ]
 
 
@@ -194,22 +198,25 @@ def test_log_of_half_turns_is_a_logarithm_of_least_norm(angles):
     a = torch.zeros(5, 5, dtype=torch.float64)
     for i, angle in enumerate(angles):
         a[2 * i, 2 * i + 1] = angle
-    x = point(5, 5)
-    q = x @ linalg.exp(a - a.mT) @ x.mT
-    found = linalg.log(q)
-    torch.testing.assert_close(found, -found.mT)
-    torch.testing.assert_close(linalg.exp(found), q, rtol=0, atol=1e-13)
-    torch.testing.assert_close(found.norm(), (a - a.mT).norm(), rtol=1e-7, atol=0)
+    for _ in range(20):
+        x = point(5, 5)
+        q = x @ linalg.exp(a - a.mT) @ x.mT
+        found = linalg.log(q)
+        torch.testing.assert_close(found, -found.mT)
+        torch.testing.assert_close(linalg.exp(found), q, rtol=0, atol=1e-13)
+        torch.testing.assert_close(found.norm(), (a - a.mT).norm(), rtol=1e-7, atol=0)
 
 
-def test_shorten_cuts_what_is_too_long_and_leaves_the_rest():
+@pytest.mark.parametrize("c", [1.0, -3.0, 1e25, 1e300])
+def test_shorten_cuts_what_is_too_long_and_leaves_the_rest(c):
     u = torch.randn(4, 3, 3)
     u[1] *= 1e25  # its square overflows
     u[2] = 0
-    cut = linalg.shorten(u, 2.0)
-    norms = torch.linalg.matrix_norm(cut)
+    cut, scale = linalg.shorten(u, c, 2.0)
+    norms = torch.linalg.matrix_norm(cut) * abs(scale)
     assert (norms <= 2.0 * (1 + 1e-6)).all()
     assert norms[1] == pytest.approx(2.0)
-    torch.testing.assert_close(cut[1] / 2, u[1] / 1e25 / (u[1] / 1e25).norm())
-    almost = u[:1] / u[0].norm() * 1.99
-    assert linalg.shorten(almost, 2.0) is almost
+    direction = u[1] / 1e25 / (u[1] / 1e25).norm()
+    torch.testing.assert_close(cut[1] * scale / 2, direction * (1 if c > 0 else -1))
+    almost = u[:1] / u[0].norm() * 1.99 / abs(c)
+    assert linalg.shorten(almost, c, 2.0) == (almost, c) or c > 1e30
