@@ -98,3 +98,13 @@ def test_slope_checks_report_their_measurements():
     exact = check_retraction(Stiefel("exp"), x, u, geodesic=Stiefel().expmap)
     assert exact.slope == float("inf")
     assert exact.ok
+
+
+def test_slope_checks_do_not_take_nan_for_right():
+    class Broken(Stiefel):
+        def retr(self, x, u):
+            return x * float("nan")
+
+    x = Stiefel().random(4, 4)
+    assert not check_retraction(Broken(), x).ok
+    assert not check_gradient(Stiefel(), lambda y: y.sum() * float("nan"), x).ok

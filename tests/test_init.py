@@ -97,8 +97,10 @@ def test_haar_with_a_determinant_is_uniform_on_that_component():
 
 @pytest.mark.parametrize("name", ["haar", "identity"])
 def test_a_determinant_needs_a_square_matrix(name):
+    x = torch.full((5, 3), 7.0)
     with pytest.raises(ValueError, match=r"determinant needs a square .*got \(5, 3\)"):
-        INITIALIZERS[name](torch.empty(5, 3), determinant=1)
+        INITIALIZERS[name](x, determinant=1)
+    assert (x == 7).all()  # refused before it is overwritten
 
 
 def test_a_determinant_is_one_or_minus_one():

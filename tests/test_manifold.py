@@ -7,7 +7,7 @@ import geoopt
 import pytest
 import torch
 
-from orthornn import OrthoRNN, SpecialOrthogonal, Stiefel
+from orthornn import OrthoRNN, RiemannianAdam, SpecialOrthogonal, Stiefel
 from orthornn.geometry import METRICS
 from orthornn.linalg import orthogonality_error
 from orthornn.retraction import RETRACTIONS
@@ -98,6 +98,42 @@ def test_an_exact_point_in_float32_passes_the_check_at_any_size(n):
     x = Stiefel().random(n, n)
     Stiefel().assert_check_point_on_manifold(x)
     Stiefel().assert_check_vector_on_tangent(x, Stiefel().proju(x, torch.randn(n, n)))
+
+
+def test_each_member_of_a_batch_is_checked_by_its_own_size():
+    x = torch.eye(3).repeat(2, 1, 1)
+    u = torch.zeros(2, 3, 3)
+    u[0, 0, 1], u[0, 1, 0] = 1e6, -1e6  # tangent and large
+    u[1] = torch.eye(3)  # not tangent
+    assert not Stiefel().check_vector_on_tangent(x, u)
+    assert Stiefel().check_vector_on_tangent(x[0], u[0])
+    assert not Stiefel().check_vector_on_tangent(torch.eye(4), 1e25 * torch.randn(4, 4))
+    assert not Stiefel().check_vector_on_tangent(torch.eye(4), torch.full((4, 4), torch.nan))
+    assert not Stiefel().check_point_on_manifold(torch.full((4, 4), torch.nan))
+    assert Stiefel().check_point_on_manifold(torch.empty(0, 3, 3))
+
+
+@pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
+def test_autocast_does_not_round_a_point(retraction):
+    x = point((16, 16), torch.float32)
+    u = 0.1 * tangent(x)
+    expected = Stiefel(retraction).retr(x, u)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = Stiefel(retraction).retr(x, u)
+    assert torch.equal(y, expected)
+
+
+def test_an_heir_with_mathematics_of_its_own_is_another_manifold_and_is_obeyed():
+    class Lazy(Stiefel):
+        def retr(self, x, u):
+            return x
+
+    assert Lazy() != Stiefel()
+    assert Lazy() == Lazy()
+    x = geoopt.ManifoldParameter(torch.eye(4), manifold=Lazy())
+    x.grad = torch.randn(4, 4)
+    RiemannianAdam([x], lr=0.1).step()
+    assert torch.equal(x.data, torch.eye(4))
 
 
 def test_random_is_a_contiguous_point_and_obeys_its_generator():
@@ -193,3 +229,15 @@ def test_a_retraction_is_differentiable(retraction, shape):
 
     t = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(reached, (t,), atol=1e-6)
+
+
+@pytest.mark.parametrize("retraction", ["polar", "qr", "cayley", "exp"])
+def test_a_retraction_is_twice_differentiable(retraction):
+    x = point((4, 4))
+    v = tangent(x)
+
+    def reached(t):
+        return Stiefel(retraction).retr(x, t * v)
+
+    t = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(reached, (t,), atol=1e-6)

@@ -113,3 +113,51 @@ def test_a_state_from_before_an_option_takes_its_default():
     del state["param_groups"][0]["on_nonfinite"]
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["on_nonfinite"] == "raise"
+
+
+KINDS = {
+    "SGD": lambda p: RiemannianSGD(p, lr=0.1, momentum=0.9),
+    "Adam": lambda p: RiemannianAdam(p, lr=0.1),
+    "RMSprop": lambda p: RiemannianRMSprop(p, lr=0.1),
+}
+
+
+@pytest.mark.parametrize("mine", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_the_state_of_another_kind_of_optimizer_is_refused_by_name(mine, other):
+    x = geoopt.ManifoldParameter(Stiefel().random(4, 4), manifold=Stiefel())
+    optimizer = KINDS[other]([x])
+    x.grad = torch.randn_like(x)
+    optimizer.step()
+    if mine == other:
+        KINDS[mine]([x]).load_state_dict(optimizer.state_dict())
+        return
+    with pytest.raises(ValueError, match=r"of the same kind .* got a group without \['"):
+        KINDS[mine]([x]).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_moments_of_another_manifold_are_refused(kind):
+    theirs = geoopt.ManifoldParameter(torch.eye(4), manifold=geoopt.EuclideanStiefel())
+    optimizer = KINDS[kind]([theirs])
+    theirs.grad = torch.randn(4, 4)
+    optimizer.step()
+    theirs.grad = torch.randn(4, 4)
+    optimizer.step()
+    ours = geoopt.ManifoldParameter(torch.eye(4), manifold=Stiefel())
+    with pytest.raises(ValueError, match=r"(skew matrix|exp_avg_sq of shape)"):
+        KINDS[kind]([ours]).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["Adam", "RMSprop"])
+def test_steps_are_counted_exactly_under_a_low_default_precision(kind):
+    x = geoopt.ManifoldParameter(torch.eye(4), manifold=Stiefel())
+    optimizer = KINDS[kind]([x])
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        for _ in range(300):
+            x.grad = torch.zeros(4, 4, dtype=torch.float32)
+            optimizer.step()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert optimizer.state[x]["step"].item() == 300
