@@ -36,7 +36,7 @@ def upright(method: Method) -> Method:
 
     @functools.wraps(method)
     def turned(self: Stiefel, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return turned(self, x, *args, **kwargs)
         if x.shape[-2] >= x.shape[-1]:

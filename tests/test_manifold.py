@@ -123,6 +123,12 @@ def test_autocast_does_not_round_a_point(retraction):
     assert torch.equal(y, expected)
 
 
+def test_the_projections_know_shapes_on_the_meta_device():
+    x = torch.empty(5, 3, device="meta")
+    assert Stiefel().proju(x, x).shape == (5, 3)
+    assert Stiefel(metric="canonical").egrad2rgrad(x, x).is_meta
+
+
 def test_an_heir_with_mathematics_of_its_own_is_another_manifold_and_is_obeyed():
     class Lazy(Stiefel):
         def retr(self, x, u):
