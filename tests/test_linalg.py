@@ -220,3 +220,10 @@ def test_shorten_cuts_what_is_too_long_and_leaves_the_rest(c):
     torch.testing.assert_close(cut[1] * scale / 2, direction * (1 if c > 0 else -1))
     almost = u[:1] / u[0].norm() * 1.99 / abs(c)
     assert linalg.shorten(almost, c, 2.0) == (almost, c) or c > 1e30
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-3, 0.3])
+def test_polar_has_two_right_derivatives_in_every_direction(size):
+    m = near(4, 3, size=size).requires_grad_()
+    assert torch.autograd.gradcheck(linalg.polar, (m,))
+    assert torch.autograd.gradgradcheck(linalg.polar, (m,), atol=1e-4)
