@@ -90,14 +90,16 @@ class State:
 def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float) -> Optimizer:
     """One optimizer for the whole model: ``lr`` for plain parameters, ``lr_ortho`` for points.
 
+    With ``lr_ortho = 0`` the points stay where they are, bit for bit.
+
     Raises:
-        ValueError: if a learning rate is not positive and finite.
+        ValueError: if a learning rate is not finite, negative, or ``lr`` 0.
     """
-    for name, value in (("lr", lr), ("lr_ortho", lr_ortho)):
+    for name, value, least in (("lr", lr, "> 0"), ("lr_ortho", lr_ortho, ">= 0")):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number > 0, got {value!r}")
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a finite number > 0, got {value}")
+            raise ValueError(f"{name} must be a number {least}, got {value!r}")
+        if not 0 <= value < math.inf or (value == 0 and name == "lr"):
+            raise ValueError(f"{name} must be a finite number {least}, got {value}")
     optimizer: Optimizer = algorithm(param_groups(model, lr=lr, lr_ortho=lr_ortho))
     return optimizer
 

@@ -149,10 +149,21 @@ def test_settings_are_checked(wrong):
 @pytest.mark.parametrize("lr", [0, -1.0, float("nan"), float("inf"), "fast", True])
 def test_learning_rates_are_checked(lr):
     network = models.ortho(10, 9, 4)
-    for name in ("lr", "lr_ortho"):
+    for name in ("lr",) if lr == 0 else ("lr", "lr_ortho"):
         rates = {"lr": 1e-3, "lr_ortho": 1e-3, name: lr}
         with pytest.raises(ValueError, match=f"{name} must be"):
             make_optimizer(network, RiemannianRMSprop, **rates)
+
+
+def test_with_a_rate_of_zero_the_recurrent_weight_is_frozen():
+    network = models.ortho(10, 9, 4)
+    optimizer = make_optimizer(network, RiemannianRMSprop, lr=1e-2, lr_ortho=0)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    for p in network.parameters():
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    still = [name for name, p in network.named_parameters() if torch.equal(p, before[name])]
+    assert [name.rpartition(".")[2] for name in still] == ["weight_hh_l0"]
 
 
 def test_checkpoint_replaces_the_old_file_and_leaves_no_other(tmp_path):
