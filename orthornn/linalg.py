@@ -110,7 +110,7 @@ def polar(m: Tensor) -> Tensor:
             m = add_product(m, m, e, -0.5)
         else:
             return polar_svd(start)
-    target = torch.finfo(m.dtype).eps / 4
+    target = torch.finfo(m.dtype).eps / 2
     while r * r * (0.75 + 0.25 * f) > target:
         if r * r * f <= target:
             c = add_product(-0.5 * e, e, e, 0.375)
