@@ -118,14 +118,13 @@ def _step_plain(optimizer: torch.optim.Optimizer, step: Any) -> None:
         optimizer.param_groups = groups
 
 
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
+def _full_precision() -> contextlib.AbstractContextManager[Any]:
     """No autocast: a product in bfloat16 would throw a point off its manifold."""
-    with contextlib.ExitStack() as stack:
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        yield
+    stack = contextlib.ExitStack()
+    for device in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+    return stack
 
 
 def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
