@@ -26,7 +26,7 @@ class RiemannianMuon(torch.optim.Adam):
     ``torch.optim.Adam`` exactly.
 
     It learns more steadily than the others where W has far to go, and is slower from a good start;
-    lr has to decay. A step costs about five times that of :class:`~orthornn.RiemannianAdam`: the
+    lr has to decay. A step costs three to five times that of :class:`~orthornn.RiemannianAdam`: the
     sign is an SVD or 36 products.
 
     Args:

@@ -79,7 +79,7 @@ class RiemannianSGD(torch.optim.SGD):
             ``"skip"``, which leaves the point and its moments as they are and moves the others.
         rows: for square points: move, at each step, only so many rows (an int from 2 to n, or a
             share of them), drawn anew (Han et al., ICML 2025). With a quarter of the rows a step
-            costs a tenth at n = 512; it takes more steps and a larger lr. None moves all.
+            costs a sixth at n = 512; it takes more steps and a larger lr. None moves all.
         seed: of that draw; which rows move at which step follows from it alone.
         foreach, differentiable, fused: of ``torch.optim.SGD``, for plain parameters.
 
