@@ -84,7 +84,7 @@ QR = "geoopt QR"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print both tables; returns the exit code."""
+    """Print the tables of the chosen parts; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)

@@ -99,9 +99,10 @@ class Rows:
 
     elementwise = True
 
-    def __init__(self, rows: Tensor, size: int) -> None:
+    def __init__(self, rows: Tensor, size: int, step: int) -> None:
         self.rows = rows
         self.size = size
+        self.step = step
 
     def gradient(self, x: Any, egrad: Tensor) -> Tensor:
         scale = METRICS[x.manifold.metric].square_gradient
@@ -110,15 +111,14 @@ class Rows:
         return b
 
     def load(self, state: State) -> State:
-        self.step = int(state.get("step", 0))
         return {key: self._block(value) for key, value in state.items()}
 
     def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
-        self._store(x, moments, state)
         y: Tensor = x.detach().clone()
         if c:
             moving = y[..., self.rows, :]
             y[..., self.rows, :] = x.manifold.retr(moving, c * d @ moving)
+        self._store(x, moments, state)
         return y
 
     def _store(self, x: Any, moments: State, state: State) -> None:
@@ -126,10 +126,9 @@ class Rows:
             if value.shape[-2:] != 2 * self.rows.shape:
                 state[key] = value
                 continue
-            whole = state.setdefault(
-                key, torch.zeros_like(x, memory_format=torch.contiguous_format)
-            )
-            whole[..., self.rows[:, None], self.rows] = value
+            if key not in state:
+                state[key] = torch.zeros_like(x, memory_format=torch.contiguous_format)
+            state[key][..., self.rows[:, None], self.rows] = value
         if int(state.get("step", 0)) == self.step:  # a rule that does not count
             state["step"] = counter(self.step + 1.0)
 
@@ -157,10 +156,10 @@ def choose(x: Any, group: Group, state: State) -> Chart:
         return Ambient()
     if group.get("rows") is None:
         return Frame()
-    n = x.shape[-1]
-    generator = torch.Generator().manual_seed(group["seed"] + int(state.get("step", 0)))
+    n, step = x.shape[-1], int(state.get("step", 0))
+    generator = torch.Generator().manual_seed(group["seed"] + step)
     rows = torch.randperm(n, generator=generator)[: count_rows(group["rows"], n)]
-    return Rows(rows.sort().values.to(x.device), n)
+    return Rows(rows.sort().values.to(x.device), n, step)
 
 
 def count_rows(rows: float, n: int) -> int:

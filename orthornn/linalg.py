@@ -244,12 +244,10 @@ def log(q: Tensor) -> Tensor:
     b = skew((g * torch.where(far, -1, 1)).unsqueeze(-1) * a)
     if bool(far.any()):
         both = far.unsqueeze(-1) & far.unsqueeze(-2)
-        rest = torch.where(far, 0, 1).to(q.dtype)
-        u, sigma, wh = svd(a * both + torch.diag_embed(rest))
+        rest = torch.diag_embed(torch.where(far, 0, 1).to(q.dtype))
+        u, sigma, wh = svd(a * both + rest)
         flat = sigma < 16 * n * eps  # descending: the last ones, in pairs
-        known = u @ (torch.where(flat, 0, 1).to(q.dtype).unsqueeze(-1) * wh) - torch.diag_embed(
-            rest
-        )
+        known = u @ torch.where(flat.unsqueeze(-1), 0, wh) - rest
         first = torch.arange(n - 2, -1, -2, device=q.device)
         pairs = torch.zeros(n, n, dtype=q.dtype, device=q.device)
         pairs[first, first + 1] = 1
