@@ -22,6 +22,7 @@ from typing import NamedTuple
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from tqdm import tqdm
 
 from orthornn import (
@@ -53,6 +54,8 @@ class Size(NamedTuple):
 
 
 SIZES = (Size(200, 128, 10, 128), Size(1000, 128, 10, 190), Size(200, 128, 10, 512))
+PACKED_SIZES = (Size(30, 16, 10, 32), Size(300, 64, 10, 64), Size(500, 128, 10, 128))
+TINY = (Size(5, 2, 3, 4),)
 LAYERS: dict[str, Callable[[Size], nn.Module]] = {
     PEER: lambda s: nn.RNN(s.I, s.H, nonlinearity="relu"),
     "OrthoRNN modrelu": lambda s: OrthoRNN(s.I, s.H, bias=False),
@@ -110,11 +113,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def layers(quick: bool) -> Iterator[Comparison]:
     """Forward and backward of one layer."""
-    for size in (Size(5, 2, 3, 4),) if quick else SIZES:
-        title = "training step (forward and backward) at " + ", ".join(
-            f"{letter} = {value}" for letter, value in size._asdict().items()
-        )
-        yield title, PEER, {name: _layer_step(make(size), size) for name, make in LAYERS.items()}
+    for size in TINY if quick else SIZES:
+        title = f"training step (forward and backward) at {_listed(size)}"
+        x = torch.randn(size.T, size.B, size.I)
+        yield title, PEER, {name: _layer_step(make(size), x) for name, make in LAYERS.items()}
+
+
+def packed(quick: bool) -> Iterator[Comparison]:
+    """The same over packed sequences whose lengths are uniform in 1...T."""
+    for size in TINY if quick else PACKED_SIZES:
+        title = f"training step over packed sequences at {_listed(size)}, lengths 1 to T"
+        torch.manual_seed(0)
+        lengths = torch.randint(1, size.T + 1, (size.B,)).tolist()
+        x = pack_sequence([torch.randn(n, size.I) for n in lengths], enforce_sorted=False)
+        yield title, PEER, {name: _layer_step(make(size), x) for name, make in LAYERS.items()}
 
 
 def optimizers(quick: bool) -> Iterator[Comparison]:
@@ -139,19 +151,27 @@ def retractions(quick: bool) -> Iterator[Comparison]:
         yield f"retraction of one {n} x {n} point", QR, actions
 
 
-PARTS = {"layers": layers, "optimizers": optimizers, "retractions": retractions}
+PARTS = {
+    "layers": layers,
+    "packed": packed,
+    "optimizers": optimizers,
+    "retractions": retractions,
+}
+
+
+def _listed(size: Size) -> str:
+    return ", ".join(f"{letter} = {value}" for letter, value in size._asdict().items())
 
 
 def _point(x: Tensor) -> geoopt.ManifoldParameter:
     return geoopt.ManifoldParameter(x, manifold=Stiefel())
 
 
-def _layer_step(layer: nn.Module, size: Size) -> Callable[[], None]:
-    x = torch.randn(size.T, size.B, size.I)
-
+def _layer_step(layer: nn.Module, x: Tensor | PackedSequence) -> Callable[[], None]:
     def step() -> None:
         layer.zero_grad()
-        layer(x)[0].sum().backward()
+        output = layer(x)[0]
+        (output.data if isinstance(output, PackedSequence) else output).sum().backward()
 
     return step
 

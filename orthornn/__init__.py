@@ -1,10 +1,12 @@
 """Orthogonal recurrent networks trained on the Stiefel manifold."""
 
+from .cell import OrthoRNNCell
 from .init import cayley_, haar_, henaff_, identity_
 from .manifold import SpecialOrthogonal, Stiefel
 from .muon import RiemannianMuon
 from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
-from .rnn import OrthoRNN, OrthoRNNCell
+from .parameters import project_
+from .rnn import OrthoRNN
 
 __all__ = [
     "OrthoRNN",
@@ -20,4 +22,5 @@ __all__ = [
     "henaff_",
     "identity_",
     "param_groups",
+    "project_",
 ]

@@ -1,39 +1,54 @@
-"""OrthoRNN and OrthoRNNCell: the contract of ``torch.nn.RNN`` around one orthogonal recurrence."""
+"""OrthoRNN: the contract of ``torch.nn.RNN`` around one orthogonal recurrence."""
 
 from __future__ import annotations
+
+from typing import cast, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from . import precision
 from .init import INITIALIZERS
-from .manifold import Stiefel
 from .nonlinearity import NONLINEARITIES
-from .parameters import check_choice, check_dropout, check_sizes, register, reset, total_bias
-from .recurrence import choose, recurrence_step
+from .parameters import add_threshold, check_choice, check_ranges, keeps_points, total_bias
+from .recurrence import choose
+from .retraction import RETRACTIONS
+from .sequence import Packing, backwards, last, packing
 
 
-class OrthoRNN(nn.Module):
+@keeps_points
+class OrthoRNN(nn.RNNBase):
     """A drop-in for ``torch.nn.RNN`` whose recurrent weights are orthogonal and stay so.
 
     ``h_t = s(W h_{t-1} + V x_t + b_ih + b_hh)`` with ``WᵀW = I``: every singular value of the
     linear part of the Jacobian is 1, so a gradient neither explodes nor vanishes through it.
 
-    Arguments, shapes, and the names and order of the parameters are those of ``torch.nn.RNN``
-    (2.13); with tanh or relu the state dict is one of ``torch.nn.RNN``. The differences:
+    Arguments, shapes, errors, and the names and order of the parameters are those of
+    ``torch.nn.RNN`` (2.13); with tanh or relu the state dict is one of ``torch.nn.RNN``. It is a
+    ``torch.nn.RNNBase``. The differences:
 
     * each ``weight_hh_l*`` is a ``geoopt.ManifoldParameter`` on :class:`orthornn.Stiefel` and has
       to be trained by a Riemannian optimizer (:func:`orthornn.param_groups` and
       :class:`orthornn.RiemannianRMSprop`, or geoopt's); a plain one would leave the manifold;
-    * the default nonlinearity is modReLU, which adds ``modrelu_bias_l*`` (also with
-      ``bias=False``: without it modReLU is the identity);
-    * weights start from ``init`` and Kaiming-normal input weights, biases from zero and modReLU's
-      from U(-0.01, 0.01), as in expRNN (Lezcano-Casado & Martínez-Rubio, 2019);
-    * ``load_state_dict`` refuses a recurrent weight that is not orthogonal, and ``assign=True``
-      where it would lose the manifold;
+    * the default nonlinearity is modReLU, which adds ``modrelu_bias_l*`` after the others (also
+      with ``bias=False``: without it modReLU is the identity);
+    * weights start from ``init`` and Kaiming-normal input weights, all biases from U(-0.01, 0.01),
+      as in expRNN (Lezcano-Casado & Martínez-Rubio, 2019);
+    * loading or assigning a recurrent weight that is not orthogonal raises RuntimeError before
+      anything changes; :func:`orthornn.project_` takes the nearest one. What comes off the meta
+      device by ``to_empty`` is the identity until it is drawn or loaded;
+    * ``weight_hh`` is float32 or float64, whatever the module's dtype: ``half()``, ``bfloat16()``
+      and autocast concern what goes in and comes out, the states run in the precision of
+      ``weight_hh`` (:mod:`orthornn.precision`). Complex modules are refused with ValueError;
+    * an initial state with too many rows is refused for unsorted packed input as well;
+    * ``vmap``, per-sample gradients and ``torch.compile(fullgraph=True)`` work. ``torch.export``,
+      ONNX and ``torch.jit.trace`` unroll the loop and fix its length; for long sequences export
+      one step (:class:`OrthoRNNCell`, or T = 1) and loop outside. ``torch.jit.script`` and
+      ``torch.fx.symbolic_trace`` do not work;
     * the output is kept for the backward pass: writing into it, as ``nn.ReLU(inplace=True)`` would,
       raises then; clone it first;
-    * packed sequences are not supported yet and raise TypeError.
+    * FSDP2 is refused at ``fully_shard``, with the way out; DistributedDataParallel works.
 
     Args:
         input_size: features I of the input.
@@ -47,18 +62,22 @@ class OrthoRNN(nn.Module):
         device, dtype: of the parameters.
         init: start of the recurrent weights, ``"henaff"``, ``"cayley"``, ``"haar"`` or
             ``"identity"``; see :mod:`orthornn.init` for which suits which task.
-        retraction: of the manifold, ``"polar"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
-        backend: implementation of the recurrence; None picks the fastest, ``"reference"`` is the
-            plain autograd loop, which transforms such as ``torch.func.grad`` need.
+        retraction: of the manifold, ``"polar"``, ``"svd"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
+        backend: implementation of the recurrence; None picks the fastest that fits where it runs,
+            ``"reference"`` is the plain autograd loop.
+        proj_size: refused, as by ``torch.nn.RNN``.
 
     Shape:
-        input ``(T, B, I)``, ``(B, T, I)`` if batch_first, or ``(T, I)``;
+        input ``(T, B, I)``, ``(B, T, I)`` if batch_first, ``(T, I)``, or a ``PackedSequence``;
         h0 ``(D·L, B, H)`` or ``(D·L, H)``, zero if None;
-        output ``(T, B, D·H)``, ``(B, T, D·H)`` or ``(T, D·H)``; h_n like h0.
+        output ``(T, B, D·H)``, ``(B, T, D·H)``, ``(T, D·H)`` or packed; h_n like h0, each
+        sequence's own last state.
 
     Raises:
-        ValueError: for an option out of its range, naming the choices.
+        ValueError: for an option out of its range, naming the choices; an input with another number
+            of axes or another dtype.
         TypeError: for an argument of another type.
+        RuntimeError: for an input or h0 of another shape, an h0 of another dtype.
 
     Example:
         >>> rnn = OrthoRNN(10, 190)
@@ -75,218 +94,168 @@ class OrthoRNN(nn.Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        device: torch.device | str | None = None,
+        device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         *,
         init: str = "henaff",
         retraction: str = "polar",
         backend: str | None = None,
+        proj_size: None = None,
     ) -> None:
-        super().__init__()
-        check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        if proj_size is not None:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
-        check_dropout(dropout, num_layers)
+        check_choice("retraction", retraction, RETRACTIONS)
         choose(backend)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        # torch's constructor registers the parameters and draws them; it has to find these
         self.nonlinearity = nonlinearity
-        self.bias = bias
-        self.batch_first = batch_first
-        self.dropout = float(dropout)
-        self.bidirectional = bidirectional
         self.init = init
         self.retraction = retraction
         self.backend = backend
-        manifold = Stiefel(retraction)
-        width = hidden_size * (2 if bidirectional else 1)
-        for layer in range(num_layers):
-            for suffix in self._suffixes(layer):
-                features = input_size if layer == 0 else width
-                register(
-                    self,
-                    suffix,
-                    features,
-                    hidden_size,
-                    nonlinearity,
-                    bias,
-                    manifold,
-                    device,
-                    dtype,
-                )
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew; the recurrent weights are points of the manifold."""
-        reset(self, self.init)
+        super().__init__(
+            "RNN_TANH",  # for the sizes only
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+        self.mode = f"RNN_{nonlinearity.upper()}"
+        if NONLINEARITIES[nonlinearity].has_bias:
+            for suffix in self._suffixes():
+                add_threshold(self, suffix, like=getattr(self, f"weight_ih{suffix}"))
 
     def flatten_parameters(self) -> None:
         """Nothing: torch.nn.RNN's parameters share one buffer on a GPU, these do not."""
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    @overload
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: Tensor | None = None
+    ) -> tuple[PackedSequence, Tensor]: ...
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the network over ``input`` from ``hx``; returns ``(output, h_n)``."""
         if isinstance(input, PackedSequence):
-            raise TypeError("OrthoRNN does not support PackedSequence yet; pad the batch instead")
+            x, batch_sizes, sorted_indices, unsorted_indices = input
+            self._check(x, hx, batch_sizes)
+            if hx is not None:
+                hx = self.permute_hidden(hx, sorted_indices)
+            x, h_n = self._layers(x, hx, packing(batch_sizes, x.device))
+            packed = PackedSequence(x, batch_sizes, sorted_indices, unsorted_indices)
+            return packed, self.permute_hidden(h_n, unsorted_indices)
+
         if input.dim() not in (2, 3):
-            raise ValueError(f"OrthoRNN: expected input to be 2D or 3D, got {input.dim()}D tensor")
+            raise ValueError(
+                f"OrthoRNN: Expected input to be 2D or 3D, got {input.dim()}D tensor instead"
+            )
         batched = input.dim() == 3
-        x = input if batched else input.unsqueeze(1)
-        if batched and self.batch_first:
-            x = x.transpose(0, 1)
-        h0 = self._initial_state(x, hx, batched)
-
-        finals: list[Tensor] = []
-        for layer in range(self.num_layers):
-            if layer > 0:
-                x = nn.functional.dropout(x, self.dropout, self.training)
-            outputs = []
-            for suffix in self._suffixes(layer):
-                reverse = suffix.endswith("_reverse")
-                h = self._run(x.flip(0) if reverse else x, h0[len(finals)], suffix)
-                finals.append(h[-1])
-                outputs.append(h.flip(0) if reverse else h)
-            x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-
-        h_n = torch.stack(finals)
-        if not batched:
-            return x.squeeze(1), h_n.squeeze(1)
-        return (x.transpose(0, 1) if self.batch_first else x), h_n
+        if hx is not None and hx.dim() != input.dim():
+            kind = f"{'' if batched else 'un'}batched {input.dim()}-D"
+            raise RuntimeError(
+                f"For {kind} input, hx should also be {input.dim()}-D but got {hx.dim()}-D tensor"
+            )
+        batch_axis = 0 if self.batch_first else 1
+        x = input if batched else input.unsqueeze(batch_axis)
+        hx = hx if batched or hx is None else hx.unsqueeze(1)
+        self._check(x, hx, None)
+        x, h_n = self._layers(x.transpose(0, 1) if self.batch_first else x, hx, None)
+        x = x.transpose(0, 1) if self.batch_first else x
+        return (x, h_n) if batched else (x.squeeze(batch_axis), h_n.squeeze(1))
 
     def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        shown: dict[str, object] = {
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "bidirectional": False,
-            "backend": None,
-        }
-        for name, default in shown.items():
-            if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)}"
+        text = super().extra_repr()
         for name in ("nonlinearity", "init", "retraction"):
             text += f", {name}={getattr(self, name)}"
-        return text
+        return text if self.backend is None else f"{text}, backend={self.backend}"
 
-    def _suffixes(self, layer: int) -> list[str]:
-        forward = f"_l{layer}"
-        return [forward, f"{forward}_reverse"] if self.bidirectional else [forward]
+    def _suffixes(self) -> list[str]:
+        """The ends of the parameters' names, by layer and then direction, the order of h_n."""
+        return [names[0].removeprefix("weight_ih") for names in self._all_weights]
 
-    def _run(self, x: Tensor, h0: Tensor, suffix: str) -> Tensor:
-        return choose(self.backend)(
-            x,
-            h0,
-            getattr(self, f"weight_hh{suffix}"),
-            getattr(self, f"weight_ih{suffix}"),
-            total_bias(self, suffix),
-            getattr(self, f"modrelu_bias{suffix}", None),
-            self.nonlinearity,
-        )
-
-    def _initial_state(self, x: Tensor, hx: Tensor | None, batched: bool) -> Tensor:
-        if x.shape[-1] != self.input_size:
-            raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. "
-                f"Expected {self.input_size}, got {x.shape[-1]}"
+    def _check(self, input: Tensor, hx: Tensor | None, batch_sizes: Tensor | None) -> None:
+        """Refuse what torch.nn.RNN refuses, before anything is computed."""
+        weight = self.weight_ih_l0
+        mixed = precision.autocast_dtype(input) is not None
+        if input.dtype != weight.dtype and not (mixed and input.is_floating_point()):
+            error = RuntimeError if mixed else ValueError
+            raise error(
+                f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
+                f"Convert input: input.to({weight.dtype}), or convert model: "
+                f"model.to({input.dtype})"
             )
-        if x.shape[0] == 0:
-            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        dtype = self.weight_ih_l0.dtype
-        if x.dtype != dtype:
-            raise ValueError(f"input must have the type {dtype}, got type {x.dtype}")
-        rows = self.num_layers * (2 if self.bidirectional else 1)
-        shape = (rows, x.shape[1], self.hidden_size)
-        if hx is None:
-            return x.new_zeros(shape)
-        if hx.dim() != (3 if batched else 2):
-            kind = "batched 3-D" if batched else "unbatched 2-D"
-            raise RuntimeError(
-                f"For {kind} input, hx should also be {3 if batched else 2}-D "
-                f"but got {hx.dim()}-D tensor"
-            )
-        hx = hx if batched else hx.unsqueeze(1)
-        if hx.shape != shape:
-            raise RuntimeError(f"Expected hidden size {shape}, got {tuple(hx.shape)}")
-        if hx.dtype != dtype:
-            raise RuntimeError(f"hx must have the type {dtype}, got type {hx.dtype}")
-        return hx
-
-
-class OrthoRNNCell(nn.Module):
-    """A drop-in for ``torch.nn.RNNCell`` with an orthogonal recurrent weight.
-
-    ``h' = s(W h + V x + b_ih + b_hh)`` with ``WᵀW = I``; the differences from torch's cell are
-    those of :class:`OrthoRNN`.
-
-    Args:
-        input_size: features I of the input.
-        hidden_size: features H of the state.
-        bias: whether to use ``b_ih`` and ``b_hh``.
-        nonlinearity, device, dtype, init, retraction: as for :class:`OrthoRNN`.
-
-    Shape:
-        input ``(B, I)`` or ``(I,)``; h ``(B, H)`` or ``(H,)``, zero if None; the same for h'.
-
-    Raises:
-        ValueError: for an option out of its range, naming the choices.
-        TypeError: for an argument of another type.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "modrelu",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        init: str = "henaff",
-        retraction: str = "polar",
-    ) -> None:
-        super().__init__()
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
-        check_choice("init", init, INITIALIZERS)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.bias = bias
-        self.nonlinearity = nonlinearity
-        self.init = init
-        self.retraction = retraction
-        manifold = Stiefel(retraction)
-        register(self, "", input_size, hidden_size, nonlinearity, bias, manifold, device, dtype)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew; the recurrent weight is a point of the manifold."""
-        reset(self, self.init)
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """One step from ``hx``; returns the next state."""
-        if input.dim() not in (1, 2):
-            raise ValueError(f"OrthoRNNCell: Expected input to be 1D or 2D, got {input.dim()}D")
+        axes = 3 if batch_sizes is None else 2
+        if input.dim() != axes:
+            raise RuntimeError(f"input must have {axes} dimensions, got {input.dim()}")
         if input.shape[-1] != self.input_size:
             raise RuntimeError(
-                f"input has inconsistent input_size: got {input.shape[-1]} "
-                f"expected {self.input_size}"
+                f"input.size(-1) must be equal to input_size. "
+                f"Expected {self.input_size}, got {input.shape[-1]}"
             )
-        shape = (*input.shape[:-1], self.hidden_size)
+        if input.shape[1 if self.batch_first else 0] == 0:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN, got 0")
+        if input.device != weight.device:
+            raise RuntimeError(
+                f"Input and parameter tensors are not at the same device, found input tensor at "
+                f"{input.device} and parameter tensor at {weight.device}"
+            )
         if hx is None:
-            hx = input.new_zeros(shape)
-        elif hx.dim() not in (1, 2):
-            raise ValueError(f"OrthoRNNCell: Expected hidden to be 1D or 2D, got {hx.dim()}D")
-        elif hx.shape != shape:
-            raise RuntimeError(f"Expected hidden shape {shape}, got {tuple(hx.shape)}")
-        w_hh, w_ih = self.get_parameter("weight_hh"), self.get_parameter("weight_ih")
-        z = nn.functional.linear(input, w_ih, total_bias(self, ""))
-        threshold = getattr(self, "modrelu_bias", None)
-        return recurrence_step(z, hx, w_hh, threshold, self.nonlinearity)
+            return
+        self.check_hidden_size(hx, self.get_expected_hidden_size(input, batch_sizes))
+        if hx.device != input.device:
+            raise RuntimeError(
+                f"Input and hidden tensors are not at the same device, found input tensor at "
+                f"{input.device} and hidden tensor at {hx.device}"
+            )
+        if hx.dtype != weight.dtype and not (mixed and hx.is_floating_point()):
+            raise RuntimeError(f"hx must have the type {weight.dtype}, got type {hx.dtype}")
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.input_size}, {self.hidden_size}, bias={self.bias}, "
-            f"nonlinearity={self.nonlinearity}, init={self.init}, retraction={self.retraction}"
+    def _layers(
+        self, x: Tensor, hx: Tensor | None, layout: Packing | None
+    ) -> tuple[Tensor, Tensor]:
+        """All layers and directions over time-first or packed rows."""
+        out = precision.autocast_dtype(x) or x.dtype
+        directions = 2 if self.bidirectional else 1
+        outputs: list[Tensor] = []
+        finals: list[Tensor] = []
+        with precision.without_autocast(x):
+            for i, suffix in enumerate(self._suffixes()):
+                if i > 0 and i % directions == 0:
+                    x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
+                    x = nn.functional.dropout(x, self.dropout, self.training)
+                    outputs = []
+                reverse = i % directions == 1
+                h0 = None if hx is None else hx[i]
+                h = self._run(backwards(x, layout) if reverse else x, h0, suffix, layout)
+                finals.append(last(h, layout))
+                outputs.append(backwards(h, layout) if reverse else h)
+            x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
+            return x.to(out), torch.stack(finals).to(out)
+
+    def _run(self, x: Tensor, h0: Tensor | None, suffix: str, layout: Packing | None) -> Tensor:
+        """One recurrence, in the precision of its recurrent weight."""
+        w_hh = cast(Tensor, getattr(self, f"weight_hh{suffix}"))
+        dtype = precision.at_least_single(w_hh.dtype)
+        if h0 is None:
+            batch = x.shape[1] if layout is None else len(layout.last)
+            h0 = x.new_zeros(batch, self.hidden_size, dtype=dtype)
+        return choose(self.backend)(
+            x.to(dtype),
+            h0.to(dtype),
+            w_hh.to(dtype),
+            getattr(self, f"weight_ih{suffix}").to(dtype),
+            precision.cast(total_bias(self, suffix), dtype),
+            precision.cast(getattr(self, f"modrelu_bias{suffix}", None), dtype),
+            self.nonlinearity,
+            None if layout is None else layout.batch_sizes,
         )

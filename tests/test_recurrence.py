@@ -1,11 +1,13 @@
-"""Every backend against the reference, and the reference against torch.nn.RNN."""
+"""Every backend against the reference, dense and packed."""
 
 import pytest
 import torch
 
-from orthornn import recurrence
+from orthornn import fused as fused_module
+from orthornn.fused import fused
 from orthornn.nonlinearity import NONLINEARITIES
-from orthornn.recurrence import BACKENDS, choose, fused, reference
+from orthornn.recurrence import BACKENDS, choose
+from orthornn.reference import reference
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (30, 1, 4, 3), (9, 4, 3, 1)]  # T, B, I, H
@@ -22,8 +24,8 @@ def problem(shape, nonlinearity, bias=True, dtype=torch.float64):
     return draw(T, B, I), draw(B, H), w_hh, draw(H, I), draw(H) if bias else None, threshold
 
 
-def gradients(function, inputs, nonlinearity, g):
-    h = function(*inputs, nonlinearity)
+def gradients(function, inputs, nonlinearity, g, batch_sizes=None):
+    h = function(*inputs, nonlinearity, batch_sizes)
     return h, torch.autograd.grad(h, [a for a in inputs if a is not None], g)
 
 
@@ -36,7 +38,7 @@ def test_first_and_second_derivatives_are_right(backend, nonlinearity):
     def function(*tensors):
         queue = iter(tensors)
         full = [None if a is None else next(queue) for a in inputs]
-        return BACKENDS[backend](*full, nonlinearity)
+        return BACKENDS[backend](*full, nonlinearity, None)
 
     assert torch.autograd.gradcheck(function, given)
     assert torch.autograd.gradgradcheck(function, given)
@@ -45,22 +47,51 @@ def test_first_and_second_derivatives_are_right(backend, nonlinearity):
 @every_nonlinearity
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("bias", [True, False])
-def test_fused_equals_the_reference(nonlinearity, shape, bias):
+@pytest.mark.parametrize("backend", ["fused", "operator"])
+def test_every_backend_equals_the_reference(backend, nonlinearity, shape, bias):
     inputs = problem(shape, nonlinearity, bias)
     g = torch.randn(*shape[:2], shape[3], dtype=torch.float64)
     torch.testing.assert_close(
-        gradients(fused, inputs, nonlinearity, g), gradients(reference, inputs, nonlinearity, g)
+        gradients(BACKENDS[backend], inputs, nonlinearity, g),
+        gradients(reference, inputs, nonlinearity, g),
+    )
+
+
+BATCH_SIZES = [[3], [3, 1], [2, 2, 2, 1], [4, 3, 2, 1, 1], [5] * 20 + [4] * 9 + [1] * 13]
+
+
+@every_nonlinearity
+@pytest.mark.parametrize("sizes", BATCH_SIZES, ids=lambda sizes: str(len(sizes)))
+@pytest.mark.parametrize("backend", ["fused", "operator"])
+def test_every_backend_equals_the_reference_on_packed_rows(backend, nonlinearity, sizes):
+    x, _, *weights = problem((1, sum(sizes), 2, 3), nonlinearity)
+    h0 = torch.randn(sizes[0], 3, dtype=torch.float64, requires_grad=True)
+    inputs = (x[0].detach().requires_grad_(), h0, *weights)
+    g = torch.randn(sum(sizes), 3, dtype=torch.float64)
+    torch.testing.assert_close(
+        gradients(BACKENDS[backend], inputs, nonlinearity, g, torch.tensor(sizes)),
+        gradients(reference, inputs, nonlinearity, g, torch.tensor(sizes)),
     )
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 23])
-def test_chunks_of_time_do_not_show(length, monkeypatch):
-    monkeypatch.setattr(recurrence, "CHUNK_BYTES", 1)  # chunks of the least length, 8 steps
-    inputs = problem((length, 2, 3, 4), "modrelu")
-    g = torch.randn(length, 2, 4, dtype=torch.float64)
+@pytest.mark.parametrize("packed", [False, True])
+def test_blocks_of_time_do_not_show(length, packed, monkeypatch):
+    monkeypatch.setattr(fused_module, "CHUNK_BYTES", 1)  # blocks of the least length, 8 steps
+    x, *inputs = problem((length, 2, 3, 4), "modrelu")
+    sizes = torch.full((length,), 2) if packed else None
+    if packed:
+        x = x.detach().flatten(0, 1).requires_grad_()
+    g = torch.randn(*x.shape[:-1], 4, dtype=torch.float64)
     torch.testing.assert_close(
-        gradients(fused, inputs, "modrelu", g), gradients(reference, inputs, "modrelu", g)
+        gradients(fused, (x, *inputs), "modrelu", g, sizes),
+        gradients(reference, (x, *inputs), "modrelu", g, sizes),
     )
+
+
+def test_the_operator_is_well_formed():
+    inputs = problem((4, 2, 2, 3), "modrelu")
+    torch.library.opcheck(torch.ops.orthornn.recurrence.default, (*inputs, "modrelu", None))
 
 
 def test_fused_in_float32_stays_near_the_float64_reference():
@@ -120,5 +151,12 @@ def test_second_derivatives_hold_for_inputs_that_depend_on_each_other():
 
 
 def test_unknown_backend_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"one of \['fused', 'reference'\], got 'cuda'"):
+    with pytest.raises(ValueError, match=r"one of \['fused', .*'reference'\], got 'cuda'"):
         choose("cuda")
+
+
+def test_the_choice_follows_who_looks_inside():
+    assert choose(None) is fused
+    seen = torch.vmap(lambda a: a + (choose(None) is reference))(torch.zeros(2))
+    assert torch.equal(seen, torch.ones(2))
+    assert choose("fused") is fused

@@ -1,0 +1,234 @@
+"""The recurrence and its adjoint by hand: states stored once, one product per step each way."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .nonlinearity import NONLINEARITIES, Nonlinearity
+from .reference import reference
+
+CHUNK_BYTES = 1 << 19  # one block of states stays in a core's cache while all its passes are made
+SHORTEST = 8  # steps of a block, where the batch does not change
+
+# Note [The adjoint]
+# With D_t = diag s'(z_t), which every nonlinearity here gives in terms of h_t, and g_t the
+# gradient that reaches h_t from outside the recurrence:
+#     δ_t = D_t (g_t + Wᵀ δ_{t+1}),   dW = Σ δ_t h_{t-1}ᵀ,   dV = Σ δ_t x_tᵀ,
+#     dc  = Σ δ_t,   db = Σ δ_t sign(h_t),   dx_t = Vᵀ δ_t,   dh_0 = Wᵀ δ_1.
+# States are rows here, so Wᵀδ is written δ @ w. One product per step runs back through time; the
+# weight gradients are one large product per block, made while the block is in cache.
+
+# Note [Blocks]
+# The rows of a packed batch are ordered by time, longest sequence first: step t has the b_t
+# sequences that last so long, and its state continues the first b_t rows of the one before. Cut
+# into blocks of steps with equal b_t, it is a chain of dense batches; a dense batch is such a
+# chain with one b. So both run through the same loops, and no sequence is treated on its own.
+
+
+class Block(NamedTuple):
+    """Neighbouring steps with the same number of sequences."""
+
+    steps: slice
+    rows: slice
+    """Where they are when the steps are laid end to end."""
+    batch: int
+
+    def of(self, a: Tensor) -> Tensor:
+        """Its part of ``a``, (T, B, ·) or packed (N, ·), as (steps, batch, ·)."""
+        if a.dim() == 3:
+            return a[self.steps]
+        return a[self.rows].view(self.steps.stop - self.steps.start, self.batch, a.shape[-1])
+
+
+def blocks(x: Tensor, batch_sizes: Tensor | None, bytes_per_row: int) -> Iterator[Block]:
+    """Cut (T, B, ·) or packed (N, ·) rows as in Note [Blocks], about CHUNK_BYTES of states each."""
+    if batch_sizes is None:
+        runs = [(x.shape[1], x.shape[0])]
+    else:
+        grouped = itertools.groupby(batch_sizes.tolist())
+        runs = [(batch, sum(1 for _ in run)) for batch, run in grouped]
+    step = row = 0
+    for batch, count in runs:
+        length = max(SHORTEST, CHUNK_BYTES // max(1, batch * bytes_per_row))
+        end = step + count
+        while step < end:
+            stop = min(step + length, end)
+            rows = slice(row, row + (stop - step) * batch)
+            yield Block(slice(step, stop), rows, batch)
+            step, row = stop, rows.stop
+
+
+def run_forward(
+    x: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    w_ih: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    batch_sizes: Tensor | None,
+) -> Tensor:
+    """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments."""
+    s = NONLINEARITIES[nonlinearity]
+    learned = () if threshold is None else (threshold,)
+    states = x.new_empty(*x.shape[:-1], h0.shape[-1])
+    h, w_t, v_t = h0, w_hh.t(), w_ih.t()
+    for block in blocks(x, batch_sizes, _row_bytes(h0)):
+        z = torch.matmul(block.of(x), v_t, out=block.of(states))
+        if bias is not None:
+            z.add_(bias)
+        if block.batch < len(h):
+            h = h[: block.batch]
+        for h_next in z.unbind(0):
+            h = s.apply_(h_next.addmm_(h, w_t), *learned)
+    return states
+
+
+def run_backward(
+    grad: Tensor,
+    inputs: Sequence[Tensor | None],
+    states: Tensor,
+    nonlinearity: str,
+    batch_sizes: Tensor | None,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed.
+
+    Args:
+        grad: of the states, of the same shape.
+        inputs: the six tensors that :func:`run_forward` took.
+        states: what it returned.
+        nonlinearity: as there.
+        batch_sizes: as there.
+        needed: which of the six gradients are asked for.
+    """
+    x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
+    dx, dh0, dw, dv, dc, db = (
+        a.new_zeros(a.shape) if a is not None and wanted else None
+        for a, wanted in zip(inputs, needed, strict=True)
+    )
+    s = NONLINEARITIES[nonlinearity]
+    flat = states.flatten(0, -2)
+    parts = list(blocks(x, batch_sizes, _row_bytes(h0)))
+    largest = max((part.rows.stop - part.rows.start for part in parts), default=0)
+    buffer, carry = states.new_empty(largest, h0.shape[-1]), torch.empty_like(h0)
+    later: Tensor | None = None  # δ of the step after the block, a copy: the buffer is used again
+    for i in reversed(range(len(parts))):
+        part, rows = parts[i], parts[i].rows
+        h, ours = part.of(states), buffer[: rows.stop - rows.start]
+        delta = ours.view(h.shape)
+        _run_back(part.of(grad), h, delta, later, w_hh, s)
+        later = carry[: part.batch].copy_(delta[0])
+        if dw is not None:
+            # the state before the first step of the block need not lie just before its rows
+            joined = i > 0 and parts[i - 1].batch == part.batch
+            skip = 0 if joined else part.batch
+            before = flat[rows.start + skip - part.batch : rows.stop - part.batch]
+            dw.addmm_(ours[skip:].t(), before)
+            if not joined:
+                h_before = h0 if i == 0 else parts[i - 1].of(states)[-1]
+                dw.addmm_(later.t(), h_before[: part.batch])
+        if dv is not None:
+            dv.addmm_(ours.t(), part.of(x).flatten(0, 1))
+        if dx is not None:
+            torch.matmul(delta, w_ih, out=part.of(dx))
+        if dc is not None:
+            dc.add_(ours.sum(0))
+        if db is not None:
+            db.add_((delta * h.sign()).sum((0, 1)))
+    if dh0 is not None and later is not None:
+        torch.mm(later, w_hh, out=dh0)
+    return [dx, dh0, dw, dv, dc, db]
+
+
+def _run_back(
+    grad: Tensor, h: Tensor, delta: Tensor, later: Tensor | None, w_hh: Tensor, s: Nonlinearity
+) -> None:
+    """Fill ``delta`` with ``δ_t = D_t (g_t + Wᵀ δ_{t+1})`` from the last step to the first."""
+    steps = zip(grad.unbind(0), h.unbind(0), delta.unbind(0), strict=True)
+    for g_t, h_t, delta_t in reversed(list(steps)):
+        if later is None:
+            delta_t.copy_(g_t)
+        elif len(later) == len(delta_t):
+            torch.addmm(g_t, later, w_hh, out=delta_t)
+        else:  # some sequences end here
+            delta_t.copy_(g_t)[: len(later)].addmm_(later, w_hh)
+        later = s.mask_(delta_t, h_t)
+
+
+class _Fused(torch.autograd.Function):
+    """:func:`run_forward` with :func:`run_backward`, or the reference's own derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *inputs, nonlinearity, batch_sizes = arguments
+        states = run_forward(*arguments)
+        ctx.save_for_backward(*inputs, batch_sizes, states)
+        ctx.nonlinearity = nonlinearity
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, batch_sizes, states = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:6]
+        if torch.is_grad_enabled() or _vmapped(grad):
+            found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
+        else:
+            found = run_backward(grad, inputs, states, ctx.nonlinearity, batch_sizes, needed)
+        return (*found, None, None)
+
+
+def see_through(
+    grad: Tensor,
+    inputs: Sequence[Tensor | None],
+    nonlinearity: str,
+    batch_sizes: Tensor | None,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients as differentiable functions, of the reference: ``create_graph``, vmap."""
+    wanted = [i for i, asked in enumerate(needed) if asked]
+
+    def states(*given: Tensor) -> Tensor:
+        full = list(inputs)
+        for i, a in zip(wanted, given, strict=True):
+            full[i] = a
+        return reference(*full, nonlinearity, batch_sizes)  # type: ignore[arg-type, call-arg]
+
+    pull = torch.func.vjp(states, *(inputs[i] for i in wanted))[1]
+    found = dict(zip(wanted, pull(grad), strict=True))
+    return [found.get(i) for i in range(len(inputs))]
+
+
+def fused(
+    x: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    w_ih: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    batch_sizes: Tensor | None = None,
+) -> Tensor:
+    """The recurrence with states stored once and one matrix product per step in each direction.
+
+    Works through time in blocks that fit a core's cache. A second derivative, and a batch of
+    gradients under vmap, fall back on :func:`orthornn.reference.reference`.
+    """
+    inputs = (x, h0, w_hh, w_ih, bias, threshold)
+    h: Tensor = _Fused.apply(*inputs, nonlinearity, batch_sizes)  # type: ignore[no-untyped-call]
+    return h
+
+
+def _vmapped(grad: Tensor) -> bool:
+    """Whether ``grad`` may stand for a batch: torch.vmap, or autograd's ``is_grads_batched``."""
+    active: bool = torch._C._are_functorch_transforms_active()
+    return active or torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
+def _row_bytes(h: Tensor) -> int:
+    return h.shape[-1] * h.element_size()

@@ -1,0 +1,42 @@
+"""In which precision the recurrence runs, and what it returns.
+
+An orthogonal matrix does not survive half precision: rounded to bfloat16, entries of WᵀW are off
+by 2e-3, and T steps raise that to the power T. So W is kept in float32 (float64 in a float64
+module) and the states run in its precision; half precision is for what goes in and comes out, by
+``module.bfloat16()`` or autocast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor
+
+
+def at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """``dtype``, or float32 where that is more precise: the dtype of a recurrent weight."""
+    return dtype if dtype.itemsize >= 4 else torch.float32
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """What autocast makes of an output computed from ``x``; None where it is off.
+
+    As for ``torch.nn.RNN``, float64 stays float64.
+    """
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    return x.dtype if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
+
+
+def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """A context in which products keep the dtype of their factors."""
+    if autocast_dtype(x) is None:
+        return contextlib.nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def cast(a: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """``a`` in ``dtype``, differentiable; None stays None."""
+    return None if a is None else a.to(dtype)
