@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import precision
+from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, keeps_points, total_bias
@@ -60,6 +61,8 @@ class OrthoRNNCell(nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """One step from ``hx``; returns the next state."""
+        if is_proxy(input):
+            return call_in_graph(self, input, hx)  # type: ignore[no-any-return]
         if input.dim() not in (1, 2):
             raise ValueError(
                 f"OrthoRNNCell: Expected input to be 1D or 2D, got {input.dim()}D instead"

@@ -53,14 +53,28 @@ def identity(z: Tensor) -> Tensor:
     return z
 
 
+def _threshold_(g: Tensor, h: Tensor) -> Tensor:
+    """``g`` where h > 0, else 0 (also where g is not finite), as autograd has it for ReLU."""
+    return torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)  # type: ignore[no-any-return]
+
+
+def _tanh_(g: Tensor, h: Tensor) -> Tensor:
+    return torch.ops.aten.tanh_backward.grad_input(g, h, grad_input=g)  # type: ignore[no-any-return]
+
+
+def _leaky_relu_(g: Tensor, h: Tensor) -> Tensor:
+    backward = torch.ops.aten.leaky_relu_backward.grad_input
+    return backward(g, h, LEAKY_SLOPE, True, grad_input=g)  # type: ignore[no-any-return]
+
+
 NONLINEARITIES: dict[str, Nonlinearity] = {
-    "modrelu": Nonlinearity(modrelu, modrelu_, lambda g, h: g.mul_(h != 0), has_bias=True),
-    "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda g, h: g.sub_(g * h * h)),
-    "relu": Nonlinearity(torch.relu, torch.relu_, lambda g, h: g.mul_(h > 0)),
+    "modrelu": Nonlinearity(modrelu, modrelu_, lambda g, h: _threshold_(g, h.abs()), has_bias=True),
+    "tanh": Nonlinearity(torch.tanh, torch.tanh_, _tanh_),
+    "relu": Nonlinearity(torch.relu, torch.relu_, _threshold_),
     "leaky_relu": Nonlinearity(
         partial(functional.leaky_relu, negative_slope=LEAKY_SLOPE),
         partial(functional.leaky_relu_, negative_slope=LEAKY_SLOPE),
-        lambda g, h: g.copy_(torch.where(h > 0, g, LEAKY_SLOPE * g)),
+        _leaky_relu_,
     ),
     "identity": Nonlinearity(identity, identity, lambda g, h: g),
 }

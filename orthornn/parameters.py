@@ -48,6 +48,9 @@ def keeps_points(cls: Recurrent) -> Recurrent:
         before = points(self)
         manifolds = {name: p.manifold for name, p in before.items()}
         unreal = [name for name, p in before.items() if p.is_meta]
+        for p in before.values():
+            if fn(p.new_empty(0)).is_complex():  # asked before anything is moved
+                raise TypeError("expected a real dtype for a recurrent weight, got a complex one")
         base._apply(self, _for_points(fn, before), recurse)
         _restore(self, manifolds)
         now = points(self)
@@ -221,8 +224,6 @@ def _for_points(
         out = fn(a)
         if id(a) not in exempt:
             return out
-        if out.is_complex():
-            raise TypeError(f"expected a real dtype for a recurrent weight, got {out.dtype}")
         if out.dtype not in (torch.float32, torch.float64):
             out = a.to(out.device, torch.float32)
         return out.detach() if isinstance(out, ManifoldParameter) else out

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from . import precision
+from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, check_ranges, keeps_points, total_bias
@@ -44,8 +45,8 @@ class OrthoRNN(nn.RNNBase):
     * an initial state with too many rows is refused for unsorted packed input as well;
     * ``vmap``, per-sample gradients and ``torch.compile(fullgraph=True)`` work. ``torch.export``,
       ONNX and ``torch.jit.trace`` unroll the loop and fix its length; for long sequences export
-      one step (:class:`OrthoRNNCell`, or T = 1) and loop outside. ``torch.jit.script`` and
-      ``torch.fx.symbolic_trace`` do not work;
+      one step (:class:`OrthoRNNCell`, or T = 1) and loop outside, or take ``backend="operator"``,
+      which any length fits, in torch. ``torch.jit.script`` does not work;
     * the output is kept for the backward pass: writing into it, as ``nn.ReLU(inplace=True)`` would,
       raises then; clone it first;
     * FSDP2 is refused at ``fully_shard``, with the way out; DistributedDataParallel works.
@@ -146,6 +147,8 @@ class OrthoRNN(nn.RNNBase):
         self, input: Tensor | PackedSequence, hx: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the network over ``input`` from ``hx``; returns ``(output, h_n)``."""
+        if is_proxy(input):
+            return call_in_graph(self, input, hx)  # type: ignore[no-any-return]
         if isinstance(input, PackedSequence):
             x, batch_sizes, sorted_indices, unsorted_indices = input
             self._check(x, hx, batch_sizes)
@@ -232,7 +235,8 @@ class OrthoRNN(nn.RNNBase):
             for i, suffix in enumerate(self._suffixes()):
                 if i > 0 and i % directions == 0:
                     x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
-                    x = nn.functional.dropout(x, self.dropout, self.training)
+                    if self.training and self.dropout != 0:
+                        x = torch.dropout(x, self.dropout, True)
                     outputs = []
                 reverse = i % directions == 1
                 h0 = None if hx is None else hx[i]

@@ -29,13 +29,20 @@ def packing(batch_sizes: Tensor, device: torch.device) -> Packing:
     Args:
         batch_sizes: int64 of shape (T,), falling.
         device: where the packed data is.
+
+    Raises:
+        RuntimeError: if the sizes rise or reach 0, which no packing gives.
     """
-    steps = torch.arange(len(batch_sizes))
+    if bool((batch_sizes.diff() > 0).any()) or int(batch_sizes[-1]) < 1:
+        raise RuntimeError(
+            f"expected batch_sizes that fall and stay above 0, got {batch_sizes.tolist()}"
+        )
+    steps = torch.arange(len(batch_sizes), device=batch_sizes.device)
     first = batch_sizes.cumsum(0) - batch_sizes  # row at which each step begins
-    sequences = torch.arange(int(batch_sizes[0]))
+    sequences = torch.arange(int(batch_sizes[0]), device=batch_sizes.device)
     lengths = (batch_sizes > sequences.unsqueeze(1)).sum(1)
     step = steps.repeat_interleave(batch_sizes)
-    sequence = torch.arange(len(step)) - first[step]
+    sequence = torch.arange(len(step), device=step.device) - first[step]
     mirrored = lengths[sequence] - 1 - step
     return Packing(
         batch_sizes,

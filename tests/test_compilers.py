@@ -130,6 +130,14 @@ def test_onnx_runs_elsewhere(nonlinearity, tmp_path):
         np.testing.assert_allclose(a, b.detach().numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+def test_symbolic_tracing_sees_one_call(make):
+    plain, x = nn.Sequential(nn.Linear(3, 3), make(3, 5)), torch.randn(6, 3)
+    traced = torch.fx.symbolic_trace(plain)
+    assert [node.op for node in traced.graph.nodes].count("call_module") == 2
+    torch.testing.assert_close(traced(x), plain(x))
+
+
 def test_tracing_by_jit():
     rnn, x = OrthoRNN(3, 5, 2, bidirectional=True), torch.randn(6, 2, 3)
     traced = torch.jit.trace(rnn, (x,))

@@ -32,6 +32,7 @@ ROOMS = [
     "recurrence",
     "sequence",
     "precision",
+    "graph",
     "parameters",
     "cell",
     "rnn",

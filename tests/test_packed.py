@@ -110,6 +110,23 @@ def test_wrong_inputs_are_refused(make, error, data, h0):
         make(3, 5)(x, h0)
 
 
+@pytest.mark.parametrize("sizes", [[1, 2], [2, 1, 0]], ids=str)
+def test_batch_sizes_that_no_packing_gives_are_refused(sizes):
+    x = PackedSequence(torch.randn(3, 3), torch.tensor(sizes))
+    with pytest.raises(
+        RuntimeError, match=rf"expected batch_sizes that fall.*{sizes[0]}, {sizes[1]}"
+    ):
+        OrthoRNN(3, 5)(x)
+
+
+def test_packed_input_does_not_mind_the_default_device():
+    rnn, x = OrthoRNN(3, 5), packed([2, 4], dtype=torch.float32)
+    expected = rnn(x)[1]
+    with torch.device("meta"):
+        found = rnn(x)[1]
+    assert torch.equal(found, expected)
+
+
 @every_length
 def test_layout_against_a_loop_over_sequences(lengths):
     sequences = [torch.randn(n, 2) for n in sorted(lengths, reverse=True)]

@@ -143,8 +143,10 @@ def test_a_half_precision_module_trains():
 
 @pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
 def test_complex_modules_are_refused(make):
+    module = make(3, 5)
     with (
         pytest.warns(UserWarning, match="Complex modules"),
         pytest.raises(TypeError, match="expected a real dtype"),
     ):
-        make(3, 5).to(torch.complex64)
+        module.to(torch.complex64)
+    assert {p.dtype for p in module.parameters()} == {torch.float32}

@@ -138,6 +138,9 @@ def test_dropout_can_be_changed_after_construction(make):
     assert not torch.equal(module(x)[0], plain)
     module.eval()
     assert torch.equal(module(x)[0], plain)
+    module.train().dropout = 1.5
+    with pytest.raises(RuntimeError, match="between 0 and 1"):
+        module(x)
 
 
 @every_layer

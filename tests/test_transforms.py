@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from orthornn import OrthoRNN, OrthoRNNCell
 from orthornn.nonlinearity import NONLINEARITIES
-from tests.peers import every_layer, packed
+from tests.peers import every_layer, packed, pair
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 
@@ -181,6 +181,20 @@ def test_nan_in_is_nan_out(nonlinearity, where):
     assert output[:, 0].isnan().all()
     assert h_n[0, 0].isnan().all()
     assert where == "weight" or not output[:, 1].isnan().any()
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_gradient_that_is_not_finite_spreads_as_in_torch(nonlinearity, bad):
+    x, found = draw(5, 2, 3), []
+    ours, theirs = pair(nonlinearity)
+    for module in (ours, theirs):
+        leaf = x.clone().requires_grad_()
+        g = torch.ones(5, 2, 5, dtype=torch.float64)
+        g[3, 1] = bad
+        module(leaf)[0].backward(g)
+        found.append(leaf.grad)
+    torch.testing.assert_close(*found, equal_nan=True)
 
 
 @every_layer
