@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import precision
-from .graph import call_in_graph, is_proxy
+from .graph import call_in_graph, is_proxy, plain
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, keeps_points, total_bias
@@ -86,7 +86,7 @@ class OrthoRNNCell(nn.RNNCellBase):
                 precision.cast(total_bias(self, ""), dtype),
             )
             threshold = precision.cast(getattr(self, "modrelu_bias", None), dtype)
-            w_hh = self.weight_hh.to(dtype)
+            w_hh = plain(self.weight_hh).to(dtype)
             h = recurrence_step(z, h.to(dtype), w_hh, threshold, self.nonlinearity).to(out)
         return h if batched else h.squeeze(0)
 

@@ -85,7 +85,7 @@ def run_forward(
         if block.batch < len(h):
             h = h[: block.batch]
         for h_next in z.unbind(0):
-            h = s.apply_(h_next.addmm_(h, w_t), *learned)
+            h = s.apply_(torch.addmm(h_next, h, w_t, out=h_next), *learned)
     return states
 
 
@@ -129,12 +129,12 @@ def run_backward(
             joined = i > 0 and parts[i - 1].batch == part.batch
             skip = 0 if joined else part.batch
             before = flat[rows.start + skip - part.batch : rows.stop - part.batch]
-            dw.addmm_(ours[skip:].t(), before)
+            torch.addmm(dw, ours[skip:].t(), before, out=dw)
             if not joined:
                 h_before = h0 if i == 0 else parts[i - 1].of(states)[-1]
-                dw.addmm_(later.t(), h_before[: part.batch])
+                torch.addmm(dw, later.t(), h_before[: part.batch], out=dw)
         if dv is not None:
-            dv.addmm_(ours.t(), part.of(x).flatten(0, 1))
+            torch.addmm(dv, ours.t(), part.of(x).flatten(0, 1), out=dv)
         if dx is not None:
             torch.matmul(delta, w_ih, out=part.of(dx))
         if dc is not None:
@@ -157,7 +157,8 @@ def _run_back(
         elif len(later) == len(delta_t):
             torch.addmm(g_t, later, w_hh, out=delta_t)
         else:  # some sequences end here
-            delta_t.copy_(g_t)[: len(later)].addmm_(later, w_hh)
+            ongoing = delta_t.copy_(g_t)[: len(later)]
+            torch.addmm(ongoing, later, w_hh, out=ongoing)
         later = s.mask_(delta_t, h_t)
 
 

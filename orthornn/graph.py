@@ -1,11 +1,17 @@
-"""How ``torch.fx.symbolic_trace`` sees a module: as one call, like the modules of torch."""
+"""How the tracers of ``torch.fx`` see a module.
+
+``symbolic_trace`` sees one call, as it does of the modules of torch; ``make_fx`` sees operations.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+import torch
+from geoopt import ManifoldParameter
+from torch import Tensor, nn
 from torch.fx import Proxy
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 def is_proxy(input: object) -> bool:
@@ -17,3 +23,11 @@ def call_in_graph(module: nn.Module, input: Any, hx: Any) -> Any:
     """A call of ``module`` in the graph of ``input``; tracing inside fails at the first check."""
     tracer = input.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, hx), {})
+
+
+def plain(w: Tensor) -> Tensor:
+    """``w`` as a tensor without a subclass while a mode is active that would refuse a point."""
+    if torch._C._len_torch_dispatch_stack() == 0 or not isinstance(w, ManifoldParameter):
+        return w
+    with _disable_current_modes():
+        return w.as_subclass(Tensor)

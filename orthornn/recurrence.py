@@ -19,6 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from . import operator
 from .fused import fused
@@ -37,7 +38,8 @@ def choose(backend: str | None) -> Recurrence:
     """The implementation to run: the one named, or the fastest that fits where it runs (None).
 
     ``torch.compile`` gets the fused one as a single operator; what looks inside gets the reference:
-    ``torch.export`` (and ONNX), ``torch.jit.trace``, ``torch.func`` and forward-mode derivatives.
+    ``torch.export`` (and ONNX), ``make_fx``, ``torch.jit.trace``, ``torch.func`` and forward-mode
+    derivatives.
 
     Raises:
         ValueError: for an unknown name.
@@ -53,9 +55,10 @@ def choose(backend: str | None) -> Recurrence:
 
 def _looked_into() -> bool:
     """Whether somebody needs every operation of the recurrence to be one of torch's own."""
+    if torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active():
+        return True
+    if torch.compiler.is_compiling():
+        return False
     return (
-        torch.compiler.is_exporting()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+        forward_ad._current_level >= 0 or get_proxy_mode() is not None or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )

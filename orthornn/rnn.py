@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast, overload
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from . import precision
-from .graph import call_in_graph, is_proxy
+from .graph import call_in_graph, is_proxy, plain
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, check_ranges, keeps_points, total_bias
@@ -248,7 +248,7 @@ class OrthoRNN(nn.RNNBase):
 
     def _run(self, x: Tensor, h0: Tensor | None, suffix: str, layout: Packing | None) -> Tensor:
         """One recurrence, in the precision of its recurrent weight."""
-        w_hh = cast(Tensor, getattr(self, f"weight_hh{suffix}"))
+        w_hh = plain(getattr(self, f"weight_hh{suffix}"))
         dtype = precision.at_least_single(w_hh.dtype)
         if h0 is None:
             batch = x.shape[1] if layout is None else len(layout.last)

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, OrthoRNNCell, RiemannianAdam, RiemannianRMSprop, param_groups
@@ -18,6 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node"),
     # the compiler looks at .grad of what it is given, and PyTorch's own code warns of that
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
 ]
@@ -136,6 +138,21 @@ def test_symbolic_tracing_sees_one_call(make):
     traced = torch.fx.symbolic_trace(plain)
     assert [node.op for node in traced.graph.nodes].count("call_module") == 2
     torch.testing.assert_close(traced(x), plain(x))
+
+
+@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+def test_make_fx_records_torch_s_own_operations(make):
+    module = make(3, 5).double()
+    x = torch.randn((4, 2, 3) if make is OrthoRNN else (2, 3), dtype=torch.float64)
+
+    def function(a):
+        return module(a)[0]
+
+    graph = make_fx(function)(x)
+    assert not any("orthornn" in str(node.target) for node in graph.graph.nodes)
+    torch.testing.assert_close(graph(2 * x), function(2 * x))
+    tangent = torch.func.linearize(function, x)[1](x)
+    torch.testing.assert_close(tangent, torch.func.jvp(function, (x,), (x,))[1])
 
 
 def test_tracing_by_jit():

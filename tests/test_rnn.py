@@ -6,6 +6,7 @@ import geoopt
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from orthornn import OrthoRNN, OrthoRNNCell, Stiefel
 from orthornn.diagnostics import orthogonality_error
@@ -194,6 +195,16 @@ def test_the_state_of_a_recurrent_module_of_torch(make):
 def test_mode_is_torch_s_where_the_nonlinearity_is(nonlinearity):
     assert OrthoRNN(3, 5, nonlinearity=nonlinearity).mode == nn.RNN(3, 5, 1, nonlinearity).mode
     assert OrthoRNN(3, 5).mode == "RNN_MODRELU"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_counted_operations_are_torch_s(bidirectional):
+    x, counts = torch.randn(6, 2, 3, dtype=torch.float64), []
+    for module in pair(bidirectional=bidirectional):
+        with FlopCounterMode(display=False) as counter:
+            module(x)[0].sum().backward()
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
 @every_layer

@@ -56,10 +56,25 @@ def test_every_command_runs(command, tmp_path, monkeypatch):
         assert (tmp_path / "runs" / "compare-1.png").exists()
 
 
-def test_the_example_works_and_the_weight_stays_orthogonal():
-    code, _ = [text for language, text in BLOCKS if language == "python"]
+def run_example(index):
+    examples = [text for language, text in BLOCKS if language == "python"]
+    assert len(examples) == 3
     names = {}
-    exec(code, names)
+    exec(examples[index], names)
+    return names
+
+
+def test_the_example_of_a_foreign_checkpoint_loads_it():
+    names = run_example(1)
+    w = names["new"].weight_hh_l0.detach()
+    torch.testing.assert_close(w.T @ w, torch.eye(128), rtol=0, atol=1e-5)
+    u, _, vh = torch.linalg.svd(names["old"].weight_hh_l0.detach())
+    torch.testing.assert_close(w, u @ vh, rtol=0, atol=1e-4)
+    assert torch.equal(names["new"].bias_ih_l0, names["old"].bias_ih_l0)
+
+
+def test_the_example_works_and_the_weight_stays_orthogonal():
+    names = run_example(0)
     w = names["rnn"].weight_hh_l0.detach()
     torch.testing.assert_close(w.T @ w, torch.eye(128), rtol=0, atol=1e-5)
     assert names["output"].shape == (50, 32, 128)
@@ -67,9 +82,7 @@ def test_the_example_works_and_the_weight_stays_orthogonal():
 
 
 def test_the_example_of_the_manifold_finds_the_leading_eigenvectors():
-    _, code = [text for language, text in BLOCKS if language == "python"]
-    names = {}
-    exec(code, names)
+    names = run_example(2)
     x = names["x"].detach()
     torch.testing.assert_close(x.T @ x, torch.eye(16), rtol=0, atol=1e-5)
     found = (x.T @ names["a"] @ x).trace().item()
