@@ -27,7 +27,10 @@ def call_in_graph(module: nn.Module, input: Any, hx: Any) -> Any:
 
 def plain(w: Tensor) -> Tensor:
     """``w`` as a tensor without a subclass while a mode is active that would refuse a point."""
-    if torch._C._len_torch_dispatch_stack() == 0 or not isinstance(w, ManifoldParameter):
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() == 0:
+        return w
+    if not isinstance(w, ManifoldParameter):
         return w
     with _disable_current_modes():
-        return w.as_subclass(Tensor)
+        ordinary: Tensor = w.as_subclass(Tensor)
+        return ordinary
