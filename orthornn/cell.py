@@ -10,6 +10,7 @@ from .graph import call_in_graph, is_proxy, plain
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, keeps_points, total_bias
+from .precision import cast
 from .reference import recurrence_step
 from .retraction import RETRACTIONS
 
@@ -75,19 +76,20 @@ class OrthoRNNCell(nn.RNNCellBase):
         x = input if batched else input.unsqueeze(0)
         h = hx if batched or hx is None else hx.unsqueeze(0)
         self._check(x, h)
-        out = precision.autocast_dtype(x) or x.dtype
         dtype = precision.at_least_single(self.weight_hh.dtype)
-        with precision.without_autocast(x):
+        with precision.exact(x) as out:
             if h is None:
                 h = x.new_zeros(len(x), self.hidden_size)
-            z = nn.functional.linear(
-                x.to(dtype),
-                self.weight_ih.to(dtype),
-                precision.cast(total_bias(self, ""), dtype),
+            bias = cast(total_bias(self, ""), dtype)
+            z = nn.functional.linear(cast(x, dtype), cast(self.weight_ih, dtype), bias)
+            h = recurrence_step(
+                z,
+                cast(h, dtype),
+                cast(plain(self.weight_hh), dtype),
+                cast(getattr(self, "modrelu_bias", None), dtype),
+                self.nonlinearity,
             )
-            threshold = precision.cast(getattr(self, "modrelu_bias", None), dtype)
-            w_hh = plain(self.weight_hh).to(dtype)
-            h = recurrence_step(z, h.to(dtype), w_hh, threshold, self.nonlinearity).to(out)
+            h = cast(h, out)
         return h if batched else h.squeeze(0)
 
     def extra_repr(self) -> str:
@@ -118,8 +120,7 @@ class OrthoRNNCell(nn.RNNCellBase):
                 f"hidden0 has inconsistent hidden_size: got {hx.shape[-1]}, expected "
                 f"{self.hidden_size}"
             )
-        expected, mixed = self.weight_ih.dtype, precision.autocast_dtype(input) is not None
+        expected = self.weight_ih.dtype
         for name, a in (("input", input), ("hx", hx)):
-            if a is None or a.dtype == expected or (mixed and a.is_floating_point()):
-                continue
-            raise RuntimeError(f"{name} must have the type {expected}, got type {a.dtype}")
+            if a is not None and not precision.accepts(expected, a):
+                raise RuntimeError(f"{name} must have the type {expected}, got type {a.dtype}")

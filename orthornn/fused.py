@@ -221,6 +221,8 @@ def fused(
     gradients under vmap, fall back on :func:`orthornn.reference.reference`.
     """
     inputs = (x, h0, w_hh, w_ih, bias, threshold)
+    if not torch.is_grad_enabled():
+        return run_forward(*inputs, nonlinearity, batch_sizes)
     h: Tensor = _Fused.apply(*inputs, nonlinearity, batch_sizes)  # type: ignore[no-untyped-call]
     return h
 

@@ -9,9 +9,13 @@ module) and the states run in its precision; half precision is for what goes in 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+A = TypeVar("A", Tensor, "Tensor | None")
 
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:
@@ -30,13 +34,22 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return x.dtype if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
 
 
-def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """A context in which products keep the dtype of their factors."""
-    if autocast_dtype(x) is None:
-        return contextlib.nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
+def accepts(dtype: torch.dtype, x: Tensor) -> bool:
+    """Whether a module of ``dtype`` takes ``x``: of its own dtype, or a real one under autocast."""
+    return x.dtype == dtype or (x.is_floating_point() and autocast_dtype(x) is not None)
 
 
-def cast(a: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+@contextlib.contextmanager
+def exact(x: Tensor) -> Iterator[torch.dtype]:
+    """A context in which products keep the dtype of their factors; gives that of the output."""
+    low = autocast_dtype(x)
+    if low is None:
+        yield x.dtype
+        return
+    with torch.autocast(x.device.type, enabled=False):
+        yield low
+
+
+def cast(a: A, dtype: torch.dtype) -> A:
     """``a`` in ``dtype``, differentiable; None stays None."""
-    return None if a is None else a.to(dtype)
+    return a if a is None or a.dtype == dtype else a.to(dtype)

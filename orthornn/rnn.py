@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from .graph import call_in_graph, is_proxy, plain
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, check_ranges, keeps_points, total_bias
+from .precision import cast
 from .recurrence import choose
 from .retraction import RETRACTIONS
 from .sequence import Packing, backwards, last, packing
@@ -188,10 +189,9 @@ class OrthoRNN(nn.RNNBase):
 
     def _check(self, input: Tensor, hx: Tensor | None, batch_sizes: Tensor | None) -> None:
         """Refuse what torch.nn.RNN refuses, before anything is computed."""
-        weight = self.weight_ih_l0
-        mixed = precision.autocast_dtype(input) is not None
-        if input.dtype != weight.dtype and not (mixed and input.is_floating_point()):
-            error = RuntimeError if mixed else ValueError
+        weight: Any = self.weight_ih_l0
+        if not precision.accepts(weight.dtype, input):
+            error = ValueError if precision.autocast_dtype(input) is None else RuntimeError
             raise error(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: "
@@ -220,18 +220,17 @@ class OrthoRNN(nn.RNNBase):
                 f"Input and hidden tensors are not at the same device, found input tensor at "
                 f"{input.device} and hidden tensor at {hx.device}"
             )
-        if hx.dtype != weight.dtype and not (mixed and hx.is_floating_point()):
+        if not precision.accepts(weight.dtype, hx):
             raise RuntimeError(f"hx must have the type {weight.dtype}, got type {hx.dtype}")
 
     def _layers(
         self, x: Tensor, hx: Tensor | None, layout: Packing | None
     ) -> tuple[Tensor, Tensor]:
         """All layers and directions over time-first or packed rows."""
-        out = precision.autocast_dtype(x) or x.dtype
         directions = 2 if self.bidirectional else 1
         outputs: list[Tensor] = []
         finals: list[Tensor] = []
-        with precision.without_autocast(x):
+        with precision.exact(x) as out:
             for i, suffix in enumerate(self._suffixes()):
                 if i > 0 and i % directions == 0:
                     x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
@@ -244,7 +243,7 @@ class OrthoRNN(nn.RNNBase):
                 finals.append(last(h, layout))
                 outputs.append(backwards(h, layout) if reverse else h)
             x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
-            return x.to(out), torch.stack(finals).to(out)
+            return cast(x, out), cast(torch.stack(finals), out)
 
     def _run(self, x: Tensor, h0: Tensor | None, suffix: str, layout: Packing | None) -> Tensor:
         """One recurrence, in the precision of its recurrent weight."""
@@ -254,12 +253,12 @@ class OrthoRNN(nn.RNNBase):
             batch = x.shape[1] if layout is None else len(layout.last)
             h0 = x.new_zeros(batch, self.hidden_size, dtype=dtype)
         return choose(self.backend)(
-            x.to(dtype),
-            h0.to(dtype),
-            w_hh.to(dtype),
-            getattr(self, f"weight_ih{suffix}").to(dtype),
-            precision.cast(total_bias(self, suffix), dtype),
-            precision.cast(getattr(self, f"modrelu_bias{suffix}", None), dtype),
+            cast(x, dtype),
+            cast(h0, dtype),
+            cast(w_hh, dtype),
+            cast(getattr(self, f"weight_ih{suffix}"), dtype),
+            cast(total_bias(self, suffix), dtype),
+            cast(getattr(self, f"modrelu_bias{suffix}", None), dtype),
             self.nonlinearity,
             None if layout is None else layout.batch_sizes,
         )
