@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, TypeVar, overload
 
+import geoopt
 import torch
 from geoopt import ManifoldParameter
 from torch import Tensor, nn
@@ -183,13 +184,17 @@ def _adopt(module: nn.Module, name: str, value: Any) -> Any:
             f"fully_shard(..., ignored_params=set(rnn.parameters())), and average its gradients, "
             f"or use DistributedDataParallel"
         )
-    if not RECURRENT.fullmatch(name) or isinstance(value, ManifoldParameter):
+    if not RECURRENT.fullmatch(name):
         return value
     replaced = module._parameters.get(name)
-    manifold = getattr(replaced, "manifold", None) or Stiefel(module.retraction)  # type: ignore[arg-type]
-    if replaced is not None:
+    manifold = getattr(value, "manifold", None) or getattr(replaced, "manifold", None)
+    manifold = manifold or Stiefel(module.retraction)  # type: ignore[arg-type]
+    if not isinstance(manifold, (Stiefel, geoopt.Stiefel)):
+        raise TypeError(f"expected {name} on a Stiefel manifold, got a point of {manifold}")
+    if replaced is not None:  # else torch's constructor hands over uninitialised memory
         _check_point(manifold, name, value)
-    _make_point(value, manifold)
+    if not isinstance(value, ManifoldParameter):
+        _make_point(value, manifold)
     return value
 
 

@@ -205,7 +205,7 @@ class OrthoRNN(nn.RNNBase):
                 f"input.size(-1) must be equal to input_size. "
                 f"Expected {self.input_size}, got {input.shape[-1]}"
             )
-        if input.shape[1 if self.batch_first else 0] == 0:
+        if batch_sizes is None and input.shape[1 if self.batch_first else 0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN, got 0")
         if input.device != weight.device:
             raise RuntimeError(

@@ -138,6 +138,12 @@ def test_assigned_weights_become_points(make):
     assert not getattr(module, name).requires_grad
     with pytest.raises(RuntimeError, match="is not orthogonal"):
         setattr(module, name, nn.Parameter(torch.randn(5, 5)))
+    for wrong, manifold, error in (
+        (torch.randn(5, 5), geoopt.EuclideanStiefel(), RuntimeError),
+        (torch.eye(5), geoopt.Euclidean(), TypeError),
+    ):
+        with pytest.raises(error, match=r"is not orthogonal|on a Stiefel manifold"):
+            setattr(module, name, geoopt.ManifoldParameter(wrong, manifold=manifold))
     setattr(module, name, getattr(source, name))
     assert getattr(module, name) is getattr(source, name)
     module.weight_hh_other = nn.Parameter(torch.randn(2))
