@@ -5,7 +5,7 @@ from .init import cayley_, haar_, henaff_, identity_
 from .manifold import SpecialOrthogonal, Stiefel
 from .muon import RiemannianMuon
 from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
-from .parameters import project_
+from .recurrent_weight import project_
 from .rnn import OrthoRNN
 
 __all__ = [

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from . import precision
-from .graph import call_in_graph, is_proxy, plain
+from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
-from .parameters import add_threshold, check_choice, keeps_points, total_bias
-from .precision import cast
+from .parameters import add_threshold, check_choice, total_bias
+from .precision import cast, ordinary
+from .recurrent_weight import keeps_points
 from .reference import recurrence_step
 from .retraction import RETRACTIONS
 
@@ -62,7 +63,7 @@ class OrthoRNNCell(nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """One step from ``hx``; returns the next state."""
-        if is_proxy(input):
+        if is_proxy(input, hx):
             return call_in_graph(self, input, hx)  # type: ignore[no-any-return]
         if input.dim() not in (1, 2):
             raise ValueError(
@@ -77,7 +78,7 @@ class OrthoRNNCell(nn.RNNCellBase):
         h = hx if batched or hx is None else hx.unsqueeze(0)
         self._check(x, h)
         dtype = precision.at_least_single(self.weight_hh.dtype)
-        with precision.exact(x) as out:
+        with precision.without_autocast(x) as out:
             if h is None:
                 h = x.new_zeros(len(x), self.hidden_size)
             bias = cast(total_bias(self, ""), dtype)
@@ -85,7 +86,7 @@ class OrthoRNNCell(nn.RNNCellBase):
             h = recurrence_step(
                 z,
                 cast(h, dtype),
-                cast(plain(self.weight_hh), dtype),
+                cast(ordinary(self.weight_hh), dtype),
                 cast(getattr(self, "modrelu_bias", None), dtype),
                 self.nonlinearity,
             )

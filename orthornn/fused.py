@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .internals import batched
 from .nonlinearity import NONLINEARITIES, Nonlinearity
 from .reference import reference
 
@@ -71,7 +72,7 @@ def run_forward(
     bias: Tensor | None,
     threshold: Tensor | None,
     nonlinearity: str,
-    batch_sizes: Tensor | None,
+    batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments."""
     s = NONLINEARITIES[nonlinearity]
@@ -177,7 +178,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, batch_sizes, states = ctx.saved_tensors
         needed = ctx.needs_input_grad[:6]
-        if torch.is_grad_enabled() or _vmapped(grad):
+        if torch.is_grad_enabled() or batched(grad):
             found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
         else:
             found = run_backward(grad, inputs, states, ctx.nonlinearity, batch_sizes, needed)
@@ -225,12 +226,6 @@ def fused(
         return run_forward(*inputs, nonlinearity, batch_sizes)
     h: Tensor = _Fused.apply(*inputs, nonlinearity, batch_sizes)  # type: ignore[no-untyped-call]
     return h
-
-
-def _vmapped(grad: Tensor) -> bool:
-    """Whether ``grad`` may stand for a batch: torch.vmap, or autograd's ``is_grads_batched``."""
-    active: bool = torch._C._are_functorch_transforms_active()
-    return active or torch._C._functorch.is_legacy_batchedtensor(grad)
 
 
 def _row_bytes(h: Tensor) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from .internals import mode_active
 
 LEAKY_SLOPE = 0.01
 
@@ -53,28 +55,26 @@ def identity(z: Tensor) -> Tensor:
     return z
 
 
+def _masked_(kernel: Any, g: Tensor, *arguments: Any) -> Tensor:
+    """What autograd's own ``kernel`` makes of ``g``, written into it by one pass over memory."""
+    if mode_active():  # such as allow_mutation_on_saved_tensors, which knows no name but `out`
+        return g.copy_(kernel.default(g, *arguments))
+    return kernel.grad_input(g, *arguments, grad_input=g)  # type: ignore[no-any-return]
+
+
 def _threshold_(g: Tensor, h: Tensor) -> Tensor:
-    """``g`` where h > 0, else 0 (also where g is not finite), as autograd has it for ReLU."""
-    return torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)  # type: ignore[no-any-return]
-
-
-def _tanh_(g: Tensor, h: Tensor) -> Tensor:
-    return torch.ops.aten.tanh_backward.grad_input(g, h, grad_input=g)  # type: ignore[no-any-return]
-
-
-def _leaky_relu_(g: Tensor, h: Tensor) -> Tensor:
-    backward = torch.ops.aten.leaky_relu_backward.grad_input
-    return backward(g, h, LEAKY_SLOPE, True, grad_input=g)  # type: ignore[no-any-return]
+    """``g`` where h > 0, else 0, also where g is not finite."""
+    return _masked_(torch.ops.aten.threshold_backward, g, h, 0)
 
 
 NONLINEARITIES: dict[str, Nonlinearity] = {
     "modrelu": Nonlinearity(modrelu, modrelu_, lambda g, h: _threshold_(g, h.abs()), has_bias=True),
-    "tanh": Nonlinearity(torch.tanh, torch.tanh_, _tanh_),
+    "tanh": Nonlinearity(torch.tanh, torch.tanh_, partial(_masked_, torch.ops.aten.tanh_backward)),
     "relu": Nonlinearity(torch.relu, torch.relu_, _threshold_),
     "leaky_relu": Nonlinearity(
         partial(functional.leaky_relu, negative_slope=LEAKY_SLOPE),
         partial(functional.leaky_relu_, negative_slope=LEAKY_SLOPE),
-        _leaky_relu_,
+        lambda g, h: _masked_(torch.ops.aten.leaky_relu_backward, g, h, LEAKY_SLOPE, True),
     ),
     "identity": Nonlinearity(identity, identity, lambda g, h: g),
 }

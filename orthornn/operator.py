@@ -13,8 +13,6 @@ from torch import Tensor
 
 from .fused import run_backward, run_forward, see_through
 
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
-
 _ARGUMENTS = (
     "Tensor x, Tensor h0, Tensor w_hh, Tensor w_ih, Tensor? bias, Tensor? threshold, "
     "str nonlinearity, Tensor? batch_sizes"
@@ -22,7 +20,7 @@ _ARGUMENTS = (
 
 
 @torch.library.custom_op(
-    "orthornn::recurrence", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor"
+    "orthornn::recurrence", mutates_args=(), schema=f"({_ARGUMENTS}=None) -> Tensor"
 )
 def recurrence(*arguments: Any) -> Tensor:
     """See :mod:`orthornn.recurrence` for the arguments."""
@@ -62,7 +60,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *inputs, batch_sizes, states = ctx.saved_tensors
-    needed = [a is not None and n for a, n in zip(inputs, ctx.needs_input_grad, strict=False)]
+    needed = ctx.needs_input_grad[:6]
     if torch.is_grad_enabled():
         found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
     else:

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
+from geoopt import ManifoldParameter
 from torch import Tensor
+
+from .internals import mode_active, without_subclass
 
 A = TypeVar("A", Tensor, "Tensor | None")
 
@@ -35,19 +38,27 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 
 
 def accepts(dtype: torch.dtype, x: Tensor) -> bool:
-    """Whether a module of ``dtype`` takes ``x``: of its own dtype, or a real one under autocast."""
-    return x.dtype == dtype or (x.is_floating_point() and autocast_dtype(x) is not None)
+    """Whether a module of ``dtype`` takes ``x``: of its own dtype, or of those autocast mixes."""
+    if x.dtype == dtype:
+        return True
+    mixed = torch.float64 not in (x.dtype, dtype) and x.is_floating_point()
+    return mixed and autocast_dtype(x) is not None
 
 
 @contextlib.contextmanager
-def exact(x: Tensor) -> Iterator[torch.dtype]:
-    """A context in which products keep the dtype of their factors; gives that of the output."""
+def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
+    """Products keep the dtype of their factors; yields the dtype that the output is to have."""
     low = autocast_dtype(x)
     if low is None:
         yield x.dtype
         return
     with torch.autocast(x.device.type, enabled=False):
         yield low
+
+
+def ordinary(w: Tensor) -> Tensor:
+    """``w``, not as a point but as a tensor, where a mode of torch's would refuse the subclass."""
+    return without_subclass(w) if mode_active() and isinstance(w, ManifoldParameter) else w
 
 
 def cast(a: A, dtype: torch.dtype) -> A:

@@ -14,18 +14,34 @@ A new implementation is one row of :data:`BACKENDS`; :func:`choose` is the only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from . import operator
 from .fused import fused
+from .internals import looked_into
 from .reference import reference
 
-Recurrence = Callable[..., Tensor]
+
+class Recurrence(Protocol):
+    """The signature of every implementation."""
+
+    def __call__(
+        self,
+        x: Tensor,
+        h0: Tensor,
+        w_hh: Tensor,
+        w_ih: Tensor,
+        bias: Tensor | None,
+        threshold: Tensor | None,
+        nonlinearity: str,
+        batch_sizes: Tensor | None = None,
+        /,
+    ) -> Tensor:
+        """The states."""
+
 
 BACKENDS: dict[str, Recurrence] = {
     "reference": reference,
@@ -45,20 +61,9 @@ def choose(backend: str | None) -> Recurrence:
         ValueError: for an unknown name.
     """
     if backend is None:
-        if _looked_into():
+        if looked_into():
             return reference
         return operator.recurrence if torch.compiler.is_compiling() else fused
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {backend!r}")
     return BACKENDS[backend]
-
-
-def _looked_into() -> bool:
-    """Whether somebody needs every operation of the recurrence to be one of torch's own."""
-    if torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active():
-        return True
-    if torch.compiler.is_compiling():
-        return False
-    return (
-        forward_ad._current_level >= 0 or get_proxy_mode() is not None or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    )

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from . import precision
-from .graph import call_in_graph, is_proxy, plain
+from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
-from .parameters import add_threshold, check_choice, check_ranges, keeps_points, total_bias
-from .precision import cast
+from .parameters import add_threshold, check_choice, check_ranges, total_bias
+from .precision import cast, ordinary
 from .recurrence import choose
+from .recurrent_weight import keeps_points
 from .retraction import RETRACTIONS
 from .sequence import Packing, backwards, last, packing
 
@@ -148,14 +149,14 @@ class OrthoRNN(nn.RNNBase):
         self, input: Tensor | PackedSequence, hx: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the network over ``input`` from ``hx``; returns ``(output, h_n)``."""
-        if is_proxy(input):
+        if is_proxy(input, hx):
             return call_in_graph(self, input, hx)  # type: ignore[no-any-return]
         if isinstance(input, PackedSequence):
             x, batch_sizes, sorted_indices, unsorted_indices = input
             self._check(x, hx, batch_sizes)
             if hx is not None:
                 hx = self.permute_hidden(hx, sorted_indices)
-            x, h_n = self._layers(x, hx, packing(batch_sizes, x.device))
+            x, h_n = self._layers(x, hx, packing(batch_sizes, x))
             packed = PackedSequence(x, batch_sizes, sorted_indices, unsorted_indices)
             return packed, self.permute_hidden(h_n, unsorted_indices)
 
@@ -230,7 +231,7 @@ class OrthoRNN(nn.RNNBase):
         directions = 2 if self.bidirectional else 1
         outputs: list[Tensor] = []
         finals: list[Tensor] = []
-        with precision.exact(x) as out:
+        with precision.without_autocast(x) as out:
             for i, suffix in enumerate(self._suffixes()):
                 if i > 0 and i % directions == 0:
                     x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
@@ -247,7 +248,7 @@ class OrthoRNN(nn.RNNBase):
 
     def _run(self, x: Tensor, h0: Tensor | None, suffix: str, layout: Packing | None) -> Tensor:
         """One recurrence, in the precision of its recurrent weight."""
-        w_hh = plain(getattr(self, f"weight_hh{suffix}"))
+        w_hh = ordinary(getattr(self, f"weight_hh{suffix}"))
         dtype = precision.at_least_single(w_hh.dtype)
         if h0 is None:
             batch = x.shape[1] if layout is None else len(layout.last)

@@ -23,16 +23,22 @@ class Packing(NamedTuple):
     """The permutation of rows that reverses every sequence in itself, shape (N,)."""
 
 
-def packing(batch_sizes: Tensor, device: torch.device) -> Packing:
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def packing(batch_sizes: Tensor, data: Tensor) -> Packing:
     """Read the layout off ``batch_sizes``, without a loop over sequences or steps.
 
     Args:
         batch_sizes: int64 of shape (T,), falling.
-        device: where the packed data is.
+        data: the packed rows (N, ·).
 
     Raises:
-        RuntimeError: if the sizes rise or reach 0, which no packing gives.
+        RuntimeError: if the sizes rise, reach 0 or do not add up to N, which no packing gives.
     """
+    device, rows = data.device, int(batch_sizes.sum())
+    if rows != len(data):
+        raise RuntimeError(
+            f"expected {rows} packed rows, as batch_sizes add up to, got {len(data)}"
+        )
     if bool((batch_sizes.diff() > 0).any()) or int(batch_sizes[-1]) < 1:
         raise RuntimeError(
             f"expected batch_sizes that fall and stay above 0, got {batch_sizes.tolist()}"

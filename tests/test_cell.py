@@ -88,6 +88,14 @@ def test_constructor_arguments_are_judged_as_by_torch(arguments):
     assert type(errors[0]) is type(errors[1])
 
 
+@every_cell
+def test_the_state_is_made_where_the_input_is(make):
+    cell, x = make(3, 5), torch.randn(2, 3)
+    expected = cell(x)
+    with torch.device("meta"):
+        torch.testing.assert_close(cell(x), expected)
+
+
 def test_unknown_options_are_refused_at_construction():
     for option in ("nonlinearity", "init", "retraction"):
         with pytest.raises(ValueError, match=rf"{option} must be one of \[.*\], got 'x'"):

@@ -139,6 +139,19 @@ def test_symbolic_tracing_sees_one_call(make):
     assert [node.op for node in traced.graph.nodes].count("call_module") == 2
     torch.testing.assert_close(traced(x), plain(x))
 
+    class WithState(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent = make(3, 5)
+
+        def forward(self, x, h):
+            return self.recurrent(x, hx=h)
+
+    plain, h = WithState(), torch.randn((1, 5) if make is OrthoRNN else (6, 5))
+    torch.testing.assert_close(torch.fx.symbolic_trace(plain)(x, h), plain(x, h))
+    with pytest.raises(torch.fx.proxy.TraceError, match="a module that contains it"):
+        torch.fx.symbolic_trace(make(3, 5))
+
 
 @pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
 def test_make_fx_records_torch_s_own_operations(make):

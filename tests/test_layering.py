@@ -1,6 +1,7 @@
 """Who may import whom: the library knows torch and geoopt, Hydra and W&B stand at the edge."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 # the rooms of the library, bottom up: each may open the doors before it
 ROOMS = [
+    "internals",
     "linalg",
     "init",
     "geometry",
@@ -34,6 +36,7 @@ ROOMS = [
     "precision",
     "graph",
     "parameters",
+    "recurrent_weight",
     "cell",
     "rnn",
     "diagnostics",
@@ -84,6 +87,13 @@ def test_only_a_task_knows_its_metrics(path):
 @pytest.mark.parametrize("path", LIBRARY + BENCHMARKS + TESTS, ids=lambda path: path.name)
 def test_no_file_is_longer_than_300_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
+def test_private_names_of_torch_stay_in_one_file(path):
+    text = path.read_text(encoding="utf-8")
+    if path.name != "internals.py":
+        assert not re.findall(r"torch(?:\.\w+)*\._\w+|from torch[\w.]* import _\w+", text)
 
 
 def test_importing_the_library_loads_no_benchmark_dependency():

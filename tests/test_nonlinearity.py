@@ -31,6 +31,29 @@ def test_derivative_in_terms_of_the_output_equals_autograd(name):
     torch.testing.assert_close(s.mask_(g.clone(), h.detach()), expected, rtol=1e-12, atol=0)
 
 
+@every
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_gradient_that_is_not_finite_dies_where_autograd_lets_it_die(name, bad):
+    s, (z, *bias) = NONLINEARITIES[name], arguments(name)
+    h = s.apply(z, *bias)
+    g = torch.full_like(h, bad)
+    expected = torch.autograd.grad(h, z, g)[0]
+    found = s.mask_(g.clone(), h.detach())
+    assert torch.equal(found.isfinite(), expected.isfinite())
+
+
+@every
+def test_derivative_under_a_mode_that_watches_every_operation(name):
+    s, (z, *bias) = NONLINEARITIES[name], arguments(name)
+    h = s.apply(z, *bias).detach()
+    g = torch.randn_like(h)
+    expected = s.mask_(g.clone(), h)
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        found = s.mask_(g, h)
+    assert found is g
+    torch.testing.assert_close(found, expected)
+
+
 def test_modrelu_shrinks_towards_zero_and_keeps_the_sign():
     z = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0])
     assert modrelu(z, torch.tensor(-1.0)).tolist() == [-2.0, 0.0, 0.0, 0.0, 2.0]

@@ -119,6 +119,18 @@ def test_batch_sizes_that_no_packing_gives_are_refused(sizes):
         OrthoRNN(3, 5)(x)
 
 
+@every_layer
+@pytest.mark.parametrize("rows", [5, 8])
+def test_rows_that_the_batch_sizes_do_not_count(make, rows):
+    x = PackedSequence(torch.randn(rows, 3), torch.tensor([3, 3]))
+    module = make(3, 5)
+    if rows > 6 and isinstance(module, nn.RNN):
+        assert len(module(x)[0].data) == 6
+        return
+    with pytest.raises(RuntimeError):
+        module(x)
+
+
 def test_packed_input_does_not_mind_the_default_device():
     rnn, x = OrthoRNN(3, 5), packed([2, 4], dtype=torch.float32)
     expected = rnn(x)[1]
@@ -131,7 +143,7 @@ def test_packed_input_does_not_mind_the_default_device():
 def test_layout_against_a_loop_over_sequences(lengths):
     sequences = [torch.randn(n, 2) for n in sorted(lengths, reverse=True)]
     x = pack_sequence(sequences)
-    layout = packing(x.batch_sizes, x.data.device)
+    layout = packing(x.batch_sizes, x.data)
     mirrored = pack_sequence([s.flip(0) for s in sequences])
     assert torch.equal(backwards(x.data, layout), mirrored.data)
     assert torch.equal(last(x.data, layout), torch.stack([s[-1] for s in sequences]))

@@ -116,6 +116,18 @@ def test_autocast_does_not_round_the_recurrence(dtype):
 
 
 @every_layer
+@pytest.mark.parametrize("which", ["module", "input", "state"])
+def test_autocast_does_not_mix_in_float64(make, which):
+    module, x, h0 = make(3, 5), torch.randn(4, 2, 3), torch.randn(1, 2, 5)
+    if which == "module":
+        module.double()
+    x = x.double() if which == "input" else x
+    h0 = h0.double() if which == "state" else h0
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match=r"type"):
+        module(x, h0)
+
+
+@every_layer
 def test_integers_are_refused_under_autocast_too(make):
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="dtype"):
         make(3, 5)(torch.ones(4, 2, 3, dtype=torch.int64))

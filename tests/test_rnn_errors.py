@@ -121,6 +121,16 @@ def test_wrong_inputs_raise_what_torch_raises(arguments):
     assert str(found.value)
 
 
+@every_layer
+@pytest.mark.parametrize("moved", [0, 1])
+def test_the_tensor_on_another_device_is_named(make, moved):
+    inputs = [torch.randn(4, 2, 3), torch.randn(1, 2, 5)]
+    inputs[moved] = inputs[moved].to("meta")
+    pattern = ["Input and parameter tensors", "Input and hidden tensors"][moved]
+    with pytest.raises(RuntimeError, match=f"{pattern} are not at the same device"):
+        make(3, 5)(*inputs[: moved + 1])
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_batch_first_moves_the_axis_that_is_checked(batch_first):
     for ours in pair(batch_first=batch_first):

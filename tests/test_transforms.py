@@ -191,7 +191,7 @@ def test_a_gradient_that_is_not_finite_spreads_as_in_torch(nonlinearity, bad):
     for module in (ours, theirs):
         leaf = x.clone().requires_grad_()
         g = torch.ones(5, 2, 5, dtype=torch.float64)
-        g[3, 1] = bad
+        g[3, 1, 2] = bad
         module(leaf)[0].backward(g)
         found.append(leaf.grad)
     torch.testing.assert_close(*found, equal_nan=True)

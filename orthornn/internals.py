@@ -1,0 +1,56 @@
+"""All that this library asks of torch behind its public interface, in one place.
+
+Tested with the version in ``constraints.txt``; a test keeps private names out of the other files.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.utils._python_dispatch import _disable_current_modes
+
+
+def transformed() -> bool:
+    """Whether a transform of ``torch.func`` (grad, vmap, jvp, ...) is at work."""
+    active: bool = torch._C._are_functorch_transforms_active()
+    return active
+
+
+def batched(grad: Tensor) -> bool:
+    """Whether ``grad`` may stand for a batch: torch.vmap, or autograd's ``is_grads_batched``."""
+    return transformed() or torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
+def looked_into() -> bool:
+    """Whether somebody needs every operation to be one of torch's own: a tracer, or a transform.
+
+    ``torch.export``, ``make_fx``, ``torch.jit.trace``, ``torch.func``, forward-mode derivatives.
+    ``torch.compile`` does not; its compiler takes an operator as it is.
+    """
+    if torch.compiler.is_exporting() or transformed():
+        return True
+    if torch.compiler.is_compiling():
+        return False
+    return (
+        forward_ad._current_level >= 0 or get_proxy_mode() is not None or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    )
+
+
+def mode_active() -> bool:
+    """Whether a ``TorchDispatchMode`` sees every operation; none does inside ``torch.compile``."""
+    return not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() > 0
+
+
+def without_subclass(a: Tensor) -> Tensor:
+    """``a`` as an ordinary tensor, differentiably, unseen by any mode that is active."""
+    with _disable_current_modes():
+        ordinary: Tensor = a.as_subclass(Tensor)
+        return ordinary
+
+
+def is_fake(a: object) -> bool:
+    """Whether ``a`` is a tensor of a ``FakeTensorMode``, which has a shape and no values."""
+    return isinstance(a, FakeTensor)
