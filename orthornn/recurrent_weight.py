@@ -57,7 +57,8 @@ def keeps_points(cls: Recurrent) -> Recurrent:
             raise TypeError(
                 f"{name} cannot be taken out of the module, as a parametrization or "
                 f"FullyShardedDataParallel would do: it is a point of "
-                f"{points(self)[name].manifold} and has to stay one"
+                f"{points(self)[name].manifold} and has to stay one (leave the module out, with "
+                f"ignored_modules=[rnn], or use DistributedDataParallel)"
             )
         super(heir, self).__delattr__(name)
 

@@ -36,22 +36,27 @@ class OrthoRNN(nn.RNNBase):
       :class:`orthornn.RiemannianRMSprop`, or geoopt's); a plain one would leave the manifold;
     * the default nonlinearity is modReLU, which adds ``modrelu_bias_l*`` after the others (also
       with ``bias=False``: without it modReLU is the identity);
-    * weights start from ``init`` and Kaiming-normal input weights, all biases from U(-0.01, 0.01),
-      as in expRNN (Lezcano-Casado & Martínez-Rubio, 2019);
+    * ``weight_hh`` starts from ``init``, ``weight_ih`` Kaiming normal and modReLU's bias from
+      U(-0.01, 0.01), as in expRNN (Lezcano-Casado & Martínez-Rubio, 2019), which has no other
+      biases; here they start like modReLU's;
     * loading or assigning a recurrent weight that is not orthogonal raises RuntimeError before
-      anything changes; :func:`orthornn.project_` takes the nearest one. What comes off the meta
-      device by ``to_empty`` is the identity until it is drawn or loaded;
+      anything of this module changes; :func:`orthornn.project_` takes the nearest one. It cannot be
+      deleted or parametrized (TypeError). After ``to_empty`` it is the identity until it is drawn
+      or loaded;
     * ``weight_hh`` is float32 or float64, whatever the module's dtype: ``half()``, ``bfloat16()``
       and autocast concern what goes in and comes out, the states run in the precision of
-      ``weight_hh`` (:mod:`orthornn.precision`). Complex modules are refused with ValueError;
-    * an initial state with too many rows is refused for unsorted packed input as well;
-    * ``vmap``, per-sample gradients and ``torch.compile(fullgraph=True)`` work. ``torch.export``,
-      ONNX and ``torch.jit.trace`` unroll the loop and fix its length; for long sequences export
-      one step (:class:`OrthoRNNCell`, or T = 1) and loop outside, or take ``backend="operator"``,
-      which any length fits, in torch. ``torch.jit.script`` does not work;
+      ``weight_hh`` (:mod:`orthornn.precision`). Complex modules are refused: ValueError at
+      construction, TypeError by ``to``;
+    * an initial state with too many rows is refused for unsorted packed input as well, and packed
+      rows that ``batch_sizes`` do not count;
+    * ``vmap``, per-sample gradients and, unless the input is packed,
+      ``torch.compile(fullgraph=True)`` work. ``torch.export``, ONNX and ``torch.jit.trace`` unroll
+      the loop and fix its length, and take no packed input; for long sequences export one step
+      (:class:`OrthoRNNCell`, or T = 1) and loop outside, or take ``backend="operator"``, which any
+      length fits, in torch. ``torch.jit.script`` does not work;
     * the output is kept for the backward pass: writing into it, as ``nn.ReLU(inplace=True)`` would,
       raises then; clone it first;
-    * FSDP2 is refused at ``fully_shard``, with the way out; DistributedDataParallel works.
+    * FSDP is refused when it wraps the module, with the way out; DistributedDataParallel works.
 
     Args:
         input_size: features I of the input.
@@ -66,8 +71,9 @@ class OrthoRNN(nn.RNNBase):
         init: start of the recurrent weights, ``"henaff"``, ``"cayley"``, ``"haar"`` or
             ``"identity"``; see :mod:`orthornn.init` for which suits which task.
         retraction: of the manifold, ``"polar"``, ``"svd"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
-        backend: implementation of the recurrence; None picks the fastest that fits where it runs,
-            ``"reference"`` is the plain autograd loop.
+        backend: implementation of the recurrence; None picks the fastest that fits where it runs.
+            ``"reference"`` is the plain autograd loop and fits everywhere, ``"fused"`` and
+            ``"operator"`` know no ``torch.func`` and no forward mode.
         proj_size: refused, as by ``torch.nn.RNN``.
 
     Shape:

@@ -74,7 +74,7 @@ def test_two_replicas_end_where_one_process_does(tmp_path):
 def sharded(rank):
     from torch.distributed._composable.replicate import replicate
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
     mesh = init_device_mesh("cpu", (2,))
     for part in (False, True):
@@ -83,6 +83,12 @@ def sharded(rank):
         with pytest.raises(TypeError, match=r"weight_ih_l0 to be a whole tensor.*ignored_params"):
             fully_shard(model[1] if part else model, mesh=mesh)
         assert all(map(torch.equal, before, model[1].parameters()))
+        assert orthogonality_error(model[1]) < 1e-12
+
+    for kept in (False, True):
+        model = build()
+        with pytest.raises(TypeError, match=r"weight_hh_l0 cannot be taken out.*ignored_modules"):
+            FullyShardedDataParallel(model, use_orig_params=kept, device_id=torch.device("cpu"))
         assert orthogonality_error(model[1]) < 1e-12
 
     torch.manual_seed(0)  # the way out: replicate the recurrent part, shard the rest
