@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from orthornn import fused as fused_module
+from orthornn import operator as operator_module
 from orthornn.fused import fused, run_backward
 from orthornn.nonlinearity import NONLINEARITIES
 from orthornn.operator import recurrence_backward
@@ -88,6 +89,20 @@ def test_blocks_of_time_do_not_show(length, packed, monkeypatch):
         gradients(fused, (x, *inputs), "modrelu", g, sizes),
         gradients(reference, (x, *inputs), "modrelu", g, sizes),
     )
+
+
+def test_the_operator_asks_only_for_the_gradients_that_are_wanted(monkeypatch):
+    asked = []
+
+    def record(grad, states, needed, *arguments):
+        asked.append(list(needed))
+        return recurrence_backward(grad, states, needed, *arguments)
+
+    monkeypatch.setattr(operator_module, "recurrence_backward", record)
+    inputs = [a.detach() for a in problem((4, 2, 2, 3), "modrelu")]
+    inputs[2].requires_grad_()
+    BACKENDS["operator"](*inputs, "modrelu").sum().backward()
+    assert asked == [[False, False, True, False, False, False]]
 
 
 def test_the_operator_is_well_formed():
