@@ -10,8 +10,8 @@ from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, total_bias
-from .precision import cast, ordinary
-from .recurrent_weight import keeps_points
+from .precision import cast
+from .recurrent_weight import keeps_points, ordinary
 from .reference import recurrence_step
 from .retraction import RETRACTIONS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from .init import INITIALIZERS
 
+RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 SMALL = 0.01  # bound of the biases: at exactly 0 a unit of ReLU or modReLU would sit on its kink
 
 
@@ -22,7 +24,7 @@ def start(name: str, p: Tensor, init: str) -> None:
         p: filled in place.
         init: a key of :data:`orthornn.init.INITIALIZERS`.
     """
-    if name.startswith("weight_hh"):
+    if RECURRENT.fullmatch(name):
         INITIALIZERS[init](p)
     elif name.startswith("weight_ih"):
         p.normal_(0, math.sqrt(2 / max(1, p.shape[1])))

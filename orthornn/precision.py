@@ -13,10 +13,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
-from geoopt import ManifoldParameter
 from torch import Tensor
-
-from .internals import mode_active, without_subclass
 
 A = TypeVar("A", Tensor, "Tensor | None")
 
@@ -54,11 +51,6 @@ def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
         return
     with torch.autocast(x.device.type, enabled=False):
         yield low
-
-
-def ordinary(w: Tensor) -> Tensor:
-    """``w``, not as a point but as a tensor, where a mode of torch's would refuse the subclass."""
-    return without_subclass(w) if mode_active() and isinstance(w, ManifoldParameter) else w
 
 
 def cast(a: A, dtype: torch.dtype) -> A:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar, overload
@@ -13,9 +12,9 @@ from geoopt import ManifoldParameter
 from torch import Tensor, nn
 
 from .init import identity_
-from .internals import is_fake
+from .internals import is_fake, mode_active, without_subclass
 from .manifold import Stiefel
-from .parameters import start
+from .parameters import RECURRENT, start
 from .precision import at_least_single
 
 Recurrent = TypeVar("Recurrent", bound=type[nn.Module])
@@ -23,7 +22,6 @@ M = TypeVar("M", bound=nn.Module)
 S = TypeVar("S", bound=MutableMapping[str, Any])
 
 TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer mends what is below
-RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 
 # Note [Once a point, always a point]
 # A recurrent weight may be replaced behind a module's back in these ways; each is caught where
@@ -159,6 +157,11 @@ def project_(module: nn.Module, state_dict: Any = None) -> Any:
 def points(module: nn.Module) -> dict[str, ManifoldParameter]:
     """The recurrent weights that ``module`` itself holds as points, by name."""
     return {n: p for n, p in module._parameters.items() if isinstance(p, ManifoldParameter)}
+
+
+def ordinary(w: Tensor) -> Tensor:
+    """``w``, not as a point but as a tensor, where a mode of torch's would refuse the subclass."""
+    return without_subclass(w) if mode_active() and isinstance(w, ManifoldParameter) else w
 
 
 def _adopt(module: Any, name: str, value: Any) -> None:

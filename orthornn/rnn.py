@@ -13,9 +13,9 @@ from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, check_ranges, total_bias
-from .precision import cast, ordinary
+from .precision import cast
 from .recurrence import choose
-from .recurrent_weight import keeps_points
+from .recurrent_weight import keeps_points, ordinary
 from .retraction import RETRACTIONS
 from .sequence import Packing, backwards, last, packing
 
@@ -234,22 +234,20 @@ class OrthoRNN(nn.RNNBase):
         self, x: Tensor, hx: Tensor | None, layout: Packing | None
     ) -> tuple[Tensor, Tensor]:
         """All layers and directions over time-first or packed rows."""
-        directions = 2 if self.bidirectional else 1
-        outputs: list[Tensor] = []
         finals: list[Tensor] = []
+        suffixes = iter(self._suffixes())
         with precision.without_autocast(x) as out:
-            for i, suffix in enumerate(self._suffixes()):
-                if i > 0 and i % directions == 0:
-                    x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
-                    if self.training and self.dropout != 0:
-                        x = torch.dropout(x, self.dropout, True)
-                    outputs = []
-                reverse = i % directions == 1
-                h0 = None if hx is None else hx[i]
-                h = self._run(backwards(x, layout) if reverse else x, h0, suffix, layout)
-                finals.append(last(h, layout))
-                outputs.append(backwards(h, layout) if reverse else h)
-            x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
+            for layer in range(self.num_layers):
+                if layer > 0 and self.training and self.dropout != 0:
+                    x = torch.dropout(x, self.dropout, True)
+                outputs = []
+                for reverse in (False, True) if self.bidirectional else (False,):
+                    h0 = None if hx is None else hx[len(finals)]
+                    given = backwards(x, layout) if reverse else x
+                    h = self._run(given, h0, next(suffixes), layout)
+                    finals.append(last(h, layout))
+                    outputs.append(backwards(h, layout) if reverse else h)
+                x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
             return cast(x, out), cast(torch.stack(finals), out)
 
     def _run(self, x: Tensor, h0: Tensor | None, suffix: str, layout: Packing | None) -> Tensor:

@@ -232,12 +232,14 @@ def test_reset_leaves_alone_what_a_subclass_added():
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.scale = nn.Parameter(torch.ones(4))
+            self.weight_hh_extra = nn.Parameter(torch.ones(4, 2))
             self.inner = nn.Linear(2, 2)
 
     rnn = Scaled(3, 5)
     kept = rnn.inner.weight.detach().clone()
     rnn.reset_parameters()
     assert torch.equal(rnn.scale, torch.ones(4))
+    assert torch.equal(rnn.weight_hh_extra, torch.ones(4, 2))
     assert torch.equal(rnn.inner.weight, kept)
 
 
