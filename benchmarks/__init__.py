@@ -1,8 +1,18 @@
-"""Benchmarks that compare OrthoRNN with RNN, LSTM and GRU; run as ``python -m benchmarks.copy``."""
+"""Benchmarks that compare OrthoRNN with other recurrent networks: ``python -m benchmarks.copy``."""
 
 from importlib.util import find_spec
 
-_NEEDED = ("hydra", "matplotlib", "numpy", "pydantic", "scipy", "tqdm", "wandb")
+_NEEDED = (
+    "hydra",
+    "matplotlib",
+    "numpy",
+    "pooch",
+    "pydantic",
+    "scipy",
+    "sklearn",
+    "tqdm",
+    "wandb",
+)
 _missing = [name for name in _NEEDED if find_spec(name) is None]
 if _missing:
     raise ModuleNotFoundError(

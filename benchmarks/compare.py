@@ -20,8 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
-from .records import Run, find, read
-from .train import EVALUATION, evaluation_scores
+from .plot import scale_loss
+from .records import Run, find, prefixed, read, show_loss
 
 
 class Group(NamedTuple):
@@ -117,26 +117,27 @@ def _setting(run: Run) -> dict[str, Any]:
 
 
 def table(groups: list[Group]) -> str:
-    """A Markdown table with one row per group, best evaluation loss first.
+    """A Markdown table with one row per group, best validation loss first.
 
-    Means, intervals and steps are those of the finished runs. A run beats the baseline at its
-    first loss 5 % below it.
+    Means, intervals and steps are those of the finished runs; the scores are those on the test set
+    of the weights with the best validation loss. A run beats the baseline at its first loss 5 %
+    below it.
     """
-    scored = {m for g in groups for run in g.finished for m in evaluation_scores(run.summary)}
-    metrics = sorted(scored - {"loss"})
+    metrics: dict[str, dict[str, str]] = groups[0].runs[0].about["metrics"]
     header = [
         "model",
         "hidden",
         "parameters",
         "seeds",
-        "evaluation loss",
-        *metrics,
+        "best validation loss",
+        "test loss",
+        *(f"test {name.replace('_', ' ')}" for name in metrics),
         "steps to beat the baseline",
         "steps to target",
         "steps/s",
         "‖WᵀW-I‖",
     ]
-    ordered = sorted(groups, key=lambda group: _mean(group, "evaluation_loss"))
+    ordered = sorted(groups, key=lambda group: _mean(group, "best_validation_loss"))
     rows = [header, ["---"] * len(header), *(_row(group, metrics) for group in ordered)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = []
@@ -165,6 +166,7 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    drawn: list[float] = []
     for group in groups:
         curves = [run.records for run in group.finished if run.records]
         if not curves:
@@ -174,13 +176,15 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
         steps = [r["step"] for r in curves[0][:length]]
         parameters = group.runs[0].about["parameters"]
         label = f"{group.name}, {parameters:,} parameters, {_seeds(len(curves))}"
-        (line,) = axes.semilogy(steps, np.median(losses, 0), lw=1.2, label=label)
+        (line,) = axes.plot(steps, np.median(losses, 0), lw=1.2, label=label)
+        drawn += losses.ravel().tolist()
         if len(curves) > 1:
             band = losses.min(0), losses.max(0)
             axes.fill_between(steps, *band, color=line.get_color(), alpha=0.2, lw=0)
     about = groups[0].runs[0].about
     axes.axhline(about["baseline"], color="0.4", ls="--", lw=1, label="memoryless baseline")
-    for target in sorted({group.runs[0].about["target_loss"] for group in groups}):
+    scale_loss(axes, drawn)
+    for target in sorted({group.runs[0].about["target_loss"] for group in groups} - {None}):
         axes.axhline(target, color="0.4", ls=":", lw=1, label=f"target {target:.0e}")
     axes.set(title=task, xlabel="optimizer step", ylabel="loss")
     axes.grid(alpha=0.25)
@@ -188,7 +192,7 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
     figure.savefig(path)
 
 
-def _row(group: Group, metrics: list[str]) -> list[str]:
+def _row(group: Group, metrics: dict[str, dict[str, str]]) -> list[str]:
     about = group.runs[0].about
     statuses = Counter(run.about["status"] for run in group.runs)
     finished = statuses.pop("finished", 0)
@@ -198,8 +202,12 @@ def _row(group: Group, metrics: list[str]) -> list[str]:
         str(about["hidden_size"]),
         f"{about['parameters']:,}",
         ", ".join([str(finished), *unfinished]),
-        _with_interval(_values(group, "evaluation_loss"), "{:.2e}".format),
-        *(_with_interval(_values(group, EVALUATION + m), "{:.1%}".format) for m in metrics),
+        _with_interval(_values(group, "best_validation_loss"), show_loss),
+        _with_interval(_values(group, "test_loss"), show_loss),
+        *(
+            _with_interval(_values(group, f"test_{name}"), f"{{:{metric['show']}}}".format)
+            for name, metric in metrics.items()
+        ),
         _reached(group, "steps_below_baseline"),
         _reached(group, "steps_to_target"),
         _with_interval(_values(group, "steps_per_second"), "{:.3g}".format),
@@ -208,7 +216,7 @@ def _row(group: Group, metrics: list[str]) -> list[str]:
 
 
 def _values(group: Group, name: str) -> list[float]:
-    found = (run.summary.get(name) for run in group.finished)
+    found = ({**run.summary, **prefixed(run.about["test"])}.get(name) for run in group.finished)
     return [value for value in found if value is not None]
 
 

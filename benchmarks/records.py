@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .train import EVALUATION, Record, evaluation_scores
+from .train import VALIDATION, Record, validation_scores
 
 METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
-CHECKPOINT, FIGURE = "checkpoint.pt", "loss.png"
-
+CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
+FIGURE, CONFUSION = "loss.png", "confusion.png"
+LOOKS, FLOW = "gradients.jsonl", "gradients.png"
 
 CLEARLY = 0.95
+LASTING = 10
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def read(folder: Path) -> Run:
     """
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     needed = {"task", "model", "seed", "status", "started", "config", "baseline", "target_loss"}
+    needed |= {"metrics", "test"}
     if not isinstance(about, dict) or not needed <= set(about):
         raise ValueError(f"{ABOUT} is not the description of a run")
     lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")
@@ -57,26 +61,37 @@ def find(roots: list[Path]) -> list[Path]:
     return sorted({path.parent for root in roots for path in root.resolve().rglob(ABOUT)})
 
 
-def first_below(records: list[Record], threshold: float) -> Record | None:
-    """The first record whose loss is below ``threshold``, or None."""
-    return next((r for r in records if r["loss"] < threshold), None)
+def first_below(records: list[Record], threshold: float | None) -> Record | None:
+    """The first record below ``threshold`` that the next ones do not take back; None without any.
+
+    A single batch can be easy by chance: of the ten losses from there on, or as many as there are,
+    the median has to be below as well.
+    """
+    if threshold is None:
+        return None
+    losses = [r["loss"] for r in records]
+    for k, loss in enumerate(losses):
+        if loss < threshold and statistics.median(losses[k : k + LASTING]) < threshold:
+            return records[k]
+    return None
 
 
-def summarise(records: list[Record], baseline: float, target_loss: float) -> dict[str, Any]:
+def summarise(records: list[Record], baseline: float, target_loss: float | None) -> dict[str, Any]:
     """The numbers a reader asks for first; a missing one is None.
 
-    ``steps_below_baseline`` is the first step whose loss, on data the model had never seen, is
-    5 % below the memoryless baseline (a blind model is a little below it on every other batch);
-    ``steps_to_target`` the first one below the task's target.
+    ``steps_below_baseline`` is the first step whose loss is 5 % below the memoryless baseline, by
+    :func:`first_below`, ``steps_to_target`` the first one below the task's target; where every
+    batch is fresh, these are losses on data the model had never seen.
     """
     summary: dict[str, Any] = {"steps": int(records[-1]["step"]) if records else 0}
     for name, threshold in (("below_baseline", CLEARLY * baseline), ("to_target", target_loss)):
         hit = first_below(records, threshold)
         summary[f"steps_{name}"] = int(hit["step"]) if hit else None
         summary[f"seconds_{name}"] = hit["seconds"] if hit else None
-    evaluated = [r for r in records if evaluation_scores(r)]
-    last = evaluated[-1] if evaluated else {}
-    summary |= {name: value for name, value in last.items() if name.startswith(EVALUATION)}
+    validated = [r for r in records if validation_scores(r)]
+    last = validated[-1] if validated else {}
+    summary["best_validation_loss"] = min((r["validation_loss"] for r in validated), default=None)
+    summary |= {name: value for name, value in last.items() if name.startswith(VALIDATION)}
     drifts = [r["orthogonality_error"] for r in records if "orthogonality_error" in r]
     summary["largest_orthogonality_error"] = max(drifts, default=None)
     summary["seconds"] = records[-1]["seconds"] if records else 0.0
@@ -85,14 +100,38 @@ def summarise(records: list[Record], baseline: float, target_loss: float) -> dic
     return summary
 
 
+def title(about: dict[str, Any]) -> str:
+    """What was trained on what, for the head of a figure."""
+    return (
+        f"{about['task']}\n{about['model']}, hidden size {about['hidden_size']}, "
+        f"{about['parameters']:,} parameters, seed {about['seed']}"
+    )
+
+
 def introduce(about: dict[str, Any]) -> str:
     """The text shown at the start of a run: what is trained on what."""
     threads = about["threads"]
-    return (
-        f"{about['task']}\n{about['model']}, hidden size {about['hidden_size']}, "
-        f"{about['parameters']:,} parameters, seed {about['seed']}, "
-        f"{threads} thread{'s' if threads > 1 else ''}"
-    )
+    return f"{title(about)}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def prefixed(test: Record | None) -> Record:
+    """The test scores under the names by which a summary keeps them."""
+    return {f"test_{name}": value for name, value in (test or {}).items()}
+
+
+def show_loss(loss: float) -> str:
+    """Four digits where they read well, a power of ten where they do not."""
+    return f"{loss:.4g}" if 0.1 <= loss < 1000 else f"{loss:.2e}"
+
+
+def show_scores(scores: Record, metrics: dict[str, dict[str, str]]) -> str:
+    """Loss and metrics on one line, each as its task writes it."""
+    shown = [
+        f"{name.replace('_', ' ')} {scores[name]:{metric['show']}}"
+        for name, metric in metrics.items()
+        if name in scores
+    ]
+    return ", ".join([f"loss {show_loss(scores['loss'])}", *shown])
 
 
 def describe(about: dict[str, Any], folder: Path) -> str:
@@ -103,19 +142,24 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         steps, seconds = s[f"steps_{name}"], s[f"seconds_{name}"]
         return "never" if steps is None else f"step {steps} ({seconds:.0f} s)"
 
-    solved = "solved" if about["solved"] else "not solved"
+    outcome = "solved" if about["solved"] else "not solved"
+    if about["target_loss"] is None:
+        outcome = "finished"
     if about["status"] != "finished":
-        solved = f"{about['status']}: {about['error']}"
+        outcome = f"{about['status']}: {about['error']}"
+    baseline = f"the memoryless baseline {show_loss(about['baseline'])}"
     lines = [
-        f"  {solved} after {s['steps']} steps in {s['seconds']:.0f} s"
+        f"  {outcome} after {s['steps']} steps in {s['seconds']:.0f} s"
         + (f" ({s['steps_per_second']:.3g} steps/s)" if s["steps_per_second"] else ""),
-        f"  loss 5 % below the memoryless baseline {about['baseline']:.2e}: {at('below_baseline')}",
-        f"  loss below the target {about['target_loss']:.0e}: {at('to_target')}",
+        f"  loss 5 % below {baseline}: {at('below_baseline')}",
     ]
-    scores = evaluation_scores(s)
+    if about["target_loss"] is not None:
+        lines.append(f"  loss below the target {about['target_loss']:.0e}: {at('to_target')}")
+    scores = validation_scores(s)
     if scores:
-        metrics = [f"{name} {value:.2%}" for name, value in scores.items() if name != "loss"]
-        lines.append(", ".join([f"  evaluation: loss {scores['loss']:.2e}", *metrics]))
+        lines.append(f"  validation at the end: {show_scores(scores, about['metrics'])}")
+    if about["test"]:
+        lines.append(f"  test, best weights:    {show_scores(about['test'], about['metrics'])}")
     if s["largest_orthogonality_error"] is not None:
         lines.append(f"  largest ‖WᵀW-I‖ during the run: {s['largest_orthogonality_error']:.1e}")
     lines.append(f"written to {folder}:")
@@ -124,11 +168,15 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         ABOUT: "summary, sizes, versions",
         CONFIG: "the resolved configuration",
         CHECKPOINT: "model, optimizer and random states",
+        BEST: "the weights with the lowest validation loss",
         FIGURE: "the loss against its baseline",
+        CONFUSION: "what was taken for what, on the test set",
+        LOOKS: "gradients through time and spectra, at some steps",
+        FLOW: "the same, drawn",
         "wandb": f"W&B run; `wandb sync {folder}/wandb/offline-run-*` uploads it",
     }
     if not list((folder / "wandb").glob("offline-run-*")):
         kinds["wandb"] = "files of the W&B run"
     names = [name for name in kinds if (folder / name).exists()]
-    lines += [f"  {name:<14} {kinds[name]}" for name in names]
+    lines += [f"  {name:<15} {kinds[name]}" for name in names]
     return "\n".join(lines)

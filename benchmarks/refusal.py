@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import hydra
 from hydra.errors import HydraException, InstantiationException
@@ -22,6 +22,8 @@ REFUSALS = (
     RuntimeError,
 )
 
+Made = TypeVar("Made")
+
 
 class ConfigError(ValueError):
     """The configuration cannot be run; the message is one line for the user."""
@@ -33,9 +35,24 @@ def build(key: str, node: DictConfig, *args: Any, **kwargs: Any) -> Any:
     Raises:
         ConfigError: if the callable refuses its arguments; nothing has been written yet then.
     """
-    try:
+
+    def make() -> Any:
         made = hydra.utils.instantiate(node)
         return made(*args, **kwargs) if args or kwargs else made
+
+    return refusing(key, make)
+
+
+def refusing(key: str, action: Callable[[], Made]) -> Made:
+    """Do what the values below ``cfg.<key>`` are for.
+
+    Raises:
+        ConfigError: if it is refused.
+    """
+    try:
+        return action()
+    except ConfigError:
+        raise
     except REFUSALS as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         raise ConfigError(one_line(cause or error, key)) from error

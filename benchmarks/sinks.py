@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from .train import Record, task_metrics
+from .flow import LEAST, Flow
+from .records import show_loss
+from .tasks.task import Metric
+from .train import Record
 
 PLAIN_LINES = 20  # progress lines in a run whose output is piped
 
@@ -20,8 +25,11 @@ class Sink(Protocol):
     def write(self, record: Record) -> None:
         """Take one record."""
 
-    def close(self, summary: dict[str, Any], figure: Path | None) -> None:
-        """The run is over, whether it finished or not; ``figure`` is its plot, if there is one."""
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """A look into the model after a step, 0 being the start, and its drawing."""
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
+        """The run is over, whether it finished or not; ``figures`` are its plots by name."""
 
 
 class JsonLines:
@@ -35,7 +43,10 @@ class JsonLines:
         self.file.write(json.dumps(record) + "\n")
         self.file.flush()
 
-    def close(self, summary: dict[str, Any], figure: Path | None) -> None:
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Nothing: looks have a file of their own."""
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Close the file; the summary has one of its own."""
         self.file.close()
 
@@ -43,8 +54,11 @@ class JsonLines:
 class Progress:
     """A progress bar on a terminal, about twenty plain lines anywhere else."""
 
-    def __init__(self, steps: int, baseline: float, label: str) -> None:
+    def __init__(
+        self, steps: int, baseline: float, label: str, metrics: Mapping[str, Metric]
+    ) -> None:
         self.steps, self.baseline, self.label = steps, baseline, label
+        self.metrics = metrics
         self.interactive = sys.stderr.isatty()
         self.bar = tqdm(
             total=steps,
@@ -68,13 +82,19 @@ class Progress:
             left = f"{(self.steps - step) / rate:.0f} s left"
             print(f"{line}, {left}", file=sys.stderr, flush=True)
 
-    def close(self, summary: dict[str, Any], figure: Path | None) -> None:
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Nothing: a look does not fit on a line."""
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Leave the last state of the bar on the screen."""
         self.bar.close()
 
     def _describe(self, record: Record) -> str:
-        parts = [f"loss {record['loss']:.1e} (baseline {self.baseline:.1e})"]
-        parts += [f"{name} {value:.1%}" for name, value in task_metrics(record).items()]
+        parts = [f"loss {show_loss(record['loss'])} (baseline {show_loss(self.baseline)})"]
+        parts += [
+            f"{name.replace('_', ' ')} {record[name]:{metric.show}}"
+            for name, metric in self.metrics.items()
+        ]
         if "orthogonality_error" in record:
             parts.append(f"‖WᵀW-I‖ {record['orthogonality_error']:.0e}")
         return " ".join(parts)
@@ -128,9 +148,19 @@ class Wandb:
         """Log the record under its own step."""
         self.run.log(record, step=int(record["step"]))
 
-    def close(self, summary: dict[str, Any], figure: Path | None) -> None:
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Log histograms of the spectra, the drawing and the numbers, with the step's record."""
+        logged: dict[str, Any] = {f"flow/{name}": value for name, value in flow.numbers().items()}
+        for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
+            if values:
+                powers = [math.log10(max(value, LEAST)) for value in values]
+                logged[f"flow/log10_{name}"] = self.wandb.Histogram(powers)
+        logged["flow/gradients"] = self.wandb.Image(str(figure))
+        self.run.log(logged, step=max(1, step))
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Add the summary and the figure, and end the run."""
-        if figure is not None:
-            self.run.log({"figure": self.wandb.Image(str(figure))})
+        if figures:
+            self.run.log({name: self.wandb.Image(str(path)) for name, path in figures.items()})
         self.run.summary.update(summary)
         self.run.finish(exit_code=0 if summary["status"] == "finished" else 1)

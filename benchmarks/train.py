@@ -2,68 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from orthornn import param_groups
-from orthornn.diagnostics import orthogonality_error
-
-from .tasks.task import Task
+from .models import SequenceModel, orthogonality_error
+from .optimizer import StepSizeFactor
+from .settings import Settings
+from .streams import Split
+from .tasks.task import Scores, Task, derived
 
 Record = dict[str, float]
+Memory = Tensor | tuple[Tensor, ...] | None
 
-OF_EVERY_TASK = ("step", "loss", "gradient_norm", "orthogonality_error", "seconds")
-EVALUATION = "evaluation_"
-
-
-@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class Settings:
-    """How long and on how much to train.
-
-    Args:
-        steps: optimizer steps; every step sees fresh data.
-        batch_size: sequences in a step.
-        clip: largest gradient norm over all parameters; None leaves the gradient as it is.
-        decay: the last share of the steps over which the learning rates fall linearly to 0.
-        evaluate_every: steps between evaluations; the last step is always evaluated.
-        evaluation_batches: batches of the fixed evaluation set.
-        save_every: steps between checkpoints; the last step is always saved.
-    """
-
-    steps: PositiveInt
-    batch_size: PositiveInt
-    clip: PositiveFloat | None = None
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    evaluate_every: PositiveInt = 100
-    evaluation_batches: PositiveInt = 4
-    save_every: PositiveInt = 100
+VALIDATION = "validation_"
 
 
 class TrainingDiverged(ArithmeticError):
     """The loss or its gradient is not finite, so the run cannot go on."""
 
 
-@plain_dataclass
+@dataclass
 class State:
     """Everything that a run carries from step to step."""
 
-    model: nn.Module
+    model: SequenceModel
     optimizer: Optimizer
     schedule: LambdaLR
+    factor: StepSizeFactor
+    """What the schedule multiplies with; its state is kept by the schedule's."""
     generator: Generator
     step: int = 0
     seconds: float = 0.0
+    memory: Memory = None
+    """What the model remembers of the batch before, for tasks whose batches continue."""
+    best_loss: float = math.inf
+    best_step: int = 0
+    stalled: int = 0
+    """Evaluations since the last new best or halving of the learning rates."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers and tensors, loadable with ``torch.load(weights_only=True)``."""
@@ -73,8 +56,7 @@ class State:
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
             "global_generator": torch.get_rng_state(),
-            "step": self.step,
-            "seconds": self.seconds,
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -84,125 +66,143 @@ class State:
         self.schedule.load_state_dict(saved["schedule"])
         self.generator.set_state(saved["generator"])
         torch.set_rng_state(saved["global_generator"])
-        self.step, self.seconds = saved["step"], saved["seconds"]
+        for name in _PLAIN:
+            setattr(self, name, saved[name])
 
 
-def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float) -> Optimizer:
-    """One optimizer for the whole model: ``lr`` for plain parameters, ``lr_ortho`` for points.
-
-    With ``lr_ortho = 0`` the points stay where they are, bit for bit.
-
-    Raises:
-        ValueError: if a learning rate is not finite, negative, or ``lr`` 0.
-    """
-    for name, value, least in (("lr", lr, "> 0"), ("lr_ortho", lr_ortho, ">= 0")):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number {least}, got {value!r}")
-        if not 0 <= value < math.inf or (value == 0 and name == "lr"):
-            raise ValueError(f"{name} must be a finite number {least}, got {value}")
-    optimizer: Optimizer = algorithm(param_groups(model, lr=lr, lr_ortho=lr_ortho))
-    return optimizer
-
-
-def stream(seed: int, purpose: str) -> Generator:
-    """A generator whose numbers depend on the seed and on what they are for, and on nothing else.
-
-    Training, initialisation and evaluation draw from streams of their own.
-    """
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+_PLAIN = ("step", "seconds", "memory", "best_loss", "best_step", "stalled")
 
 
 def start(
-    model: nn.Module, optimizer: Optimizer, settings: Settings, generator: Generator
+    model: SequenceModel, optimizer: Optimizer, settings: Settings, generator: Generator
 ) -> State:
     """The state of a run before its first step."""
-    falling = max(1, round(settings.decay * settings.steps))
-
-    def factor(step: int) -> float:
-        return min(1.0, (settings.steps - step) / falling) if settings.decay else 1.0
-
-    return State(model, optimizer, LambdaLR(optimizer, factor), generator)
+    factor = StepSizeFactor(settings.total, settings.warmup, settings.decay)
+    return State(model, optimizer, LambdaLR(optimizer, factor), factor, generator)
 
 
-def fit(state: State, task: Task, settings: Settings, evaluation_seed: int = 0) -> Iterator[Record]:
-    """Train until ``settings.steps``, yielding one record per step.
+def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
+    """Train until the last step, yielding one record per step.
 
-    A record holds ``step``, ``loss`` and the task's metrics on the step's fresh batch before the
-    update, ``gradient_norm`` (before clipping), ``orthogonality_error`` if the model has manifold
-    parameters, ``seconds`` of training so far, and on some steps ``evaluation_*``.
+    A record holds ``step``, ``epoch`` if there are any, ``loss`` and the task's metrics on the
+    step's batch before the update, ``penalty`` if the model has one, ``gradient_norm`` (before
+    clipping), ``learning_rate``, ``orthogonality_error`` if the model is meant to be orthogonal,
+    ``seconds`` of training so far, and on some steps ``validation_*``.
 
     Raises:
         TrainingDiverged: at the first loss or gradient norm that is not finite, the model being
-            as before that step, or if a point cannot be moved by its step.
+            as before that step, if a point cannot be moved by its step, or at a validation loss
+            that is not finite.
     """
-    while state.step < settings.steps:
+    per_epoch = task.steps_per_epoch(settings.batch_size)
+    while state.step < settings.total:
         began = time.monotonic()
-        state.model.train()
-        batch = task.draw(settings.batch_size, state.generator)
-        state.optimizer.zero_grad()
-        output = state.model(batch.input)
-        loss = task.loss(output, batch.target)
-        record: Record = {"step": state.step + 1, "loss": loss.item()}
-        if not math.isfinite(record["loss"]):
-            raise TrainingDiverged(f"the loss is {record['loss']} at step {state.step + 1}")
-        record |= task.metrics(output.detach(), batch.target)
-        loss.backward()  # type: ignore[no-untyped-call]
-        parameters = [p for p in state.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        record["gradient_norm"] = norm.item()
-        if not math.isfinite(record["gradient_norm"]):
-            raise TrainingDiverged(
-                f"the gradient norm is {record['gradient_norm']} at step {state.step + 1}"
-            )
-        if settings.clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
-        try:
-            state.optimizer.step()
-        except FloatingPointError as error:
-            raise TrainingDiverged(f"{error} (step {state.step + 1})") from error
-        state.schedule.step()
-        state.step += 1
+        number = state.step + 1
+        record: Record = {"step": number}
+        if per_epoch is not None:
+            record["epoch"] = round(number / per_epoch, 4)
+        record |= _update(state, task, settings)
+        state.step = number
         state.seconds += time.monotonic() - began
 
         drift = orthogonality_error(state.model)
         if drift is not None:
             record["orthogonality_error"] = drift
-        if state.step % settings.evaluate_every == 0 or state.step == settings.steps:
-            record |= evaluate(state.model, task, settings, evaluation_seed)
+        if number % settings.every == 0 or number == settings.total:
+            scores = evaluate(state.model, task, settings)
+            _check_finite("validation loss", scores["loss"], number)
+            _judge(state, scores["loss"], settings.patience)
+            record |= {f"{VALIDATION}{name}": value for name, value in scores.items()}
         record["seconds"] = round(state.seconds, 3)
         yield record
 
 
+def _update(state: State, task: Task, settings: Settings) -> Record:
+    """One step of the optimizer, and what there is to say of it."""
+    number = state.step + 1
+    state.model.train()
+    batch = task.training(settings.batch_size, state.step, state.generator)
+    state.optimizer.zero_grad()
+    output, memory = state.model(batch.input, state.memory if batch.continues else None)
+    loss = task.loss(output, batch.target)
+    record: Record = {"loss": loss.item()}
+    _check_finite("loss", record["loss"], number)
+    record |= derived(task, {**record, **task.score(output.detach(), batch.target)})
+    penalty = state.model.penalty()
+    if penalty is not None:
+        record["penalty"] = penalty.item()
+        loss = loss + penalty
+    loss.backward()  # type: ignore[no-untyped-call]
+    parameters = [p for p in state.model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    record["gradient_norm"] = norm.item()
+    record["learning_rate"] = state.optimizer.param_groups[0]["lr"]
+    _check_finite("gradient norm", record["gradient_norm"], number)
+    if settings.clip is not None:
+        nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
+    try:
+        state.optimizer.step()
+    except FloatingPointError as error:
+        raise TrainingDiverged(f"{error} (step {number})") from error
+    state.schedule.step()
+    state.memory = _detached(memory)
+    return record
+
+
 @torch.no_grad()
-def evaluate(model: nn.Module, task: Task, settings: Settings, seed: int) -> Record:
-    """Mean loss and metrics over the evaluation set, which is the same at every call."""
+def evaluate(
+    model: SequenceModel,
+    task: Task,
+    settings: Settings,
+    split: Split = "validation",
+    see: Callable[[Tensor, Tensor], None] | None = None,
+) -> Scores:
+    """Mean loss and metrics over a held-out set, which is the same at every call.
+
+    ``see`` is shown each batch's output and target. Every entry of a target weighs the same.
+    """
     model.eval()
-    generator = stream(seed, "evaluation")
-    total: Record = {}
-    for _ in range(settings.evaluation_batches):
-        batch = task.draw(settings.batch_size, generator)
-        output = model(batch.input)
+    total: Scores = {}
+    entries = 0
+    memory: Memory = None
+    for batch in task.held_out(split, settings.batch_size, settings.evaluation_batches):
+        output, memory = model(batch.input, memory if batch.continues else None)
+        weight = batch.target.numel()
         scores = {"loss": task.loss(output, batch.target).item()}
-        for name, value in (scores | task.metrics(output, batch.target)).items():
-            total[name] = total.get(name, 0.0) + value
-    batches = settings.evaluation_batches
-    return {f"{EVALUATION}{name}": value / batches for name, value in total.items()}
+        for name, value in (scores | task.score(output, batch.target)).items():
+            total[name] = total.get(name, 0.0) + weight * value
+        entries += weight
+        if see is not None:
+            see(output, batch.target)
+    return derived(task, {name: value / entries for name, value in total.items()})
 
 
-def task_metrics(record: Record) -> Record:
-    """What the task itself scored on a step's batch: the rest is of every task."""
+def _judge(state: State, loss: float, patience: int | None) -> None:
+    """Note a new best, or halve the learning rates after enough evaluations without one."""
+    if loss < state.best_loss:
+        state.best_loss, state.best_step, state.stalled = loss, state.step, 0
+        return
+    state.stalled += 1
+    if patience is not None and state.stalled >= patience:
+        state.stalled = 0
+        state.factor.halvings += 1
+
+
+def _check_finite(what: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise TrainingDiverged(f"the {what} is {value} at step {step}")
+
+
+def _detached(memory: Memory) -> Memory:
+    if isinstance(memory, tuple):
+        return tuple(part.detach() for part in memory)
+    return memory if memory is None else memory.detach()
+
+
+def validation_scores(record: Record) -> Record:
+    """The loss and metrics of the validation in a record, by their plain names."""
     return {
-        name: value
+        name.removeprefix(VALIDATION): value
         for name, value in record.items()
-        if name not in OF_EVERY_TASK and not name.startswith(EVALUATION)
-    }
-
-
-def evaluation_scores(record: Record) -> Record:
-    """The loss and metrics of the evaluation in a record, by their plain names."""
-    return {
-        name.removeprefix(EVALUATION): value
-        for name, value in record.items()
-        if name.startswith(EVALUATION)
+        if name.startswith(VALIDATION)
     }

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import linalg
 from .manifold import Stiefel
+from .nonlinearity import NONLINEARITIES
 
 
 def orthogonality_error(module: nn.Module) -> float | None:
@@ -65,6 +66,63 @@ def gradient_norms(
     value = loss(torch.cat(outputs))
     gradients = torch.autograd.grad(value, zeros, materialize_grads=True)
     return torch.stack([g.norm() for g in gradients]), value.detach()
+
+
+def jacobian(rnn: nn.Module, x: Tensor) -> Tensor:
+    """``∂s_T/∂s_0`` of a recurrent module along one sequence, from the zero state.
+
+    s is all that is carried from step to step: h of every layer and direction, for an LSTM h and
+    then c. Its singular values tell what survives T steps: all are 1 for a linear orthogonal
+    recurrence, ``σ^T`` for one scaled by σ. The sequence runs S times side by side, so
+    that one backward pass finds all rows.
+
+    Args:
+        rnn: ``(x, state) -> (output, state)``, time first, of the parameters' dtype.
+        x: one sequence, shape ``(T, I)``.
+
+    Returns:
+        Shape ``(S, S)``; row i is the gradient of the i-th entry of s_T.
+
+    Raises:
+        ValueError: for an input of another number of axes.
+    """
+    if x.dim() != 2:
+        raise ValueError(f"expected one sequence of shape (T, I), got {x.dim()} axes")
+    with torch.no_grad():
+        _, state = rnn(x[:1].unsqueeze(1))
+    parts = state if isinstance(state, tuple) else (state,)
+    sizes = [part.numel() for part in parts]
+    copies = sum(sizes)
+    zeros = [part.new_zeros(len(part), copies, part.shape[-1]).requires_grad_() for part in parts]
+    start = tuple(zeros) if isinstance(state, tuple) else zeros[0]
+    _, end = rnn(x.unsqueeze(1).expand(-1, copies, -1), start)
+    ends = end if isinstance(end, tuple) else (end,)
+    rows = torch.cat([part.transpose(0, 1).flatten(1) for part in ends], 1)
+    gradients = torch.autograd.grad(rows.diagonal().sum(), zeros)
+    return torch.cat([g.transpose(0, 1).flatten(1) for g in gradients], 1)
+
+
+def saturation(h: Tensor, nonlinearity: str, threshold: float = 0.1) -> float:
+    """The share of states where the derivative of the nonlinearity is below ``threshold``.
+
+    Units of tanh near ±1, units of ReLU or modReLU at 0: gradients stop there, however orthogonal
+    the weight.
+
+    Args:
+        h: states of any shape, outputs of the nonlinearity.
+        nonlinearity: its name, as in :class:`orthornn.OrthoRNN`.
+        threshold: the slope below which a unit counts as saturated.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if nonlinearity not in NONLINEARITIES:
+        raise ValueError(
+            f"nonlinearity must be one of {sorted(NONLINEARITIES)}, got {nonlinearity!r}"
+        )
+    h = h.detach()
+    slopes = NONLINEARITIES[nonlinearity].mask_(torch.ones_like(h), h)
+    return (slopes < threshold).double().mean().item()
 
 
 class Slope(NamedTuple):

@@ -218,10 +218,20 @@ def cayley(a: Tensor) -> Tensor:
     return q
 
 
+# Note [Two copies]
+# torch.linalg.matrix_exp of one matrix with a norm between about 0.05 and 0.6 (float32) has a wrong
+# coefficient in its polynomial of degree 8 (pytorch/pytorch#196592): exp of a skew matrix is off,
+# and so off the manifold, by up to 5e-5, and its gradient too. More than one matrix takes another
+# path, which is right.
+
+
 def exp(a: Tensor) -> Tensor:
     """Matrix exponential of ``a``, shape ``(..., n, n)``."""
-    q: Tensor = torch.linalg.matrix_exp(a)
-    return q
+    if a.shape[:-2].numel() != 1:
+        many: Tensor = torch.linalg.matrix_exp(a)
+        return many
+    one: Tensor = torch.linalg.matrix_exp(a.expand(2, *a.shape))[0]  # Note [Two copies]
+    return one
 
 
 def log(q: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ from orthornn.diagnostics import (
     check_gradient,
     check_retraction,
     gradient_norms,
+    jacobian,
     orthogonality_error,
+    saturation,
     singular_values,
 )
 
@@ -108,3 +110,50 @@ def test_slope_checks_do_not_take_nan_for_right():
     x = Stiefel().random(4, 4)
     assert not check_retraction(Broken(), x).ok
     assert not check_gradient(Stiefel(), lambda y: y.sum() * float("nan"), x).ok
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", [OrthoRNN, nn.RNN, nn.GRU, nn.LSTM])
+def test_jacobian_equals_that_of_autograd(cell, layers):
+    torch.manual_seed(0)
+    rnn = cell(3, 4, num_layers=layers, dtype=torch.float64)
+    x = torch.randn(5, 3, dtype=torch.float64)
+    parts = 2 if cell is nn.LSTM else 1
+
+    def end(s):
+        state = tuple(part.view(layers, 4) for part in s.chunk(parts))
+        _, last = rnn(x, state if parts == 2 else state[0])
+        return torch.cat([part.flatten() for part in (last if parts == 2 else (last,))])
+
+    zero = torch.zeros(parts * layers * 4, dtype=torch.float64)
+    expected = torch.autograd.functional.jacobian(end, zero)
+    torch.testing.assert_close(jacobian(rnn, x), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_jacobian_of_a_linear_orthogonal_recurrence_has_unit_singular_values():
+    rnn = OrthoRNN(3, 8, nonlinearity="identity", dtype=torch.float64)
+    j = jacobian(rnn, torch.randn(200, 3, dtype=torch.float64))
+    torch.testing.assert_close(singular_values(j), torch.ones(8, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"one sequence of shape \(T, I\), got 3 axes"):
+        jacobian(rnn, torch.randn(4, 1, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("nonlinearity", "h", "share"),
+    [
+        ("tanh", [0.0, 0.9, 0.96, -0.96], 0.5),  # 1 - 0.96² = 0.078
+        ("relu", [0.0, 0.1, 0.0, 2.0], 0.5),
+        ("modrelu", [0.0, -0.1, 0.3, 2.0], 0.25),
+        ("leaky_relu", [-0.1, -0.1, -2.0, 2.0], 0.75),
+        ("identity", [0.0, 1.0], 0.0),
+    ],
+)
+def test_saturation_is_the_share_of_flat_slopes(nonlinearity, h, share):
+    before = torch.tensor(h)
+    assert saturation(before, nonlinearity) == share
+    assert torch.equal(before, torch.tensor(h))
+
+
+def test_saturation_of_an_unknown_nonlinearity_is_refused():
+    with pytest.raises(ValueError, match="nonlinearity must be one of"):
+        saturation(torch.zeros(1), "gelu")

@@ -227,3 +227,16 @@ def test_polar_has_two_right_derivatives_in_every_direction(size):
     m = near(4, 3, size=size).requires_grad_()
     assert torch.autograd.gradcheck(linalg.polar, (m,))
     assert torch.autograd.gradgradcheck(linalg.polar, (m,), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("norm", [1e-3, 0.03, 0.1, 0.3, 0.5, 1.0, 3.0, 30.0])
+def test_exp_of_one_matrix_is_as_exact_as_of_many(norm, dtype):
+    a = torch.zeros(24, 24, dtype=torch.float64)
+    a[range(1, 24, 2), range(0, 24, 2)] = 1  # planes: no norm of a is larger than its angle
+    a = ((a - a.mT) * norm).to(dtype)
+    angles, v = torch.linalg.eigh(-1j * a.to(torch.complex128))
+    expected = ((v * torch.exp(1j * angles)) @ v.mH).real
+    tolerance = 30 * max(1.0, norm) * torch.finfo(dtype).eps
+    for q in (linalg.exp(a), linalg.exp(a[None])[0], linalg.exp(torch.stack([a, a]))[1]):
+        torch.testing.assert_close(q.double(), expected, rtol=0, atol=tolerance)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -11,7 +12,9 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .task import Batch
+from benchmarks.streams import Split, held_out_draws
+
+from .task import Batch, Metric, Scores
 
 BLANK = 0
 
@@ -45,6 +48,13 @@ class CopyMemory:
     alphabet: PositiveInt = 8
     variant: Literal["arjovsky", "exprnn"] = "arjovsky"
     target_loss: PositiveFloat = 1e-3
+
+    tokens: ClassVar[bool] = False
+    vocabulary: ClassVar[None] = None
+    causal: ClassVar[bool] = False
+    single_answer: ClassVar[bool] = False
+    classes: ClassVar[None] = None
+    metrics: ClassVar[dict[str, Metric]] = {"recall": Metric(".1%")}
 
     @property
     def length(self) -> int:
@@ -83,15 +93,26 @@ class CopyMemory:
         target[-self.symbols :] = words
         return Batch(functional.one_hot(input, self.input_size).float(), target)
 
+    def steps_per_epoch(self, batch_size: int) -> None:
+        """Every batch is fresh."""
+
+    def training(self, batch_size: int, step: int, generator: Generator) -> Batch:
+        """A fresh batch."""
+        return self.draw(batch_size, generator)
+
+    def held_out(self, split: Split, batch_size: int, batches: int | None) -> Iterator[Batch]:
+        """Batches of a stream that training never sees."""
+        return held_out_draws(self.draw, split, batch_size, batches)
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy in nats, averaged over steps and batch."""
         return functional.cross_entropy(output.flatten(0, 1), target.flatten())
 
-    def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:
+    def score(self, output: Tensor, target: Tensor) -> Scores:
         """``recall``: the share of the K symbols that are answered correctly."""
         answer = output[-self.symbols :].argmax(-1)
         return {"recall": (answer == target[-self.symbols :]).float().mean().item()}
 
-    def is_solved(self, scores: dict[str, float]) -> bool:
+    def is_solved(self, scores: Scores) -> bool:
         """Whether the loss is below the target and every symbol was recalled."""
         return scores["loss"] < self.target_loss and scores["recall"] == 1.0

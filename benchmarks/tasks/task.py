@@ -1,17 +1,56 @@
-"""What the trainer asks of a task: data, loss, metrics, and the score of a blind predictor."""
+"""What the trainer asks of a task: data, loss, scores, and the loss of a blind predictor."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
+from benchmarks.streams import Split
+
+Scores = dict[str, float]
+
 
 class Batch(NamedTuple):
-    """One batch, time first: ``input`` (T, B, I) and ``target``, in the task's own form."""
+    """One batch, time first.
+
+    Attributes:
+        input: (T, B, I), or (T, B) of indices if the task has tokens.
+        target: (T, B) or, for a single answer, (B,), in the task's own form.
+        continues: whether each row goes on where the same row of the batch before ended, so that
+            the model's state is carried over.
+    """
 
     input: Tensor
     target: Tensor
+    continues: bool = False
+
+
+class Metric(NamedTuple):
+    """A score beside the loss.
+
+    Attributes:
+        show: how it is written, a format such as ``".1%"``.
+        better: which way is better.
+        derive: its value from the mean of the other scores; None if the task measures it.
+    """
+
+    show: str
+    better: Literal["higher", "lower"] = "higher"
+    derive: Callable[[Scores], float] | None = None
+
+
+class Vocabulary(NamedTuple):
+    """What the tokens of a task stand for.
+
+    Attributes:
+        symbols: a token is an index into them.
+        level: ``"character"`` or ``"word"``.
+    """
+
+    symbols: tuple[str, ...]
+    level: str
 
 
 class Task(Protocol):
@@ -19,32 +58,68 @@ class Task(Protocol):
 
     @property
     def input_size(self) -> int:
-        """Features I of the input."""
+        """Features I of the input, or the size of the vocabulary."""
 
     @property
     def output_size(self) -> int:
-        """Features of the model's output."""
+        """Features O of the model's output."""
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the input is indices instead of features."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What the tokens stand for; None without tokens."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether an answer may depend on the past alone, so that one direction must do."""
+
+    @property
+    def single_answer(self) -> bool:
+        """Whether the model answers once, (B, O), after the last step; else at every step."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes, if a confusion matrix says something; else None."""
 
     @property
     def baseline(self) -> float:
         """Expected loss of the best predictor that remembers nothing."""
 
     @property
-    def target_loss(self) -> float:
-        """The loss below which the task counts as solved."""
+    def target_loss(self) -> float | None:
+        """The loss below which the task counts as solved, if it can be."""
 
     @property
     def title(self) -> str:
-        """One line for a person, with the variant and its sizes."""
+        """One line for a person, with the variant and its sizes: all that decides the baseline."""
 
-    def draw(self, batch_size: int, generator: Generator) -> Batch:
-        """A fresh batch; the same generator state gives the same batch."""
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The scores beside the loss, by name."""
+
+    def steps_per_epoch(self, batch_size: int) -> int | None:
+        """Batches in one pass over the training data; None where every batch is fresh."""
+
+    def training(self, batch_size: int, step: int, generator: Generator) -> Batch:
+        """The batch of a step, from 0; the same generator state and step give the same batch."""
+
+    def held_out(self, split: Split, batch_size: int, batches: int | None) -> Iterator[Batch]:
+        """The batches of a held-out set, the same at every call, at most ``batches`` of them."""
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The scalar to minimise, from the model's output (T, B, output_size)."""
+        """The scalar to minimise, a mean over the target's entries."""
 
-    def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """Further scores by name, in [0, 1] where larger is better."""
+    def score(self, output: Tensor, target: Tensor) -> Scores:
+        """The metrics that are measured, each a mean over the target's entries."""
 
-    def is_solved(self, scores: dict[str, float]) -> bool:
+    def is_solved(self, scores: Scores) -> bool:
         """Whether the task is solved, from the mean loss and metrics of an evaluation."""
+
+
+def derived(task: Task, scores: Scores) -> Scores:
+    """``scores`` with the metrics that follow from their means."""
+    made = {name: metric.derive for name, metric in task.metrics.items() if metric.derive}
+    return scores | {name: derive(scores) for name, derive in made.items()}

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from benchmarks.streams import stream
 from benchmarks.tasks.copy_memory import CopyMemory
-from benchmarks.train import stream
 
 
 def drawn(task, seed=0, batch_size=4):
@@ -68,12 +68,12 @@ def test_recall_counts_the_symbols_alone():
     task = CopyMemory(delay=5, symbols=4)
     batch = drawn(task, batch_size=1)
     answer = torch.nn.functional.one_hot(batch.target, 9).float()
-    assert task.metrics(answer, batch.target) == {"recall": 1.0}
+    assert task.score(answer, batch.target) == {"recall": 1.0}
     answer[-1] = 0
     answer[-1, :, 0] = 1
-    assert task.metrics(answer, batch.target) == {"recall": 0.75}
+    assert task.score(answer, batch.target) == {"recall": 0.75}
     answer[0] = 0  # a wrong answer before the recall does not count
-    assert task.metrics(answer, batch.target) == {"recall": 0.75}
+    assert task.score(answer, batch.target) == {"recall": 0.75}
 
 
 @pytest.mark.parametrize(

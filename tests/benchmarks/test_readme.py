@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, drift, run, speed
+from benchmarks import compare, drift, generate, gradients, run, speed
+from tests.benchmarks.commandline import TINY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line for language, text in BLOCKS if not language for line in text.splitlines()]
 COMMANDS = sorted({part.strip() for line in LINES for part in line.split("&&")})
-SHORT = ["train.steps=2", "train.batch_size=2", "task.delay=3", "budget=400"]
 
 
 def test_there_is_one_setup_command_for_each_use():
@@ -31,29 +31,53 @@ def test_there_is_one_setup_command_for_each_use():
     assert [line for line in LINES if line.endswith("&& pytest")]
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
-def test_every_command_runs(command, tmp_path, monkeypatch):
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder in which a benchmark can be called as from a shell."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    (tmp_path / "my_text.txt").write_text("It was a dark and stormy night. " * 99, encoding="utf-8")
+    threads = torch.get_num_threads()
+
+    def call(name, *arguments):
+        sweep = ["-m"] if "-m" in arguments else []
+        given = [a for a in arguments if a != "-m"]
+        quiet = [] if any(a.startswith("logger=") for a in given) else ["logger=disabled"]
+        tiny = [
+            a for a in TINY[name] if a != "data.name=null" or not any("path" in b for b in given)
+        ]
+        monkeypatch.setattr(sys, "argv", ["x", *sweep, *given, *quiet, *tiny])
+        run.main(name)
+        return sorted(path.parent for path in tmp_path.rglob("loss.png"))
+
+    yield call
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
+def test_every_command_runs(command, here, tmp_path, capsys):
     _, _, module, *arguments = shlex.split(command)
     name = module.removeprefix("benchmarks.")
-    threads = torch.get_num_threads()
     if name == "speed":
         assert speed.main([*arguments, "--quick", "--repeats", "1"]) == 0
-        return
-    if name == "drift":
+    elif name == "drift":
         assert drift.main([*arguments, "--size", "6", "--steps", "3"]) == 0
-        return
-    sweep = ["-m"] if "-m" in arguments else []
-    overrides = [a for a in arguments if a != "-m"] if name == "copy" else []
-    quiet = [] if any(a.startswith("logger=") for a in overrides) else ["logger=disabled"]
-    monkeypatch.setattr(sys, "argv", ["x", *sweep, *overrides, *quiet, *SHORT])
-    run.main("copy")
-    torch.set_num_threads(threads)
-    assert list(tmp_path.rglob("loss.png"))
-    if name == "compare":
+    elif name == "gradients":
+        assert gradients.main([*arguments, "--steps", "2", "--delay", "5"]) == 0
+        assert list(tmp_path.rglob("gradients.png"))
+    elif name == "compare":
+        assert here("copy")
         assert compare.main(arguments) == 0
         assert (tmp_path / "runs" / "compare-1.png").exists()
+    elif name == "generate":
+        (folder,) = here("language")
+        real = [a.replace("FOLDER", str(folder)) for a in arguments]
+        assert real != arguments
+        capsys.readouterr()
+        assert generate.main(real) == 0
+        assert capsys.readouterr().out.startswith("my ")
+    else:
+        assert here(name, *arguments)
 
 
 def run_example(index):

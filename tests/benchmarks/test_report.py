@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import compare, drift, records, speed, threads
+from benchmarks.confusion import Confusion
 from orthornn import Stiefel
 
 CONFIG = {"seed": 0, "model": {"hidden_size": None}, "logger": {"mode": "offline"}}
@@ -22,13 +23,15 @@ def losses(*values):
 def write_run(folder, model="ortho", seed=0, values=(1.0, 0.05, 0.0005), status="finished"):
     folder.mkdir(parents=True)
     rows = losses(*values)
-    rows[-1] |= {"evaluation_loss": values[-1], "evaluation_recall": 1.0}
+    rows[-1] |= {"validation_loss": values[-1], "validation_recall": 1.0}
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text)
     about = {
         "task": "copy memory, T = 5",
         "baseline": 0.1,
         "target_loss": 1e-3,
+        "metrics": {"recall": {"show": ".1%", "better": "higher"}},
+        "test": {"loss": values[-1], "recall": 0.5} if status == "finished" else None,
         "model": model,
         "hidden_size": 8,
         "parameters": 1234,
@@ -46,7 +49,7 @@ def write_run(folder, model="ortho", seed=0, values=(1.0, 0.05, 0.0005), status=
 
 
 def test_summary_finds_the_first_steps_below():
-    summary = records.summarise(losses(1.0, 0.097, 0.094, 0.0009, 0.5), 0.1, 1e-3)
+    summary = records.summarise(losses(1.0, 0.097, 0.094, 0.0009, 0.0008), 0.1, 1e-3)
     assert summary["steps"] == 5
     assert summary["steps_below_baseline"] == 3
     assert summary["seconds_below_baseline"] == 6.0
@@ -55,6 +58,14 @@ def test_summary_finds_the_first_steps_below():
     assert summary["largest_orthogonality_error"] == pytest.approx(5e-7)
     assert records.summarise(losses(1.0), 0.1, 1e-3)["steps_to_target"] is None
     assert records.summarise([], 0.1, 1e-3)["steps"] == 0
+
+
+def test_one_easy_batch_is_not_below_the_baseline():
+    noisy = [1.0, 0.01, 1.0, 1.0, 1.0, 1.0, 1.0, 0.01, 0.01, 5.0, 0.01, 0.01, 5.0, 0.01, 0.01]
+    assert records.first_below(losses(*noisy), 0.1)["step"] == 8
+    assert records.first_below(losses(1.0, 0.01), 0.1)["step"] == 2
+    assert records.first_below(losses(0.01, 1.0, 1.0), 0.1) is None
+    assert records.first_below(losses(0.01), None) is None
 
 
 def test_a_line_cut_short_is_left_out(tmp_path):
@@ -84,7 +95,8 @@ def test_runs_that_differ_by_the_seed_alone_form_a_group(tmp_path, capsys):
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith("| ")][2:]
     assert [row.split("|")[1].strip() for row in rows] == ["ortho", "lstm", "gru"]
-    assert "5.56e-04 [5.00e-04, 6.11e-04]" in rows[0]
+    assert rows[0].count("5.56e-04 [5.00e-04, 6.11e-04]") == 2  # validation and test
+    assert "50.0% [50.0%, 50.0%]" in rows[0]
     assert "3, 3, 3" in rows[0]
     assert "never, never, never" in rows[1]
     assert [cell.strip() for cell in rows[2].split("|")[4:6]] == ["0, 1 failed", "-"]
@@ -121,9 +133,40 @@ def test_a_seed_counts_once_and_damaged_folders_are_skipped_by_name(tmp_path, ca
     printed = capsys.readouterr()
     (row,) = (line for line in printed.out.splitlines() if line.startswith("| ortho"))
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells[4:6] == ["2", "2.60e-01"]  # of 0.02 and 0.5
+    assert cells[4:6] == ["2", "0.26"]  # of 0.02 and 0.5
     assert cells[-2] == "3e-07"
     assert [line.split(":")[0][-1] for line in printed.err.splitlines()] == ["e", "f", "g", "h"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"), [(0.25, "0.25"), (12.34567, "12.35"), (0.0012, "1.20e-03"), (1e7, "1.00e+07")]
+)
+def test_a_loss_reads_well_at_any_size(loss, text):
+    assert records.show_loss(loss) == text
+
+
+def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path):
+    folder = write_run(tmp_path / "a")
+    about = {**records.read(folder).about, "target_loss": None, "solved": False}
+    about["metrics"] = {"bits_per_character": {"show": ".3f", "better": "lower"}}
+    about["test"] = {"loss": 1.0, "bits_per_character": 1.4427}
+    about["summary"] = records.summarise(losses(1.0, 0.05), 0.1, None)
+    text = records.describe(about, folder)
+    assert "finished after 2 steps" in text
+    assert "below the target" not in text
+    assert "test, best weights:    loss 1, bits per character 1.443" in text
+    (tmp_path / "a" / "run.json").write_text(json.dumps(about))
+    assert compare.main([str(tmp_path)]) == 0
+
+
+def test_confusion_counts_what_was_taken_for_what(tmp_path):
+    confusion = Confusion(("a", "b", "c"))
+    for answers, targets in (([0, 1, 1], [0, 1, 2]), ([2, 0], [2, 2])):
+        output = torch.nn.functional.one_hot(torch.tensor(answers), 3).float()
+        confusion.see(output, torch.tensor(targets))
+    assert confusion.counts.tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
+    confusion.plot("letters", tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_largest_drift_is_largest_as_a_number():

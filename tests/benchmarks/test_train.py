@@ -6,24 +6,26 @@ import pytest
 import torch
 
 from benchmarks import checkpoint, models
+from benchmarks.models import Network, assemble
+from benchmarks.optimizer import make_optimizer
+from benchmarks.settings import Settings
+from benchmarks.streams import stream
 from benchmarks.tasks.copy_memory import CopyMemory
-from benchmarks.train import (
-    Settings,
-    TrainingDiverged,
-    evaluate,
-    fit,
-    make_optimizer,
-    start,
-    stream,
-)
+from benchmarks.tasks.task import Batch
+from benchmarks.train import TrainingDiverged, evaluate, fit, start
 from orthornn import RiemannianAdam, RiemannianRMSprop
 
 TASK = CopyMemory(delay=4, symbols=2)
 
 
+def build(model, hidden_size=12):
+    sizes = {"input_size": TASK.input_size, "output_size": TASK.output_size}
+    return assemble(getattr(models, model), Network(), hidden_size=hidden_size, **sizes)
+
+
 def new_state(settings, kind=RiemannianRMSprop, model="ortho", lr=1e-2):
     torch.manual_seed(0)
-    network = getattr(models, model)(TASK.input_size, TASK.output_size, 12)
+    network = build(model)
     optimizer = make_optimizer(network, kind, lr=lr, lr_ortho=1e-3)
     return start(network, optimizer, settings, stream(0, "training"))
 
@@ -41,7 +43,7 @@ def test_one_record_per_step_with_all_that_was_promised(model):
     names = {"step", "loss", "recall", "gradient_norm", "seconds"}
     names |= {"orthogonality_error"} if model == "ortho" else set()
     assert all(names <= set(r) for r in records)
-    evaluated = [r["step"] for r in records if {"evaluation_loss", "evaluation_recall"} <= set(r)]
+    evaluated = [r["step"] for r in records if {"validation_loss", "validation_recall"} <= set(r)]
     assert evaluated == [3, 6, 7]
 
 
@@ -56,7 +58,7 @@ def test_evaluation_set_is_fixed_and_does_not_disturb_training():
     often, seldom = (Settings(steps=6, batch_size=8, evaluate_every=every) for every in (1, 6))
     a, b = (list(fit(new_state(s), TASK, s)) for s in (often, seldom))
     assert [r["loss"] for r in a] == [r["loss"] for r in b]
-    assert a[-1]["evaluation_loss"] == b[-1]["evaluation_loss"]
+    assert a[-1]["validation_loss"] == b[-1]["validation_loss"]
 
 
 @pytest.mark.parametrize(
@@ -116,14 +118,14 @@ def test_without_clipping_a_huge_gradient_is_left_alone():
 @pytest.mark.parametrize("batches", [1, 6, 7, 10])
 def test_a_perfect_evaluation_is_exactly_perfect(batches):
     class Oracle(torch.nn.Module):
-        def forward(self, x):
-            return 50 * torch.nn.functional.one_hot(self.answers.pop(0), TASK.output_size).float()
+        def forward(self, x, state):
+            answer = torch.nn.functional.one_hot(self.answers.pop(0), TASK.output_size)
+            return 50 * answer.float(), None
 
     settings = Settings(steps=1, batch_size=8, evaluation_batches=batches)
-    generator = stream(3, "evaluation")
     oracle = Oracle()
-    oracle.answers = [TASK.draw(8, generator).target for _ in range(batches)]
-    assert evaluate(oracle, TASK, settings, 3)["evaluation_recall"] == 1.0
+    oracle.answers = [batch.target for batch in TASK.held_out("test", 8, batches)]
+    assert evaluate(oracle, TASK, settings, "test")["recall"] == 1.0
 
 
 def test_divergence_stops_the_run_with_the_step_named():
@@ -148,42 +150,121 @@ def test_settings_are_checked(wrong):
 
 @pytest.mark.parametrize("lr", [0, -1.0, float("nan"), float("inf"), "fast", True])
 def test_learning_rates_are_checked(lr):
-    network = models.ortho(10, 9, 4)
+    network = build("ortho", 4)
     for name in ("lr",) if lr == 0 else ("lr", "lr_ortho"):
         rates = {"lr": 1e-3, "lr_ortho": 1e-3, name: lr}
         with pytest.raises(ValueError, match=f"{name} must be"):
             make_optimizer(network, RiemannianRMSprop, **rates)
 
 
-def test_with_a_rate_of_zero_the_recurrent_weight_is_frozen():
-    network = models.ortho(10, 9, 4)
+@pytest.mark.parametrize("model", ["ortho", "ortho_soft", "ortho_free", "exprnn", "householder"])
+def test_with_a_rate_of_zero_the_recurrent_weight_is_frozen(model):
+    network = build(model, 4)
     optimizer = make_optimizer(network, RiemannianRMSprop, lr=1e-2, lr_ortho=0)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     for p in network.parameters():
         p.grad = torch.randn_like(p)
     optimizer.step()
     still = [name for name, p in network.named_parameters() if torch.equal(p, before[name])]
-    assert [name.rpartition(".")[2] for name in still] == ["weight_hh_l0"]
+    (frozen,) = still
+    assert "weight_hh_l0" in frozen
 
 
-def test_checkpoint_replaces_the_old_file_and_leaves_no_other(tmp_path):
-    path = tmp_path / "c.pt"
-    for value in (1, 2):
-        checkpoint.save(path, {"value": value})
-    assert checkpoint.load(path) == {"value": 2}
-    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+class Carried(CopyMemory):
+    """Copy memory whose batches, all but every third, go on where the one before ended."""
+
+    def training(self, batch_size, step, generator):
+        return self.draw(batch_size, generator)._replace(continues=step % 3 > 0)
+
+    def held_out(self, split, batch_size, batches):
+        for k, batch in enumerate(super().held_out(split, batch_size, batches)):
+            yield batch._replace(continues=k > 0)
 
 
-def test_a_failed_save_keeps_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "c.pt"
-    checkpoint.save(path, {"value": 1})
+@pytest.mark.parametrize("model", ["ortho", "lstm"])
+def test_the_state_is_carried_over_where_batches_continue(model):
+    task = Carried(delay=3, symbols=1)
+    settings = Settings(steps=4, batch_size=2)
+    torch.manual_seed(0)
+    sizes = {"input_size": task.input_size, "output_size": task.output_size}
+    network = assemble(getattr(models, model), Network(), hidden_size=5, **sizes)
+    given, returned = [], []
 
-    def broken(content, file):
-        file.write(b"half")
-        raise OSError("disk full")
+    def note(module, arguments, result):
+        given.append(arguments[1])
+        returned.append(result[1])
 
-    monkeypatch.setattr(torch, "save", broken)
-    with pytest.raises(OSError, match="disk full"):
-        checkpoint.save(path, {"value": 2})
-    assert checkpoint.load(path) == {"value": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+    network.register_forward_hook(note)
+    state = start(
+        network,
+        make_optimizer(network, RiemannianAdam, lr=1e-3, lr_ortho=1e-3),
+        settings,
+        stream(0, "training"),
+    )
+
+    def same(a, b):
+        pairs = zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]
+        return all(torch.equal(x, y) and not x.requires_grad for x, y in pairs)
+
+    list(itertools.islice(fit(state, task, settings), 3))
+    assert given[0] is None
+    assert same(given[1], returned[0])
+    assert same(given[2], returned[1])
+    list(fit(state, task, settings))
+    assert given[3] is None
+    assert given[4] is None  # the evaluation begins anew
+    assert same(given[5], returned[4])
+
+
+def test_a_checkpoint_keeps_what_is_carried(tmp_path):
+    task = Carried(delay=3, symbols=1)
+    settings = Settings(steps=6, batch_size=2)
+
+    def begin():
+        torch.manual_seed(0)
+        sizes = {"input_size": task.input_size, "output_size": task.output_size}
+        network = assemble(models.lstm, Network(dropout=0.2), hidden_size=5, **sizes)
+        optimizer = make_optimizer(network, RiemannianAdam, lr=1e-2, lr_ortho=1e-3)
+        return start(network, optimizer, settings, stream(0, "training"))
+
+    state = begin()
+    list(itertools.islice(fit(state, task, settings), 2))
+    checkpoint.save(tmp_path / "c.pt", state.state_dict())
+    rest = without_time(fit(state, task, settings))
+    resumed = begin()
+    resumed.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
+    assert without_time(fit(resumed, task, settings)) == rest
+
+
+def test_the_penalty_is_minimised_but_is_not_part_of_the_loss():
+    settings = Settings(steps=1, batch_size=8)
+    state = new_state(settings, torch.optim.SGD, model="ortho_soft")
+    state.model.core.strength = 3.0
+    with torch.no_grad():
+        state.model.core.weight_hh_l0.mul_(1.5)
+    twin = new_state(settings, torch.optim.SGD, model="ortho_free")
+    with torch.no_grad():
+        twin.model.core.weight_hh_l0.mul_(1.5)
+    (record,), (plain,) = fit(state, TASK, settings), fit(twin, TASK, settings)
+    assert record["loss"] == plain["loss"]
+    assert "penalty" not in plain
+    assert record["penalty"] == pytest.approx(3 * 12 * 1.25**2, rel=1e-5)  # (1.5² - 1)² on 12 axes
+    slow = state.model.core.weight_hh_l0 - twin.model.core.weight_hh_l0
+    w = 1.5 * new_state(settings, model="ortho_free").model.core.weight_hh_l0.detach()
+    expected = (
+        -1e-3 * 3 * 4 * w @ (w.T @ w - torch.eye(12))
+    )  # d/dW of s |WW' - I|² is 4 s W (W'W - I)
+    torch.testing.assert_close(slow.detach(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_validation_that_is_not_finite_stops_the_run():
+    class Broken(CopyMemory):
+        def held_out(self, split, batch_size, batches):
+            for batch in super().held_out(split, batch_size, batches):
+                yield Batch(batch.input * float("nan"), batch.target)
+
+    settings = Settings(steps=3, batch_size=2, evaluate_every=2)
+    run = fit(new_state(settings), Broken(delay=4, symbols=2), settings)
+    next(run)
+    with pytest.raises(TrainingDiverged, match="validation loss is nan at step 2"):
+        next(run)

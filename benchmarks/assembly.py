@@ -1,0 +1,142 @@
+"""From a configuration to the task, the model of the right size and its optimizer."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import Optimizer
+
+from . import checkpoint
+from .models import Network, SequenceModel, assemble, largest_hidden_size
+from .refusal import ConfigError, build, refusing
+from .settings import Settings
+from .tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model must know of a task, and what is needed to use it without the data.
+
+    The fields are those of :class:`benchmarks.tasks.task.Task`; ``symbols`` and ``level`` are its
+    vocabulary's.
+    """
+
+    input_size: int
+    output_size: int
+    tokens: bool
+    single_answer: bool
+    causal: bool
+    symbols: tuple[str, ...] = ()
+    level: str = ""
+
+    @classmethod
+    def of(cls, task: Task) -> Interface:
+        """The interface of a task."""
+        return cls(
+            task.input_size,
+            task.output_size,
+            task.tokens,
+            task.single_answer,
+            task.causal,
+            *(task.vocabulary or ()),
+        )
+
+
+def make_task(cfg: DictConfig) -> Task:
+    """The task of a configuration, with its data where it needs any."""
+    given = {"data": build("data", cfg.data)} if "data" in cfg else {}
+    task: Task = build("task", cfg.task, **given)
+    return task
+
+
+def make_settings(cfg: DictConfig, task: Task) -> Settings:
+    """The settings of a training, in steps."""
+    settings: Settings = build("train", cfg.train)
+    return refusing("train", lambda: settings.for_task(task))
+
+
+def make_model(
+    cfg: DictConfig, task: Interface, budget: int | None, hidden_size: int | None = None
+) -> SequenceModel:
+    """The model of a configuration, drawn from torch's global generator.
+
+    Args:
+        cfg: the configuration.
+        task: what the model reads and answers.
+        budget: stored parameters; decides the hidden size where none is given.
+        hidden_size: takes precedence over ``cfg.model.hidden_size`` and over the budget.
+
+    Raises:
+        ConfigError: if neither decides the size, or the model cannot be built.
+    """
+    core = build("model", cfg.model)
+    network: Network = build("network", cfg.network)
+    if task.causal and network.bidirectional:
+        raise ConfigError(
+            "network.bidirectional must be false for this task: a model that reads from both ends "
+            "would see the token it is to predict"
+        )
+
+    def of_size(size: int) -> SequenceModel:
+        return assemble(
+            core,
+            network,
+            hidden_size=size,
+            input_size=task.input_size,
+            output_size=task.output_size,
+            tokens=task.tokens,
+            single_answer=task.single_answer,
+        )
+
+    size = hidden_size or cfg.model.hidden_size
+    if size is None:
+        if budget is None:
+            raise ConfigError("one of budget and model.hidden_size must be given")
+        fitting = budget
+        size = refusing("model", lambda: largest_hidden_size(of_size, fitting))
+    return refusing("model", lambda: of_size(size))
+
+
+def make_optimizer(cfg: DictConfig, model: nn.Module) -> Optimizer:
+    """The optimizer of a configuration over the parameters of ``model``."""
+    optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
+    return optimizer
+
+
+def save_model(
+    path: Path, model: SequenceModel, task: Task, config: dict[str, Any], step: int
+) -> None:
+    """Write the weights with all that :func:`load_model` needs to build the model again."""
+    content = {
+        "model": model.state_dict(),
+        "hidden_size": model.hidden_size,
+        "interface": asdict(Interface.of(task)),
+        "config": config,
+        "step": step,
+    }
+    checkpoint.save(path, content)
+
+
+def load_model(path: Path) -> tuple[SequenceModel, Interface]:
+    """A model as :func:`save_model` wrote it, without its data.
+
+    Raises:
+        ConfigError: if the file is not there or holds no such model.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist: the run has no evaluated model yet")
+    try:
+        saved = checkpoint.load(path)
+        interface = Interface(**saved["interface"])
+        config, size, weights = saved["config"], saved["hidden_size"], saved["model"]
+    except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(f"{path} holds no model of a run ({first})") from error
+    model = make_model(OmegaConf.create(config), interface, None, size)
+    refusing("run", lambda: model.load_state_dict(weights))
+    return model.eval(), interface

@@ -1,0 +1,1 @@
+"""Texts and images the tasks read, bundled with Python or fetched once into a cache."""

@@ -1,0 +1,38 @@
+"""The compared models: recurrent cores, one model around any of them, and their sizes."""
+
+from .elman import ElmanRNN
+from .native import gru, irnn, lstm, rnn
+from .orthogonal import dtriv, exprnn, householder, ortho, ortho_free, ortho_soft, scornn
+from .sequence import Network, SequenceModel, assemble
+from .weights import (
+    count_parameters,
+    degrees_of_freedom,
+    largest_hidden_size,
+    orthogonal_weights,
+    orthogonality_error,
+    slow_parameters,
+)
+
+__all__ = [
+    "ElmanRNN",
+    "Network",
+    "SequenceModel",
+    "assemble",
+    "count_parameters",
+    "degrees_of_freedom",
+    "dtriv",
+    "exprnn",
+    "gru",
+    "householder",
+    "irnn",
+    "largest_hidden_size",
+    "lstm",
+    "ortho",
+    "ortho_free",
+    "ortho_soft",
+    "orthogonal_weights",
+    "orthogonality_error",
+    "rnn",
+    "scornn",
+    "slow_parameters",
+]

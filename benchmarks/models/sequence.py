@@ -1,0 +1,180 @@
+"""The whole model: what stands before and after a recurrent core, the same for every core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from .elman import ElmanRNN
+
+State = Tensor | tuple[Tensor, ...]
+
+
+class SequenceModel(nn.Module):
+    """``output_t = A h_t + c`` over the states of a recurrent core, Dropout before A.
+
+    With ``tokens`` the core reads rows of an embedding, after another Dropout; tied, ``A`` is the
+    matrix of the embedding, behind a projection ``P h_t`` if the widths differ (Press & Wolf,
+    2017). A single answer is read where each direction of the last layer has seen everything.
+
+    A is Kaiming normal and c zero for every model; an embedding that is not tied is torch's,
+    N(0, 1).
+
+    Args:
+        core: ``(x, state) -> (output, state)``, with the interface of ``torch.nn.RNN``.
+        input_size: I, features of the input, or size of the vocabulary.
+        output_size: O.
+        hidden_size: H, units of each direction.
+        features: D·H of the core's output.
+        tokens: whether the input is indices instead of features.
+        single_answer: whether there is one output for each sequence, instead of one for each step.
+        embedding_size: E, for tokens; H if None.
+        tied: whether the readout shares the embedding's weight.
+        dropout: probability of zeroing an entry of an embedding or of the core's output.
+
+    Shape:
+        ``(T, B, I)``, or ``(T, B)`` of int64 for tokens, to ``(T, B, O)`` or ``(B, O)``; the state
+        is the core's own.
+
+    Raises:
+        ValueError: if a readout is tied without tokens or to a vocabulary that is not O, or an
+            embedding size is given without tokens.
+    """
+
+    def __init__(
+        self,
+        core: nn.Module,
+        *,
+        input_size: int,
+        output_size: int,
+        hidden_size: int,
+        features: int,
+        tokens: bool = False,
+        single_answer: bool = False,
+        embedding_size: int | None = None,
+        tied: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if tied and not tokens:
+            raise ValueError("tied=True needs a task whose input is tokens")
+        if tied and input_size != output_size:
+            raise ValueError(
+                f"tied=True needs as many outputs as tokens, got output_size={output_size} and "
+                f"input_size={input_size}"
+            )
+        if embedding_size is not None and not tokens:
+            raise ValueError(f"embedding_size={embedding_size} needs a task whose input is tokens")
+        self.core = core
+        self.hidden_size = hidden_size
+        self.features = features
+        self.single_answer = single_answer
+        self.dropout = nn.Dropout(dropout)
+        width = hidden_size if embedding_size is None else embedding_size
+        self.embedding = nn.Embedding(input_size, width) if tokens else None
+        self.projection = (
+            nn.Linear(features, width, bias=False) if tied and features != width else None
+        )
+        self.readout = nn.Linear(width if tied else features, output_size)
+        nn.init.kaiming_normal_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+        if tied and self.embedding is not None:
+            self.embedding.weight = self.readout.weight
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run over ``x`` from ``state``, zero if None; returns ``(output, state)``."""
+        h, end = self.core(self.embed(x), state)
+        return self.answer(h), end
+
+    def embed(self, x: Tensor) -> Tensor:
+        """What the core reads: ``x`` itself, or the rows of the embedding."""
+        return x if self.embedding is None else self.dropout(self.embedding(x))
+
+    def answer(self, h: Tensor) -> Tensor:
+        """The output of the core's states, ``(T, B, D·H)`` to ``(T, B, O)`` or ``(B, O)``."""
+        if self.single_answer:
+            H = self.hidden_size
+            h = torch.cat([h[-1, :, :H], h[0, :, H:]], -1)
+        h = self.dropout(h)
+        if self.projection is not None:
+            h = self.projection(h)
+        output: Tensor = self.readout(h)
+        return output
+
+    def penalty(self) -> Tensor | None:
+        """What the core adds to the objective, a scalar; None if it has no penalty."""
+        return self.core.penalty() if isinstance(self.core, ElmanRNN) else None
+
+
+@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
+class Network:
+    """The shape of a model, beside its width.
+
+    Args:
+        num_layers: stacked layers L.
+        bidirectional: whether to read the sequence from both ends.
+        dropout: probability of zeroing, in training, between layers, before the readout and after
+            an embedding.
+        embedding_size: of tokens; the hidden size if None.
+        tied: whether the readout shares the embedding's weight.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    num_layers: PositiveInt = 1
+    bidirectional: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    embedding_size: PositiveInt | None = None
+    tied: bool = False
+
+
+def assemble(
+    make_core: Callable[..., nn.Module],
+    network: Network,
+    *,
+    hidden_size: int,
+    input_size: int,
+    output_size: int,
+    tokens: bool = False,
+    single_answer: bool = False,
+) -> SequenceModel:
+    """The model for a task around the core that ``make_core`` builds.
+
+    Args:
+        make_core: called with input_size, hidden_size, num_layers, bidirectional and dropout.
+        network: the rest of the model's shape.
+        hidden_size: H.
+        input_size: I, what the task says of itself, as the rest.
+        output_size: O.
+        tokens: whether the input is indices instead of features.
+        single_answer: whether there is one output for each sequence.
+
+    Raises:
+        ValueError: for a shape of model that the task does not allow; see :class:`SequenceModel`.
+    """
+    width = hidden_size if network.embedding_size is None else network.embedding_size
+    core = make_core(
+        input_size=width if tokens else input_size,
+        hidden_size=hidden_size,
+        num_layers=network.num_layers,
+        bidirectional=network.bidirectional,
+        dropout=network.dropout,
+    )
+    return SequenceModel(
+        core,
+        input_size=input_size,
+        output_size=output_size,
+        hidden_size=hidden_size,
+        features=(2 if network.bidirectional else 1) * hidden_size,
+        tokens=tokens,
+        single_answer=single_answer,
+        embedding_size=network.embedding_size,
+        tied=network.tied,
+        dropout=network.dropout,
+    )
