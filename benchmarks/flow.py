@@ -27,7 +27,8 @@ class Flow(NamedTuple):
 
     Attributes:
         gradient_norms: ``‖∂L/∂h_t‖`` for t = 1 to T, L being the loss of the last answer alone.
-        jacobian: singular values of ``∂s_T/∂s_0``, largest first, s being all that is carried on.
+        jacobian: singular values of ``∂s_T/∂s_1``, largest first, s being all that is carried on;
+            of the first sequence, from its first state that is not 0.
         spectrum: singular values of the recurrent weight, largest first.
         saturation: share of units whose nonlinearity has a slope below 0.1; None without one.
     """
@@ -80,12 +81,25 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
         return task.loss(model.answer(h[-1:]), target if task.single_answer else target[-1:])
 
     norms, _ = gradient_norms(core, x, last)
-    stretch = singular_values(jacobian(core, x[:, 0])).tolist()
     with torch.no_grad():
         h = core(x)[0]
+    stretch = [] if len(x) < 2 else singular_values(_from_awake(core, x[:, 0], h[:, 0])).tolist()
     name = getattr(core, "nonlinearity", None)
     share = saturation(h, name) if isinstance(name, str) else None
     return Flow(norms.tolist(), stretch, spectrum, share)
+
+
+@torch.no_grad()
+def _from_awake(core: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+    """The Jacobian from the first state that is not 0, of ``x`` (T, I) with its states (T, H).
+
+    A dark rim of a digit leaves the state at 0, where modReLU is flat: nothing would come through.
+    """
+    asleep = int((h == 0).all(-1).long().cumprod(0).sum())
+    first = min(asleep + 1, len(x) - 1)
+    _, state = core(x[:first].unsqueeze(1))
+    with torch.enable_grad():
+        return jacobian(core, x[first:], state)
 
 
 def recurrent_weight(model: nn.Module) -> Tensor | None:
@@ -132,14 +146,14 @@ def draw_gradients(axes: Axes, flows: dict[str, Flow]) -> None:
 
 
 def draw_jacobians(axes: Axes, flows: dict[str, Flow]) -> None:
-    """Each look's singular values of ``∂s_T/∂s_0``, largest first, on a log scale."""
+    """Each look's singular values of ``∂s_T/∂s_1``, largest first, on a log scale."""
     for label, flow in flows.items():
         if flow.jacobian:
             values = [max(value, LEAST) for value in flow.jacobian]
             shares = [100 * k / max(1, len(values) - 1) for k in range(len(values))]
             axes.semilogy(shares, values, lw=1.4, label=label)
     axes.axhline(1, color="0.6", lw=0.8, ls=":")
-    axes.set(xlabel="rank, % of the state", ylabel="singular value of ∂s_T/∂s_0")
+    axes.set(xlabel="rank, % of the state", ylabel="singular value of ∂s_T/∂s_1")
     axes.grid(alpha=0.25)
 
 

@@ -56,7 +56,7 @@ SUBJECTS = {
 
 MEASURED = (
     "‖∂L/∂h_1‖/‖∂L/∂h_T‖",
-    "largest σ of ∂s_T/∂s_0",
+    "largest σ of ∂s_T/∂s_1",
     "median",
     "σ_max(W)^T",
     "saturated",

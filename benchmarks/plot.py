@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from .records import title
 from .train import Record
 
 BLUE, GREY, GREEN = "#1f5fa8", "#707070", "#2a8a4a"
+SMOOTHING = 100
 WIDE = 20  # a loss that changes by more than this factor is drawn on a log scale
 
 
@@ -30,7 +32,8 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
     axes = figure.add_subplot()
     axes.set_title(title(about), fontsize=10)
     losses = [r["loss"] for r in records]
-    axes.plot(steps, losses, color=BLUE, lw=1.2, label="loss, each batch")
+    axes.plot(steps, losses, color=BLUE, lw=0.6, alpha=0.35)
+    axes.plot(steps, running_mean(losses), color=BLUE, lw=1.4, label=f"loss, {_over(losses)}")
     validated = [r for r in records if "validation_loss" in r]
     axes.plot(
         [r["step"] for r in validated],
@@ -54,14 +57,29 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
     if shares:
         right = axes.twinx()
         for name, style in zip(shares, ("-", "--", ":", "-."), strict=False):
-            values = [r[name] for r in records]
-            (line,) = right.plot(steps, values, style, color=GREEN, lw=1, alpha=0.8)
-            handles, labels = [*handles, line], [*labels, f"{name}, each batch"]
+            values = running_mean([r[name] for r in records])
+            (line,) = right.plot(steps, values, style, color=GREEN, lw=1.2, alpha=0.9)
+            handles, labels = [*handles, line], [*labels, f"{name}, {_over(losses)}"]
         right.set_ylim(-0.02, 1.02)
         right.set_ylabel(", ".join(shares), color=GREEN)
         right.tick_params(axis="y", colors=GREEN)
-    axes.legend(handles, labels, fontsize=8, loc="center right", framealpha=0.9)
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=3)
     figure.savefig(path)
+
+
+def running_mean(values: list[float]) -> list[float]:
+    """The mean of each value and those before it, over a hundredth of them all."""
+    width = max(1, len(values) // SMOOTHING)
+    sums = np.cumsum([0.0, *values])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - width)
+    means: list[float] = ((sums[ends] - sums[starts]) / (ends - starts)).tolist()
+    return means
+
+
+def _over(values: list[float]) -> str:
+    width = max(1, len(values) // SMOOTHING)
+    return "each batch" if width == 1 else f"mean of {width} batches"
 
 
 def scale_loss(axes: Axes, losses: list[float]) -> None:

@@ -68,8 +68,8 @@ def gradient_norms(
     return torch.stack([g.norm() for g in gradients]), value.detach()
 
 
-def jacobian(rnn: nn.Module, x: Tensor) -> Tensor:
-    """``∂s_T/∂s_0`` of a recurrent module along one sequence, from the zero state.
+def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | None = None) -> Tensor:
+    """``∂s_T/∂s_0`` of a recurrent module along one sequence.
 
     s is all that is carried from step to step: h of every layer and direction, for an LSTM h and
     then c. Its singular values tell what survives T steps: all are 1 for a linear orthogonal
@@ -79,6 +79,8 @@ def jacobian(rnn: nn.Module, x: Tensor) -> Tensor:
     Args:
         rnn: ``(x, state) -> (output, state)``, time first, of the parameters' dtype.
         x: one sequence, shape ``(T, I)``.
+        state: s_0 as the module takes it, for a batch of one; zero if None. At the zero state a
+            unit of modReLU or ReLU may be off, and then so is its row.
 
     Returns:
         Shape ``(S, S)``; row i is the gradient of the i-th entry of s_T.
@@ -88,18 +90,22 @@ def jacobian(rnn: nn.Module, x: Tensor) -> Tensor:
     """
     if x.dim() != 2:
         raise ValueError(f"expected one sequence of shape (T, I), got {x.dim()} axes")
-    with torch.no_grad():
-        _, state = rnn(x[:1].unsqueeze(1))
-    parts = state if isinstance(state, tuple) else (state,)
-    sizes = [part.numel() for part in parts]
-    copies = sum(sizes)
-    zeros = [part.new_zeros(len(part), copies, part.shape[-1]).requires_grad_() for part in parts]
-    start = tuple(zeros) if isinstance(state, tuple) else zeros[0]
+    if state is None:
+        with torch.no_grad():
+            _, after = rnn(x[:1].unsqueeze(1))
+        parts = [torch.zeros_like(part) for part in _parts(after)]
+        state = tuple(parts) if isinstance(after, tuple) else parts[0]
+    copies = sum(part.numel() for part in _parts(state))
+    starts = [p.detach().expand(-1, copies, -1).clone().requires_grad_() for p in _parts(state)]
+    start = tuple(starts) if isinstance(state, tuple) else starts[0]
     _, end = rnn(x.unsqueeze(1).expand(-1, copies, -1), start)
-    ends = end if isinstance(end, tuple) else (end,)
-    rows = torch.cat([part.transpose(0, 1).flatten(1) for part in ends], 1)
-    gradients = torch.autograd.grad(rows.diagonal().sum(), zeros)
+    rows = torch.cat([part.transpose(0, 1).flatten(1) for part in _parts(end)], 1)
+    gradients = torch.autograd.grad(rows.diagonal().sum(), starts)
     return torch.cat([g.transpose(0, 1).flatten(1) for g in gradients], 1)
+
+
+def _parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return state if isinstance(state, tuple) else (state,)
 
 
 def saturation(h: Tensor, nonlinearity: str, threshold: float = 0.1) -> float:

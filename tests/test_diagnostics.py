@@ -129,6 +129,12 @@ def test_jacobian_equals_that_of_autograd(cell, layers):
     expected = torch.autograd.functional.jacobian(end, zero)
     torch.testing.assert_close(jacobian(rnn, x), expected, rtol=1e-10, atol=1e-12)
 
+    elsewhere = torch.randn_like(zero)
+    state = tuple(part.view(layers, 1, 4) for part in elsewhere.chunk(parts))
+    found = jacobian(rnn, x, state if parts == 2 else state[0])
+    expected = torch.autograd.functional.jacobian(end, elsewhere)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
 
 def test_jacobian_of_a_linear_orthogonal_recurrence_has_unit_singular_values():
     rnn = OrthoRNN(3, 8, nonlinearity="identity", dtype=torch.float64)

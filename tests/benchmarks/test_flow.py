@@ -12,6 +12,7 @@ from benchmarks.flow import Flow, look, plot_flow, recurrent_weight
 from benchmarks.models import Network, assemble
 from benchmarks.tasks.adding import Adding
 from benchmarks.tasks.copy_memory import CopyMemory
+from benchmarks.tasks.task import Batch
 
 TASK = CopyMemory(delay=12, symbols=2)
 
@@ -69,9 +70,27 @@ def test_a_scaled_weight_explodes_and_a_small_one_vanishes():
         del model.core.modrelu_bias_l0
         recurrent_weight(model).mul_(scale)
         flow = look(model, TASK, batch())
-        assert flow.jacobian == pytest.approx([scale**TASK.length] * 6, rel=1e-3)
+        assert flow.jacobian == pytest.approx([scale ** (TASK.length - 1)] * 6, rel=1e-3)
         first = flow.numbers()["gradient_first_to_last"]
         assert first == pytest.approx(scale ** (TASK.length - 1), rel=1e-3)
+
+
+def test_the_jacobian_starts_where_the_state_leaves_zero():
+    model = build("ortho")
+    seen = batch()
+    dark = seen._replace(input=seen.input.clone())
+    dark.input[:5] = 0
+    flow = look(model, TASK, dark)
+    assert flow.jacobian[0] > 0.5
+    silent = seen._replace(input=torch.zeros_like(seen.input))
+    assert look(model, TASK, silent).jacobian == pytest.approx([0] * 6)
+
+
+def test_a_single_step_has_no_jacobian():
+    one = Batch(torch.randn(1, 3, TASK.input_size), torch.zeros(1, 3).long())
+    flow = look(build("ortho"), TASK, one)
+    assert len(flow.gradient_norms) == 1
+    assert flow.jacobian == []
 
 
 def test_a_look_leaves_the_model_as_it_was():

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import compare, drift, records, speed, threads
 from benchmarks.confusion import Confusion
+from benchmarks.plot import running_mean
 from orthornn import Stiefel
 
 CONFIG = {"seed": 0, "model": {"hidden_size": None}, "logger": {"mode": "offline"}}
@@ -157,6 +158,14 @@ def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path):
     assert "test, best weights:    loss 1, bits per character 1.443" in text
     (tmp_path / "a" / "run.json").write_text(json.dumps(about))
     assert compare.main([str(tmp_path)]) == 0
+
+
+def test_running_mean_looks_back_over_a_hundredth():
+    values = torch.randn(350).tolist()
+    means = running_mean(values)
+    assert means[:3] == pytest.approx([values[0], sum(values[:2]) / 2, sum(values[:3]) / 3])
+    assert means[200] == pytest.approx(sum(values[198:201]) / 3)
+    assert running_mean(values[:50]) == pytest.approx(values[:50])
 
 
 def test_confusion_counts_what_was_taken_for_what(tmp_path):
