@@ -18,6 +18,8 @@ from . import linalg
 from .manifold import Stiefel
 from .nonlinearity import NONLINEARITIES
 
+STRETCH = 256  # steps
+
 
 def orthogonality_error(module: nn.Module) -> float | None:
     """The largest ``‖WᵀW - I‖`` (Frobenius) over the points of Stiefel manifolds; None without."""
@@ -71,14 +73,14 @@ def gradient_norms(
 def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | None = None) -> Tensor:
     """``∂s_T/∂s_0`` of a recurrent module along one sequence.
 
-    s is all that is carried from step to step: h of every layer and direction, for an LSTM h and
-    then c. Its singular values tell what survives T steps: all are 1 for a linear orthogonal
-    recurrence, ``σ^T`` for one scaled by σ. The sequence runs S times side by side, so
-    that one backward pass finds all rows.
+    s is all that is carried from step to step: h of every layer, for an LSTM h and then c. Its
+    singular values tell what survives T steps: all are 1 for a linear orthogonal recurrence, ``σ^T``
+    for one scaled by σ. The sequence runs S times side by side, so that one backward pass finds all
+    rows, a stretch of it at a time, so that memory does not grow with T.
 
     Args:
-        rnn: ``(x, state) -> (output, state)``, time first, of the parameters' dtype.
-        x: one sequence, shape ``(T, I)``.
+        rnn: ``(x, state) -> (output, state)``, time first, in one direction.
+        x: one sequence, shape ``(T, I)``, of the parameters' dtype.
         state: s_0 as the module takes it, for a batch of one; zero if None. At the zero state a
             unit of modReLU or ReLU may be off, and then so is its row.
 
@@ -86,22 +88,37 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
         Shape ``(S, S)``; row i is the gradient of the i-th entry of s_T.
 
     Raises:
-        ValueError: for an input of another number of axes.
+        ValueError: for an input of another number of axes or of no steps, or for two directions.
     """
-    if x.dim() != 2:
-        raise ValueError(f"expected one sequence of shape (T, I), got {x.dim()} axes")
+    if getattr(rnn, "bidirectional", False):
+        raise ValueError("expected a module of one direction, got a bidirectional one")
+    if x.dim() != 2 or not len(x):
+        raise ValueError(f"expected one sequence of shape (T, I), got {tuple(x.shape)}")
     if state is None:
         with torch.no_grad():
             _, after = rnn(x[:1].unsqueeze(1))
         parts = [torch.zeros_like(part) for part in _parts(after)]
         state = tuple(parts) if isinstance(after, tuple) else parts[0]
+    total, state = _stretch(rnn, x[:STRETCH], state)
+    for t in range(STRETCH, len(x), STRETCH):
+        stretch, state = _stretch(rnn, x[t : t + STRETCH], state)
+        total = stretch @ total
+    return total
+
+
+def _stretch(
+    rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+    """The Jacobian over some steps, and the state after them."""
     copies = sum(part.numel() for part in _parts(state))
     starts = [p.detach().expand(-1, copies, -1).clone().requires_grad_() for p in _parts(state)]
     start = tuple(starts) if isinstance(state, tuple) else starts[0]
     _, end = rnn(x.unsqueeze(1).expand(-1, copies, -1), start)
     rows = torch.cat([part.transpose(0, 1).flatten(1) for part in _parts(end)], 1)
     gradients = torch.autograd.grad(rows.diagonal().sum(), starts)
-    return torch.cat([g.transpose(0, 1).flatten(1) for g in gradients], 1)
+    ends = tuple(part[:, :1].detach() for part in _parts(end))
+    matrix = torch.cat([g.transpose(0, 1).flatten(1) for g in gradients], 1)
+    return matrix, ends if isinstance(end, tuple) else ends[0]
 
 
 def _parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthornn import OrthoRNN, Stiefel
+from orthornn import OrthoRNN, Stiefel, diagnostics
 from orthornn.diagnostics import (
     check_gradient,
     check_retraction,
@@ -136,12 +136,24 @@ def test_jacobian_equals_that_of_autograd(cell, layers):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("cell", [OrthoRNN, nn.LSTM])
+@pytest.mark.parametrize("stretch", [1, 2, 5, 7])
+def test_jacobian_is_the_same_in_stretches(cell, stretch, monkeypatch):
+    rnn = cell(3, 4, num_layers=2, dtype=torch.float64)
+    x = torch.randn(7, 3, dtype=torch.float64)
+    whole = jacobian(rnn, x)
+    monkeypatch.setattr(diagnostics, "STRETCH", stretch)
+    torch.testing.assert_close(jacobian(rnn, x), whole, rtol=1e-10, atol=1e-12)
+
+
 def test_jacobian_of_a_linear_orthogonal_recurrence_has_unit_singular_values():
     rnn = OrthoRNN(3, 8, nonlinearity="identity", dtype=torch.float64)
     j = jacobian(rnn, torch.randn(200, 3, dtype=torch.float64))
     torch.testing.assert_close(singular_values(j), torch.ones(8, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"one sequence of shape \(T, I\), got 3 axes"):
+    with pytest.raises(ValueError, match=r"one sequence of shape \(T, I\), got \(4, 1, 3\)"):
         jacobian(rnn, torch.randn(4, 1, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="one direction"):
+        jacobian(OrthoRNN(3, 4, bidirectional=True), torch.randn(4, 3))
 
 
 @pytest.mark.parametrize(
