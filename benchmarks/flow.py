@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ LEAST = 1e-40  # what a log scale shows of an exact zero
 
 
 class Flow(NamedTuple):
-    """A look into a model at one moment; an empty list is what does not exist for it.
+    """A look into a model at one moment; an empty list is what does not exist or overflowed.
 
     Attributes:
         gradient_norms: ``‖∂L/∂h_t‖`` for t = 1 to T, L being the loss of the last answer alone.
@@ -46,7 +47,7 @@ class Flow(NamedTuple):
     def numbers(self) -> dict[str, float]:
         """What fits in a chart: the ends of the gradient and of the spectra."""
         found = {}
-        if self.gradient_norms and self.gradient_norms[-1] > 0:
+        if self.gradient_norms and 0 < self.gradient_norms[-1] < math.inf:
             found["gradient_first_to_last"] = self.gradient_norms[0] / self.gradient_norms[-1]
         if self.jacobian:
             found["jacobian_largest"] = self.jacobian[0]
@@ -69,7 +70,7 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     model = copy.deepcopy(model).double().eval()
     core = model.core
     weight = recurrent_weight(model)
-    spectrum = [] if weight is None else singular_values(weight).tolist()
+    spectrum = [] if weight is None else _finite_spectrum(weight)
     if getattr(core, "num_layers", 1) > 1 or getattr(core, "bidirectional", False):
         return Flow([], [], spectrum, None)
     seen = batch.input[:, :COLUMNS]
@@ -83,7 +84,7 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     norms, _ = gradient_norms(core, x, last)
     with torch.no_grad():
         h = core(x)[0]
-    stretch = [] if len(x) < 2 else singular_values(_from_awake(core, x[:, 0], h[:, 0])).tolist()
+    stretch = _finite_spectrum(_from_awake(core, x[:, 0], h[:, 0])) if len(x) > 1 else []
     name = getattr(core, "nonlinearity", None)
     share = saturation(h, name) if isinstance(name, str) else None
     return Flow(norms.tolist(), stretch, spectrum, share)
@@ -100,6 +101,14 @@ def _from_awake(core: nn.Module, x: Tensor, h: Tensor) -> Tensor:
     _, state = core(x[:first].unsqueeze(1))
     with torch.enable_grad():
         return jacobian(core, x[first:], state)
+
+
+def _finite_spectrum(matrix: Tensor) -> list[float]:
+    """Singular values, largest first; none of a matrix that overflowed."""
+    if not bool(matrix.isfinite().all()):
+        return []
+    values: list[float] = singular_values(matrix).tolist()
+    return values
 
 
 def recurrent_weight(model: nn.Module) -> Tensor | None:
@@ -136,7 +145,7 @@ def plot_flow(flows: dict[str, Flow], title: str, path: Path) -> None:
 def draw_gradients(axes: Axes, flows: dict[str, Flow]) -> None:
     """Each look's ``‖∂L/∂h_t‖`` against t, relative to the last step, on a log scale."""
     for label, flow in flows.items():
-        if flow.gradient_norms and flow.gradient_norms[-1] > 0:
+        if flow.gradient_norms and 0 < flow.gradient_norms[-1] < math.inf:
             last = flow.gradient_norms[-1]
             values = [max(norm / last, LEAST) for norm in flow.gradient_norms]
             axes.semilogy(range(1, len(values) + 1), values, lw=1.4, label=label)

@@ -74,9 +74,9 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
     """``∂s_T/∂s_0`` of a recurrent module along one sequence.
 
     s is all that is carried from step to step: h of every layer, for an LSTM h and then c. Its
-    singular values tell what survives T steps: all are 1 for a linear orthogonal recurrence, ``σ^T``
-    for one scaled by σ. The sequence runs S times side by side, so that one backward pass finds all
-    rows, a stretch of it at a time, so that memory does not grow with T.
+    singular values tell what survives T steps: all are 1 for a linear orthogonal recurrence, and
+    ``σ^T`` for one scaled by σ. The sequence runs S times side by side, so that one backward pass
+    finds all rows, a stretch of it at a time, so that memory does not grow with T.
 
     Args:
         rnn: ``(x, state) -> (output, state)``, time first, in one direction.

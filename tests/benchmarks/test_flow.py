@@ -86,6 +86,19 @@ def test_the_jacobian_starts_where_the_state_leaves_zero():
     assert look(model, TASK, silent).jacobian == pytest.approx([0] * 6)
 
 
+def test_what_overflows_is_left_out():
+    model = build("ortho_free").double()
+    model.core.nonlinearity = "identity"
+    del model.core.modrelu_bias_l0
+    recurrent_weight(model).mul_(1e30)
+    flow = look(model, TASK, batch())
+    assert flow.jacobian == []
+    assert flow.spectrum == pytest.approx([1e30] * 6, rel=1e-3)
+    assert all(map(math.isfinite, flow.numbers().values()))
+    recurrent_weight(model).fill_(math.nan)
+    assert look(model, TASK, batch()).spectrum == []
+
+
 def test_a_single_step_has_no_jacobian():
     one = Batch(torch.randn(1, 3, TASK.input_size), torch.zeros(1, 3).long())
     flow = look(build("ortho"), TASK, one)
