@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import PositiveInt
 from torch import nn
 from torch.optim import Optimizer
 
 from . import checkpoint
 from .models import Network, SequenceModel, assemble, largest_hidden_size
-from .refusal import ConfigError, build, refusing
+from .refusal import ConfigError, build, check, refusing
 from .settings import Settings
 from .tasks.task import Task
 
@@ -49,14 +50,20 @@ class Interface:
 
 def make_task(cfg: DictConfig) -> Task:
     """The task of a configuration, with its data where it needs any."""
+    if "data" in cfg.task:
+        raise ConfigError("task.data is given by the keys of data")
     given = {"data": build("data", cfg.data)} if "data" in cfg else {}
     task: Task = build("task", cfg.task, **given)
+    if not hasattr(task, "held_out"):
+        raise ConfigError(f"task must be a task of this benchmark, got {cfg.task!r}"[:200])
     return task
 
 
 def make_settings(cfg: DictConfig, task: Task) -> Settings:
     """The settings of a training, in steps."""
-    settings: Settings = build("train", cfg.train)
+    settings = build("train", cfg.train)
+    if not isinstance(settings, Settings):
+        raise ConfigError(f"train must be the keys of the training, got {cfg.train!r}"[:200])
     return refusing("train", lambda: settings.for_task(task))
 
 
@@ -75,7 +82,12 @@ def make_model(
         ConfigError: if neither decides the size, or the model cannot be built.
     """
     core = build("model", cfg.model)
-    network: Network = build("network", cfg.network)
+    network = build("network", cfg.network)
+    if not callable(core) or not isinstance(network, Network):
+        raise ConfigError("model and network must be groups of keys, got something else")
+    twice = sorted({"input_size", *Network.__dataclass_fields__} & set(cfg.model))
+    if twice:
+        raise ConfigError(f"model.{twice[0]} is not a key of a model: see network and task")
     if task.causal and network.bidirectional:
         raise ConfigError(
             "network.bidirectional must be false for this task: a model that reads from both ends "
@@ -93,7 +105,10 @@ def make_model(
             single_answer=task.single_answer,
         )
 
-    size = hidden_size or cfg.model.hidden_size
+    wanted = cfg.model.get("hidden_size")
+    size = hidden_size or check(
+        "model.hidden_size", wanted, PositiveInt | None, "an integer > 0 or null"
+    )
     if size is None:
         if budget is None:
             raise ConfigError("one of budget and model.hidden_size must be given")
@@ -133,10 +148,14 @@ def load_model(path: Path) -> tuple[SequenceModel, Interface]:
     try:
         saved = checkpoint.load(path)
         interface = Interface(**saved["interface"])
-        config, size, weights = saved["config"], saved["hidden_size"], saved["model"]
+        config, size, weights = (
+            OmegaConf.create(saved["config"]),
+            saved["hidden_size"],
+            saved["model"],
+        )
     except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        first = str(error).partition("\n")[0]
+        first = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{path} holds no model of a run ({first})") from error
-    model = make_model(OmegaConf.create(config), interface, None, size)
+    model = refusing("run", lambda: make_model(config, interface, None, size))
     refusing("run", lambda: model.load_state_dict(weights))
     return model.eval(), interface

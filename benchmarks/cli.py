@@ -19,6 +19,7 @@ from .refusal import ConfigError, one_line
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 DIVERGED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
+OUT_OF_MEMORY = ("not enough memory", "out of memory", "too large", "overflow")
 NOT_A_SETTING = ("model", "seed", "threads", "logger")
 
 
@@ -41,9 +42,8 @@ class Call(NamedTuple):
 def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
     """Do ``job`` on the configuration ``conf/<name>.yaml`` with the command line's overrides.
 
-    Exits with 2 and one line for a configuration that cannot be run, with 1 for an arithmetic error
-    such as a run that diverged, with 130 after Ctrl-C. ``HYDRA_FULL_ERROR=1`` shows tracebacks
-    instead.
+    Exits with 2 and one line for a configuration that cannot be run, with 1 for a run that diverged
+    or did not fit the memory, with 130 after Ctrl-C. ``HYDRA_FULL_ERROR=1`` shows tracebacks.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
@@ -62,7 +62,8 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         call = called()
         try:
             return job(cfg, call)
-        except ConfigError as error:  # nothing after it in a sweep could be trusted
+        except (ConfigError, OmegaConfBaseException) as error:
+            # nothing after it in a sweep could be trusted
             remove_empty(call.folder)
             refuse(error, CONFIG_ERROR)
 
@@ -76,8 +77,17 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         if started:
             raise
         refuse(error, CONFIG_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        refuse(error, DIVERGED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error is of an allocation, which torch raises as a RuntimeError."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def called() -> Call:

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
-from .plot import scale_loss
+from .plot import literal, scale_loss
 from .records import Run, find, prefixed, read, show_loss
 
 
@@ -112,7 +112,7 @@ def _setting(run: Run) -> dict[str, Any]:
 
     config = run.about["config"]
     dotted = flat(config, "")
-    skipped = ("seed", "logger", "threads", "name", "train.save_every", "train.evaluate_every")
+    skipped = ("seed", "logger", "threads", "name", "train.save_every", "train.diagnose_every")
     return {k: v for k, v in dotted.items() if not k.startswith(skipped)}
 
 
@@ -175,7 +175,7 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
         losses = np.array([[r["loss"] for r in curve[:length]] for curve in curves])
         steps = [r["step"] for r in curves[0][:length]]
         parameters = group.runs[0].about["parameters"]
-        label = f"{group.name}, {parameters:,} parameters, {_seeds(len(curves))}"
+        label = literal(f"{group.name}, {parameters:,} parameters, {_seeds(len(curves))}")
         (line,) = axes.plot(steps, np.median(losses, 0), lw=1.2, label=label)
         drawn += losses.ravel().tolist()
         if len(curves) > 1:
@@ -186,7 +186,7 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
     scale_loss(axes, drawn)
     for target in sorted({group.runs[0].about["target_loss"] for group in groups} - {None}):
         axes.axhline(target, color="0.4", ls=":", lw=1, label=f"target {target:.0e}")
-    axes.set(title=task, xlabel="optimizer step", ylabel="loss")
+    axes.set(title=literal(task), xlabel="optimizer step", ylabel="loss")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
     figure.savefig(path)

@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .plot import literal
+
 
 class Confusion:
     """``counts[i, j]``: how often class i was taken for class j.
@@ -32,6 +34,7 @@ class Confusion:
         shares = self.counts / self.counts.sum(1, keepdim=True).clamp(min=1)
         right = int(self.counts.diagonal().sum())
         total = int(self.counts.sum())
+        summary = f"test set: {right:,} of {total:,} right ({right / max(1, total):.2%})"
         figure = Figure(figsize=(6, 5.5), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -47,7 +50,7 @@ class Confusion:
                     text = str(int(self.counts[i, j]))
                     axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)
         axes.set(
-            title=f"{title}\ntest set: {right:,} of {total:,} right ({right / max(1, total):.2%})",
+            title=f"{literal(title)}\n{summary}",
             xlabel="answer",
             ylabel="true class",
         )

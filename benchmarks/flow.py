@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from orthornn.diagnostics import gradient_norms, jacobian, saturation, singular_values
 
@@ -20,6 +21,7 @@ from .models import SequenceModel, orthogonal_weights
 from .tasks.task import Batch, Task
 
 COLUMNS = 16  # sequences of a batch that are looked at
+MOST = 2e10  # T H³, in proportion to the work: a Jacobian over more is left out
 LEAST = 1e-40  # what a log scale shows of an exact zero
 
 
@@ -45,7 +47,7 @@ class Flow(NamedTuple):
         return not (self.gradient_norms or self.jacobian or self.spectrum)
 
     def numbers(self) -> dict[str, float]:
-        """What fits in a chart: the ends of the gradient and of the spectra."""
+        """What fits in a chart: the ends of the gradient and of the spectra, and ``σ_max^T``."""
         found = {}
         if self.gradient_norms and 0 < self.gradient_norms[-1] < math.inf:
             found["gradient_first_to_last"] = self.gradient_norms[0] / self.gradient_norms[-1]
@@ -55,6 +57,9 @@ class Flow(NamedTuple):
         if self.spectrum:
             found["singular_value_largest"] = self.spectrum[0]
             found["singular_value_smallest"] = self.spectrum[-1]
+            if self.gradient_norms and self.spectrum[0] > 0:
+                exponent = len(self.gradient_norms) * math.log(self.spectrum[0])
+                found["singular_value_power"] = math.exp(min(exponent, 700))
         if self.saturation is not None:
             found["saturation"] = self.saturation
         return found
@@ -63,9 +68,11 @@ class Flow(NamedTuple):
 def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     """Look into ``model`` on the first sequences of a batch, from the zero state.
 
-    Costs about as much as two steps of training. It is computed in float64, so that what vanishes
-    does not underflow, on a copy: the model stays as it is. Through several layers or directions
-    there is no one path to follow: then the lists of the gradient and the Jacobian are empty.
+    Costs as much as 3 to 20 steps of training, most of it for the Jacobian, which is left out of
+    models and lengths where it would take more than seconds. It is computed in float64, so that
+    what vanishes does not underflow, on a copy: the model stays as it is. Through several layers or
+    directions there is no one path to follow: then the lists of the gradient and the Jacobian are
+    empty.
     """
     model = copy.deepcopy(model).double().eval()
     core = model.core
@@ -81,10 +88,12 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     def last(h: Tensor) -> Tensor:
         return task.loss(model.answer(h[-1:]), target if task.single_answer else target[-1:])
 
-    norms, _ = gradient_norms(core, x, last)
-    with torch.no_grad():
-        h = core(x)[0]
-    stretch = _finite_spectrum(_from_awake(core, x[:, 0], h[:, 0])) if len(x) > 1 else []
+    with parametrize.cached():  # a parametrized weight is made once, not at every step
+        norms, _ = gradient_norms(core, x, last)
+        with torch.no_grad():
+            h = core(x)[0]
+        affordable = len(x) > 1 and len(x) * model.hidden_size**3 <= MOST
+        stretch = _finite_spectrum(_from_awake(core, x[:, 0], h[:, 0])) if affordable else []
     name = getattr(core, "nonlinearity", None)
     share = saturation(h, name) if isinstance(name, str) else None
     return Flow(norms.tolist(), stretch, spectrum, share)

@@ -6,6 +6,7 @@ the terminal as it is drawn.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ class Request:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the text to the terminal; returns the exit code, 2 for what cannot be done."""
     try:
+        torch.set_num_threads(1)  # single steps are far too small to share
         request = parse(sys.argv[1:] if arguments is None else arguments)
         model, interface = load_model(request.run / records.BEST)
         pieces = write(model, interface, request)
@@ -64,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print()
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read the text has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -104,6 +108,8 @@ def write(model: SequenceModel, interface: Interface, request: Request) -> Itera
     if not request.prompt and not words and "\n" not in symbols:
         opening = symbols[0]
     tokens = encode(opening, symbols, interface.level)
+    if not len(tokens):  # a prompt of spaces has no word
+        tokens = encode("\n", symbols, interface.level)
     return _draw(model, interface, request, tokens)
 
 
@@ -142,7 +148,9 @@ def choose(
     if top_k is not None and top_k < len(logits):
         least = logits.topk(top_k).values[-1]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    return torch.multinomial(torch.softmax(logits / temperature, 0), 1, generator=generator)
+    return torch.multinomial(
+        torch.softmax((logits - logits.max()) / temperature, 0), 1, generator=generator
+    )
 
 
 def _refuse(message: str) -> int:

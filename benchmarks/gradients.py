@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--folder cannot be made: {error}")
+    try:
         stories = [
             tell(SUBJECTS[name], options.delay, options.steps, options.seed)
             for name in options.models
@@ -143,8 +145,6 @@ def table(stories: list[Story]) -> str:
     for story in stories:
         for moment, flow in (("before", story.before), ("after", story.after)):
             n = flow.numbers()
-            T = len(flow.gradient_norms)
-            sigma = n.get("singular_value_largest")
             loss = f"{story.losses[-1]:.2e}" if story.losses else "-"
             rows.append(
                 [
@@ -153,7 +153,7 @@ def table(stories: list[Story]) -> str:
                     _power(n.get("gradient_first_to_last")),
                     _power(n.get("jacobian_largest")),
                     _power(n.get("jacobian_median")),
-                    "-" if sigma is None else _power(math.exp(min(700, T * math.log(sigma)))),
+                    _power(n.get("singular_value_power")),
                     "-" if flow.saturation is None else f"{flow.saturation:.1%}",
                     "" if moment == "before" else f"{loss}, {story.outcome}",
                 ]

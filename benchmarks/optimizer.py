@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,8 @@ from torch.optim import Optimizer
 from orthornn import param_groups
 
 from .models import slow_parameters
+
+MOST = 1e30  # a larger step is none in float32
 
 
 def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float) -> Optimizer:
@@ -27,7 +28,7 @@ def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float)
     for name, value, least in (("lr", lr, "> 0"), ("lr_ortho", lr_ortho, ">= 0")):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{name} must be a number {least}, got {value!r}")
-        if not 0 <= value < math.inf or (value == 0 and name == "lr"):
+        if not 0 <= value <= MOST or (value == 0 and name == "lr"):
             raise ValueError(f"{name} must be a finite number {least}, got {value}")
     groups = []
     slow = {id(p) for p in slow_parameters(model)}

@@ -30,7 +30,7 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(title(about), fontsize=10)
+    axes.set_title(literal(title(about)), fontsize=10)
     losses = [r["loss"] for r in records]
     axes.plot(steps, losses, color=BLUE, lw=0.6, alpha=0.35)
     axes.plot(steps, running_mean(losses), color=BLUE, lw=1.4, label=f"loss, {_over(losses)}")
@@ -65,6 +65,11 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
         right.tick_params(axis="y", colors=GREEN)
     figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=3)
     figure.savefig(path)
+
+
+def literal(text: str) -> str:
+    """Text as it stands, where matplotlib would read a formula between two dollars."""
+    return text.replace("$", r"\$")
 
 
 def running_mean(values: list[float]) -> list[float]:

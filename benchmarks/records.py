@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .train import VALIDATION, Record, validation_scores
 
@@ -62,18 +63,22 @@ def find(roots: list[Path]) -> list[Path]:
 
 
 def first_below(records: list[Record], threshold: float | None) -> Record | None:
-    """The first record below ``threshold`` that the next ones do not take back; None without any.
+    """The first record below ``threshold`` after which the loss stays there; None without any.
 
-    A single batch can be easy by chance: of the ten losses from there on, or as many as there are,
-    the median has to be below as well.
+    A batch can be easy or hard by chance: the loss is above where the median of ten records in a
+    row, or of a twentieth of them all if that is more, is above.
     """
-    if threshold is None:
+    if threshold is None or not records:
         return None
-    losses = [r["loss"] for r in records]
-    for k, loss in enumerate(losses):
-        if loss < threshold and statistics.median(losses[k : k + LASTING]) < threshold:
-            return records[k]
-    return None
+    losses = np.array([r["loss"] for r in records])
+    width = max(1, min(LASTING, len(losses) // 2), len(losses) // 20)
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, width), axis=1)
+    above = np.flatnonzero(~(medians < threshold))
+    start = int(above[-1]) + 1 if len(above) else 0
+    if start == len(medians):
+        return None
+    below = np.flatnonzero(losses[start:] < threshold)
+    return records[start + int(below[0])]
 
 
 def summarise(records: list[Record], baseline: float, target_loss: float | None) -> dict[str, Any]:

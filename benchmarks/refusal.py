@@ -23,6 +23,8 @@ REFUSALS = (
 )
 
 Made = TypeVar("Made")
+MOST_ERRORS = 3
+MOST_SHOWN = 100  # characters of a wrong value
 
 
 class ConfigError(ValueError):
@@ -76,7 +78,10 @@ def one_line(error: BaseException, key: str = "") -> str:
     ``key`` is where in the configuration the refusing callable stands.
     """
     if isinstance(error, ValidationError):
-        return "; ".join(_field(key, e["loc"], e["msg"], e["input"]) for e in error.errors())
+        errors = error.errors()
+        told = [_field(key, e["loc"], e["msg"], e["input"]) for e in errors[:MOST_ERRORS]]
+        more = len(errors) - len(told)
+        return "; ".join([*told, f"and {more} more"] if more else told)
     if isinstance(error, ConfigError) or key:
         return f"{key}: {_squeeze(str(error))}" if key else str(error)
     missing_option = re.match(
@@ -107,7 +112,9 @@ def _choose(what: str, got: str, choices: Iterable[str]) -> str:
 
 def _field(key: str, location: tuple[int | str, ...], message: str, got: object) -> str:
     name = ".".join(str(part) for part in (key, *location) if part)
-    return f"{name}: {message[:1].lower()}{message[1:]}, got {got!r}"
+    shown = _squeeze(repr(got)) if location else ""  # a whole object says less than its message
+    shown = f", got {shown[:MOST_SHOWN]}" if shown else ""
+    return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
 
 
 def _squeeze(text: str) -> str:

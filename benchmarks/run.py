@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import datetime as dt
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from . import checkpoint, cli, records
 from .assembly import Interface, make_model, make_optimizer, make_settings, make_task, save_model
@@ -30,6 +32,7 @@ from .tasks.task import Scores, Task
 from .threads import choose_threads
 from .train import Record, State, TrainingDiverged, evaluate, fit, start, validation_scores
 
+Threads = Annotated[int, Field(gt=0, le=1024)]
 PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
 
 
@@ -64,7 +67,7 @@ class Job:
         self.call = call
         self.seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
         wanted: int | str = check(
-            "threads", cfg.threads, PositiveInt | Literal["auto"], "an integer > 0 or auto"
+            "threads", cfg.threads, Threads | Literal["auto"], "an integer from 1 to 1024 or auto"
         )
         budget: int | None = check(
             "budget", cfg.budget, PositiveInt | None, "an integer > 0 or null"
@@ -93,21 +96,37 @@ class Job:
             config = self.config | self._sizes()
             arguments = {"folder": self.call.folder, "name": name, "group": group, "config": config}
             sinks.append(build("logger", self.logger_node, **arguments))
-        sinks.append(JsonLines(self.call.folder / records.METRICS))
+        try:
+            sinks.append(JsonLines(self.call.folder / records.METRICS))
+        except OSError:
+            _close(sinks, {"status": "failed"}, {})
+            raise
         sinks.append(Progress(self.settings.total, self.task.baseline, model, self.task.metrics))
         return sinks
 
     def train(self, sinks: list[Sink]) -> dict[str, Any]:
         """Train, write, and print the summary; an interrupted or diverged run is written too."""
-        folder = self.call.folder
         about = self._about()
-        self._write_about(about)
-        print(records.introduce(about), flush=True)
-        (folder / records.CONFIG).write_text(OmegaConf.to_yaml(self.config), encoding="utf-8")
-        history: list[Record] = []
         figures: dict[str, Path] = {}
+        try:
+            self._train(about, figures, sinks)
+        finally:
+            ending = {**about["summary"], **records.prefixed(about["test"])}
+            _close(sinks, {**ending, "status": about["status"]}, figures)
+            print(records.describe(about, _short(self.call.folder)))
+        return dict(about["summary"])
+
+    def _train(
+        self, about: dict[str, Any], figures: dict[str, Path], sinks: Sequence[Sink]
+    ) -> None:
+        """Train and write; ``about`` and ``figures`` are filled on the way."""
+        folder = self.call.folder
+        history: list[Record] = []
         looks = Looks(self.model, self.task, self.settings, folder, sinks)
         try:
+            self._write_about(about)
+            print(records.introduce(about), flush=True)
+            (folder / records.CONFIG).write_text(OmegaConf.to_yaml(self.config), encoding="utf-8")
             looks.take(0)
             for record in fit(self.state, self.task, self.settings):
                 history.append(record)
@@ -138,11 +157,6 @@ class Job:
                 figures["figure"] = folder / records.FIGURE
                 plot_run(history, about, figures["figure"])
             figures |= looks.plot(records.title(about))
-            last = {**summary, **records.prefixed(about["test"]), "status": about["status"]}
-            for sink in sinks:
-                sink.close(last, figures)
-            print(records.describe(about, _short(folder)))
-        return summary
 
     def _keep(self, record: Record) -> None:
         """Save what the settings and a new best ask for."""
@@ -154,11 +168,11 @@ class Job:
 
     def _test(self, figures: dict[str, Path]) -> Scores:
         """Scores of the best weights on the test set; with a confusion matrix if that says much."""
-        best = checkpoint.load(self.call.folder / records.BEST)
-        self.model.load_state_dict(best["model"])
+        model = copy.deepcopy(self.model)  # the checkpoint's is that of the last step
+        model.load_state_dict(checkpoint.load(self.call.folder / records.BEST)["model"])
         confusion = None if self.task.classes is None else Confusion(self.task.classes)
         see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
-        scores = evaluate(self.model, self.task, self.settings, "test", see)
+        scores = evaluate(model, self.task, self.settings, "test", see)
         if confusion:
             figures["confusion"] = self.call.folder / records.CONFUSION
             confusion.plot(self.task.title, figures["confusion"])
@@ -198,6 +212,8 @@ class Job:
             "status": "running",
             "error": None,
             "test": None,
+            "summary": records.summarise([], self.task.baseline, self.task.target_loss),
+            "solved": False,
             "config": self.config,
         }
 
@@ -208,6 +224,13 @@ class Job:
     def _write_about(self, about: dict[str, Any]) -> None:
         text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
         checkpoint.write(self.call.folder / records.ABOUT, lambda file: file.write(text.encode()))
+
+
+def _close(sinks: Sequence[Sink], summary: dict[str, Any], figures: dict[str, Path]) -> None:
+    """Close all sinks, also where one of them fails to."""
+    with contextlib.ExitStack() as stack:
+        for sink in sinks:
+            stack.callback(sink.close, summary, figures)
 
 
 def _short(folder: Path) -> Path:

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from .tasks.task import Task
 
+MOST_EPOCHS = 1e6
 SELDOM = 100  # steps between evaluations where the data has no epochs
 
 
@@ -38,7 +39,7 @@ class Settings:
 
     batch_size: PositiveInt
     steps: PositiveInt | None = None
-    epochs: PositiveFloat | None = None
+    epochs: Annotated[float, Field(gt=0, le=MOST_EPOCHS)] | None = None
     clip: PositiveFloat | None = None
     warmup: NonNegativeInt = 0
     decay: Annotated[float, Field(ge=0, le=1)] = 0.0

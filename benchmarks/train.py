@@ -186,6 +186,8 @@ def _judge(state: State, loss: float, patience: int | None) -> None:
     if patience is not None and state.stalled >= patience:
         state.stalled = 0
         state.factor.halvings += 1
+        for group in state.optimizer.param_groups:  # the schedule has set the next step's already
+            group["lr"] *= 0.5
 
 
 def _check_finite(what: str, value: float, step: int) -> None:

@@ -18,7 +18,7 @@ from . import linalg
 from .manifold import Stiefel
 from .nonlinearity import NONLINEARITIES
 
-STRETCH = 256  # steps
+STRETCH = 1 << 22  # numbers in the states of a stretch of time
 
 
 def orthogonality_error(module: nn.Module) -> float | None:
@@ -99,9 +99,11 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
             _, after = rnn(x[:1].unsqueeze(1))
         parts = [torch.zeros_like(part) for part in _parts(after)]
         state = tuple(parts) if isinstance(after, tuple) else parts[0]
-    total, state = _stretch(rnn, x[:STRETCH], state)
-    for t in range(STRETCH, len(x), STRETCH):
-        stretch, state = _stretch(rnn, x[t : t + STRETCH], state)
+    copies = sum(part.numel() for part in _parts(state))
+    length = max(1, STRETCH // copies**2)
+    total, state = _stretch(rnn, x[:length], state)
+    for t in range(length, len(x), length):
+        stretch, state = _stretch(rnn, x[t : t + length], state)
         total = stretch @ total
     return total
 

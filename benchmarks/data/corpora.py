@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from collections.abc import Callable
@@ -83,6 +84,8 @@ def load_corpus(
         raise DataError(f"vocabulary counts words: at level 'character' got {vocabulary!r}")
     if name is not None and path is not None:
         raise DataError(f"either name or path, got both: name={name!r}, path={path!r}")
+    if path is not None and not str(path).strip():
+        raise DataError("path must be a text file or a folder, got an empty one")
     name = "pydoc" if name is None and path is None else name
     if name is not None and name not in TEXTS:
         raise DataError(f"name must be one of {sorted(TEXTS)}, got {name!r}")
@@ -160,13 +163,17 @@ TEXTS: dict[str, Callable[[str], Text]] = {
 
 
 def _from_path(path: Path) -> Text:
-    if not path.exists():
-        raise DataError(f"path must be a text file or a folder, but {path} does not exist")
+    if not path.is_dir() and not path.is_file():
+        what = "is neither" if path.exists() else "does not exist"
+        raise DataError(f"path must be a text file or a folder, but {path} {what}")
     try:
         files = _split_files(path) if path.is_dir() else [path]
-        return Text(path.resolve().name, tuple(_read(file) for file in files))
+        parts = tuple(_read(file) for file in files)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    size = sum(map(len, parts))
+    return Text(path.resolve().name, parts, f"{size:,} characters, sha256 {digest[:8]}")
 
 
 def _split_files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -131,6 +132,18 @@ class ElmanRNN(nn.Module):
         )
 
 
+def check_number(
+    name: str, value: Any, least: float, most: float = math.inf, above: bool = False
+) -> None:
+    """Refuse what is no finite number from ``least`` to ``most``, or not ``above`` the least."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least <= value <= most or not math.isfinite(value) or (above and value == least):
+        limits = f"{'>' if above else '>='} {least}"
+        limits = limits if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a finite number {limits}, got {value}")
+
+
 def check_bool(name: str, value: Any) -> None:
     """Refuse what is only like true or false, such as 0 or "no"."""
     if not isinstance(value, bool):
@@ -140,8 +153,7 @@ def check_bool(name: str, value: Any) -> None:
 @torch.no_grad()
 def scale_input_(core: nn.Module, input_scale: float) -> None:
     """Multiply the first layer's input weights, of every direction, by ``input_scale``."""
-    if isinstance(input_scale, bool) or not 0 < input_scale < float("inf"):
-        raise ValueError(f"input_scale must be a finite number > 0, got {input_scale!r}")
+    check_number("input_scale", input_scale, 0, above=True)
     for name, p in core.named_parameters():
         if name in ("weight_ih_l0", "weight_ih_l0_reverse"):
             p.mul_(input_scale)

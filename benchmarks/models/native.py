@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
+
+from .elman import check_number
 
 TINY = 0.001  # standard deviation of an IRNN's input weights
 
@@ -45,6 +49,7 @@ def irnn(
     The input weights are drawn from N(0, 0.001²) (Le, Jaitly & Hinton, 2015); a scale below 1 makes
     it forget.
     """
+    check_number("scale", scale, 0)
     core = rnn(input_size, hidden_size, num_layers, bidirectional, dropout, nonlinearity="relu")
     with torch.no_grad():
         for name, p in core.named_parameters():
@@ -66,6 +71,7 @@ def lstm(
     forget_bias: float = 1.0,
 ) -> nn.LSTM:
     """``torch.nn.LSTM``; the forget gates start at ``forget_bias`` (Jozefowicz et al., 2015)."""
+    check_number("forget_bias", forget_bias, -math.inf)
     core = nn.LSTM(
         input_size,
         hidden_size,

@@ -7,7 +7,6 @@ bias, init, input_scale and backend.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch.nn.utils.parametrizations import orthogonal
 from orthornn import OrthoRNN
 from orthornn.init import reflect_
 
-from .elman import ElmanRNN, check_bool, scale_input_
+from .elman import ElmanRNN, check_bool, check_number, scale_input_
 from .maps import Cayley, Exponential, Trivialization
 from .native import between
 
@@ -82,8 +81,7 @@ def ortho_soft(
     Raises:
         ValueError: for a strength that is not finite or not above 0.
     """
-    if isinstance(strength, bool) or not 0 < strength < math.inf:
-        raise ValueError(f"strength must be a finite number > 0, got {strength!r}")
+    check_number("strength", strength, 0, above=True)
     core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
     core.strength = strength
     return core
@@ -152,8 +150,7 @@ def scornn(
     Raises:
         ValueError: for a share outside [0, 1].
     """
-    if isinstance(negative, bool) or not 0 <= negative <= 1:
-        raise ValueError(f"negative must be a share from 0 to 1, got {negative!r}")
+    check_number("negative", negative, 0, 1)
     core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
     for name in core.recurrent:
         chart = Cayley(hidden_size, round(negative * hidden_size))

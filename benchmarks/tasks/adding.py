@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -38,7 +38,7 @@ class Adding:
     """
 
     length: Annotated[int, Field(ge=2)] = 200
-    target_loss: PositiveFloat = 1e-3
+    target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -38,16 +38,16 @@ class CopyMemory:
     Args:
         delay: T, at least 1.
         symbols: K, how many symbols to recall.
-        alphabet: A, how many different symbols there are.
+        alphabet: A, how many different symbols there are, at least 2.
         variant: ``"arjovsky"`` or ``"exprnn"``.
         target_loss: the loss below which the task counts as solved.
     """
 
     delay: PositiveInt = 200
     symbols: PositiveInt = 10
-    alphabet: PositiveInt = 8
+    alphabet: Annotated[int, Field(ge=2)] = 8
     variant: Literal["arjovsky", "exprnn"] = "arjovsky"
-    target_loss: PositiveFloat = 1e-3
+    target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
     tokens: ClassVar[bool] = False
     vocabulary: ClassVar[None] = None

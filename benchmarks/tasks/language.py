@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -18,11 +18,17 @@ from benchmarks.streams import Split
 from .memoryless import counted_loss
 from .task import Batch, Metric, Scores, Vocabulary
 
+
+def perplexity(loss: float) -> float:
+    """``exp(loss)``, infinite where that overflows."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
 METRICS = {
     "character": {
         "bits_per_character": Metric(".3f", "lower", lambda scores: scores["loss"] / math.log(2))
     },
-    "word": {"perplexity": Metric(".1f", "lower", lambda scores: math.exp(scores["loss"]))},
+    "word": {"perplexity": Metric(".1f", "lower", lambda scores: perplexity(scores["loss"]))},
 }
 
 
@@ -45,14 +51,11 @@ class Language:
         data: the corpus, split into training, validation and test.
         window: T, tokens from which gradients flow back together.
         target_loss: the loss below which the task counts as solved; None if it cannot be.
-
-    Raises:
-        ValueError: if a split is too short for one window.
     """
 
     data: Corpus
     window: Annotated[int, Field(ge=1)] = 150
-    target_loss: PositiveFloat | None = None
+    target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     tokens: ClassVar[bool] = True
     causal: ClassVar[bool] = True
@@ -91,7 +94,11 @@ class Language:
         return f"{self.data.title}, {self.input_size:,} types, window {self.window}"
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Windows in a column; the last one may be shorter."""
+        """Windows in a column; the last one may be shorter.
+
+        Raises:
+            ValueError: if the text is too short for as many columns.
+        """
         return -(-(self._columns(self.data.training, batch_size).shape[0] - 1) // self.window)
 
     def training(self, batch_size: int, step: int, generator: Generator) -> Batch:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -40,7 +40,7 @@ class Pixels:
     """
 
     data: Images
-    target_loss: PositiveFloat | None = None
+    target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     input_size: ClassVar[int] = 1
     tokens: ClassVar[bool] = False

@@ -193,7 +193,15 @@ def test_file_is_split_by_position(level, tmp_path):
     assert whole(corpus) == VERSE
     total = {"character": len(VERSE), "word": 14 * 20}[level]
     assert sizes(corpus) == (total * 90 // 100, total * 5 // 100, total * 5 // 100)
-    assert corpus.title == f"verse.txt {level}s"
+    assert corpus.title.startswith(f"verse.txt {level}s ({len(VERSE)} characters, sha256 ")
+    other = load_corpus(path=written(tmp_path / "verse.txt", VERSE.upper()), level=level)
+    assert other.title != corpus.title  # texts of one name are told apart
+
+
+@pytest.mark.parametrize("path", ["", "  ", "/dev/zero"])
+def test_what_is_no_file_is_refused(path):
+    with pytest.raises(DataError, match="path must be a text file or a folder"):
+        load_corpus(path=path)
 
 
 def test_folder_gives_a_file_to_each_split(three):
@@ -201,7 +209,7 @@ def test_folder_gives_a_file_to_each_split(three):
     shown = [decode(getattr(corpus, split), corpus.symbols, "character") for split in SPLITS]
     assert shown == ["a b\nc d\n", "b a\n", "e a\n"]
     assert corpus.symbols == tuple("\n abcde")  # of all three splits
-    assert corpus.title == "three characters"
+    assert re.fullmatch(r"three characters \(16 characters, sha256 [0-9a-f]{8}\)", corpus.title)
 
 
 def test_words_are_those_of_the_training_split(three):

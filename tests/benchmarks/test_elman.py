@@ -250,7 +250,7 @@ def test_parameters_behind_a_weight_are_its_only_ones(name):
         ("ortho_soft", {"strength": 0.0}, ValueError, "strength must be a finite number > 0"),
         ("dtriv", {"rebase_every": 0}, ValueError, "rebase_every must be a whole number >= 1"),
         ("dtriv", {"rebase_every": 2.5}, ValueError, "rebase_every must be a whole number >= 1"),
-        ("scornn", {"negative": 1.5}, ValueError, "negative must be a share from 0 to 1"),
+        ("scornn", {"negative": 1.5}, ValueError, "negative must be a finite number from 0 to 1"),
     ],
 )
 def test_option_out_of_range_is_refused(name, options, error, message):

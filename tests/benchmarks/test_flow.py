@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gradients, models
+from benchmarks import flow, gradients, models
 from benchmarks.flow import Flow, look, plot_flow, recurrent_weight
-from benchmarks.models import Network, assemble
+from benchmarks.models import Network, assemble, maps
 from benchmarks.tasks.adding import Adding
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
+from orthornn import linalg
 
 TASK = CopyMemory(delay=12, symbols=2)
 
@@ -60,6 +61,14 @@ def test_a_linear_orthogonal_model_neither_stretches_nor_shrinks():
     assert flow.jacobian == pytest.approx([1] * 6, abs=1e-5)
     assert flow.spectrum == pytest.approx([1] * 6, abs=1e-5)
     assert flow.numbers()["gradient_first_to_last"] == pytest.approx(1, abs=1e-4)
+    assert Flow([1.0] * 5, [4.0, 3.0, 1.0], [2.0, 1.0], None).numbers() == {
+        "gradient_first_to_last": 1.0,
+        "jacobian_largest": 4.0,
+        "jacobian_median": 3.0,
+        "singular_value_largest": 2.0,
+        "singular_value_smallest": 1.0,
+        "singular_value_power": pytest.approx(32),
+    }
     assert flow.saturation == 0
 
 
@@ -84,6 +93,21 @@ def test_the_jacobian_starts_where_the_state_leaves_zero():
     assert flow.jacobian[0] > 0.5
     silent = seen._replace(input=torch.zeros_like(seen.input))
     assert look(model, TASK, silent).jacobian == pytest.approx([0] * 6)
+
+
+def test_a_parametrized_weight_is_made_once_in_a_look(monkeypatch):
+    calls = []
+    real = linalg.exp
+    monkeypatch.setattr(maps, "exp", lambda a: calls.append(1) or real(a))
+    look(build("exprnn"), TASK, batch())
+    assert len(calls) <= 3  # for the spectrum and for the rest
+
+
+def test_a_jacobian_that_would_take_too_long_is_left_out(monkeypatch):
+    monkeypatch.setattr(flow, "MOST", TASK.length * 6**3 - 1)
+    seen = look(build("ortho"), TASK, batch())
+    assert seen.jacobian == []
+    assert len(seen.gradient_norms) == TASK.length
 
 
 def test_what_overflows_is_left_out():

@@ -1,5 +1,9 @@
 """Text from a trained language model."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -10,6 +14,7 @@ from benchmarks.models import Network, assemble
 from benchmarks.refusal import ConfigError
 from tests.benchmarks.commandline import CONF, TINY, options
 
+ROOT = str(CONF.parent)
 SYMBOLS = tuple("\nabc ")
 WORDS = ("<unk>", "<eos>", "the", "cat")
 
@@ -81,6 +86,24 @@ def test_words_are_spaced_and_the_unknown_word_is_never_drawn():
     assert "<eos>" not in said(model(symbols=WORDS), Request(run=CONF, length=200), faces)
 
 
+def test_a_prompt_of_spaces_is_no_word():
+    faces = interface(WORDS, "word")
+    assert len(said(Parrot(4), Request(run=CONF, prompt=" ", length=2), faces)) > 0
+
+
+def test_whoever_has_enough_text_may_close_the_pipe(command):
+    (folder,) = command(*TINY["language"], "logger=disabled", name="language")
+    call = [sys.executable, "-m", "benchmarks.generate", f"run={folder}", "length=3000"]
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT}
+    )
+    process.stdout.read(20)
+    process.stdout.close()
+    assert process.wait(timeout=100) == 0
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
 def test_temperature_and_top_k_shape_the_draw():
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
@@ -95,7 +118,8 @@ def test_temperature_and_top_k_shape_the_draw():
     expected = torch.softmax(logits[:2], 0)
     torch.testing.assert_close(shares(1.0, 2)[:2], expected, rtol=0, atol=0.03)
     assert shares(1.0, 2)[2:].sum() == 0
-    assert shares(0.0)[0] == shares(1.0, 1)[0] == 1
+    assert shares(0.0)[0] == shares(1.0, 1)[0] == shares(1e-310)[0] == 1
+    torch.testing.assert_close(shares(0.2)[0].item(), 0.993, rtol=0, atol=0.01)
 
 
 def test_a_trained_run_writes_to_the_terminal(command, capsys):
@@ -122,12 +146,15 @@ def test_what_cannot_be_written_is_one_line(command, capsys, tmp_path):
     (folder,) = command(*TINY["copy"], "logger=disabled")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "best.pt").write_bytes(b"not a checkpoint")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "best.pt").write_bytes(b"")
     capsys.readouterr()
     cases = {
         (): "run=FOLDER is missing",
         ("run=nowhere",): "nowhere/best.pt does not exist",
         (f"run={folder}",): "reads no text",
         (f"run={tmp_path}/damaged",): "holds no model",
+        (f"run={tmp_path}/empty",): "holds no model",
         ("run=x", "lenght=3"): "lenght=3",
         ("run=x", "prompt"): "name=value",
         ("run=x", "length=0"): "length",

@@ -66,11 +66,20 @@ def test_a_short_held_out_text_is_one_column():
     assert text(batch.input[:, 0]) == "ab"
 
 
+@pytest.mark.parametrize(("length", "columns"), [(100, 1), (199, 1), (200, 10), (4000, 32)])
+def test_held_out_columns_are_at_least_two_windows_long(length, columns):
+    window = 10 if length == 200 else 100 if length < 200 else 20
+    task = Language(corpus("ab" * 5000, "a" * length), window=window)
+    batch = next(iter(task.held_out("validation", 32, None)))
+    assert batch.input.shape[1] == columns
+
+
 def test_bits_and_perplexity_follow_from_the_mean_loss():
     scores = derived(Language(corpus("abcabc")), {"loss": math.log(2) * 3})
     assert scores["bits_per_character"] == pytest.approx(3)
     words = Language(corpus("abcabc", level="word"))
     assert derived(words, {"loss": math.log(7)})["perplexity"] == pytest.approx(7)
+    assert derived(words, {"loss": 1e6})["perplexity"] == math.inf
 
 
 def test_baseline_is_the_loss_of_a_hand_built_bigram_table():

@@ -9,6 +9,7 @@ import torch
 from benchmarks import compare, drift, records, speed, threads
 from benchmarks.confusion import Confusion
 from benchmarks.plot import running_mean
+from benchmarks.tasks.adding import Adding
 from orthornn import Stiefel
 
 CONFIG = {"seed": 0, "model": {"hidden_size": None}, "logger": {"mode": "offline"}}
@@ -62,11 +63,25 @@ def test_summary_finds_the_first_steps_below():
 
 
 def test_one_easy_batch_is_not_below_the_baseline():
-    noisy = [1.0, 0.01, 1.0, 1.0, 1.0, 1.0, 1.0, 0.01, 0.01, 5.0, 0.01, 0.01, 5.0, 0.01, 0.01]
-    assert records.first_below(losses(*noisy), 0.1)["step"] == 8
-    assert records.first_below(losses(1.0, 0.01), 0.1)["step"] == 2
+    noisy = [1.0, 0.01, *[1.0] * 9, 0.01, 0.01, 5.0, *[0.01, 0.01, 5.0, 0.01] * 4]
+    assert records.first_below(losses(*noisy), 0.1)["step"] == 12
+    assert records.first_below(losses(*noisy, *[1.0] * 9), 0.1) is None  # lost again
+    assert records.first_below(losses(1.0, *[0.01] * 12), 0.1)["step"] == 2
+    assert records.first_below(losses(*[0.01] * 12), 0.1)["step"] == 1
     assert records.first_below(losses(0.01, 1.0, 1.0), 0.1) is None
+    assert records.first_below(losses(0.01, float("nan"), float("nan")), 0.1) is None
     assert records.first_below(losses(0.01), None) is None
+    assert records.first_below([], 0.1) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_blind_predictor_of_sums_does_not_beat_its_own_baseline(seed):
+    task = Adding(length=20)
+    generator = torch.Generator().manual_seed(seed)
+    blind = [
+        task.loss(torch.ones(50, 1), task.draw(50, generator).target).item() for _ in range(3000)
+    ]
+    assert records.first_below(losses(*blind), 0.95 / 6) is None
 
 
 def test_a_line_cut_short_is_left_out(tmp_path):

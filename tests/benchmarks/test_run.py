@@ -1,6 +1,7 @@
 """The command line: what it accepts, writes and refuses."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -58,6 +59,9 @@ def test_wandb_run_holds_the_records(command):
     assert history[-1]["figure.format"] == "png"
     assert history[0]["flow/gradients.format"] == "png"
     assert history[0]["flow/log10_jacobian._type"] == "histogram"
+    low, high = (history[0]["flow/log10_jacobian.bins"][k] for k in (0, -1))
+    assert low <= math.log10(history[0]["flow/jacobian_largest"]) <= high + 1e-6
+    assert "flow/jacobian_largest" in history[-1]  # the last step is always looked at
     (start,) = (row["run"] for row in rows if row["type"] == "run")
     assert start["config"]["update"]["task"]["delay"] == 5
 
@@ -83,8 +87,11 @@ def test_every_model_takes_a_step_under_every_optimizer(command, model, optimize
 
 
 @pytest.mark.parametrize("model", options("model"))
-def test_every_model_has_tuned_step_sizes_for_copy(model):
-    assert (CONF / "tuned" / f"copy_{model}_rmsprop.yaml").exists()
+@pytest.mark.parametrize("task", ["copy", "adding", "pixels", "language"])
+def test_every_model_has_step_sizes_of_its_own_for_every_task(model, task):
+    optimizer = "rmsprop" if task == "copy" else "adam"
+    text = (CONF / "tuned" / f"{task}_{model}_{optimizer}.yaml").read_text(encoding="utf-8")
+    assert text.splitlines()[1].startswith("# ")  # which says how they were chosen
 
 
 @pytest.mark.parametrize(
@@ -139,6 +146,47 @@ def test_looking_into_the_model_changes_nothing(command):
     assert [row["step"] for row in looks] == [0, 1, 2, 3]
     assert len(looks[0]["gradient_norms"]) == 25
     assert not (blind / "gradients.jsonl").exists()
+
+
+def test_ctrl_c_in_the_test_leaves_the_checkpoint_of_the_last_step(command, monkeypatch, tmp_path):
+    def interrupted(model, *_):
+        with torch.no_grad():
+            for p in model.parameters():
+                p.zero_()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "evaluate", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY["copy"], "logger=disabled")
+    assert stop.value.code == 130
+    (path,) = tmp_path.rglob("checkpoint.pt")
+    assert torch.load(path, weights_only=True)["state"]["model"]["readout.weight"].abs().min() > 0
+
+
+def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
+    closed = []
+
+    class Fragile(run.JsonLines):
+        def close(self, summary, figures):
+            super().close(summary, figures)
+            closed.append(summary["status"])
+            raise OSError("the disk went away")
+
+    def broken(*_):
+        raise OSError("no figure today")
+
+    monkeypatch.setattr(run, "JsonLines", Fragile)
+    monkeypatch.setattr(run, "plot_run", broken)
+    with pytest.raises(OSError, match=r"no figure|went away"):
+        command(*TINY["copy"], "logger=disabled")
+    assert closed == ["finished"]
+
+
+def test_a_file_name_with_dollars_can_be_drawn(command, tmp_path):
+    (tmp_path / "a$^$b.txt").write_text("A penny saved is a penny earned. " * 50, encoding="utf-8")
+    tiny = [a for a in TINY["language"] if not a.startswith("data.name")]
+    (folder,) = command(*tiny, "logger=disabled", "data.path='a$^$b.txt'", name="language")
+    assert (folder / "loss.png").exists()
 
 
 def test_the_test_set_is_scored_with_the_best_weights(command, monkeypatch):

@@ -69,24 +69,53 @@ class Stalling(CopyMemory):
         return output.sum() * 0 + 1
 
 
+def begin(task, settings):
+    model = assemble(
+        lstm, Network(), hidden_size=3, input_size=task.input_size, output_size=task.output_size
+    )
+    optimizer = make_optimizer(model, torch.optim.Adam, lr=1.0, lr_ortho=0.1)
+    return start(model, optimizer, settings, stream(0, "training"))
+
+
 def test_step_sizes_are_halved_when_validation_stalls_and_a_checkpoint_keeps_that():
     task = Stalling(delay=3, symbols=1)
     settings = Settings(batch_size=2, steps=12, patience=2, evaluate_every=1)
 
-    def begin():
-        model = assemble(
-            lstm, Network(), hidden_size=3, input_size=task.input_size, output_size=task.output_size
-        )
-        optimizer = make_optimizer(model, torch.optim.Adam, lr=1.0, lr_ortho=0.1)
-        return start(model, optimizer, settings, stream(0, "training"))
-
-    state = begin()
+    state = begin(task, settings)
     rates = [r["learning_rate"] for r in itertools.islice(fit(state, task, settings), 8)]
-    # the first evaluation is a best; two stalled ones halve, which shows two updates later
-    assert rates == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+    # the first evaluation is a best, every two stalled ones halve
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
     assert (state.best_step, state.factor.halvings) == (1, 3)
-    resumed = begin()
+    resumed = begin(task, settings)
     resumed.load_state_dict(state.state_dict())
     assert resumed.factor.halvings == 3
     again = [r["learning_rate"] for r in fit(resumed, task, settings)]
     assert again == [r["learning_rate"] for r in fit(state, task, settings)] != []
+
+
+class Scripted(CopyMemory):
+    """A task whose evaluations have the losses 3, 4, 2, 4, 1, 4."""
+
+    def held_out(self, split, batch_size, batches):
+        empty = torch.zeros(self.length, 1, self.input_size)
+        yield Batch(empty, torch.full((self.length, 1), -1))
+
+    def loss(self, output, target):
+        if target[0, 0] == -1:
+            SCRIPT.append(SCRIPT.pop(0))
+            return torch.tensor(SCRIPT[-1])
+        return super().loss(output, target)
+
+    def score(self, output, target):
+        return {"recall": 0.0}
+
+
+SCRIPT = [3.0, 4.0, 2.0, 4.0, 1.0, 4.0]
+
+
+def test_a_new_best_begins_the_count_anew():
+    task = Scripted(delay=3, symbols=1)
+    settings = Settings(batch_size=2, steps=6, patience=2, evaluate_every=1)
+    state = begin(task, settings)
+    list(fit(state, task, settings))
+    assert (state.best_step, state.best_loss, state.factor.halvings) == (5, 1.0, 0)

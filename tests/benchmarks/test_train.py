@@ -128,6 +128,34 @@ def test_a_perfect_evaluation_is_exactly_perfect(batches):
     assert evaluate(oracle, TASK, settings, "test")["recall"] == 1.0
 
 
+def test_every_entry_of_a_held_out_set_weighs_the_same():
+    class Uneven(CopyMemory):
+        def held_out(self, split, batch_size, batches):
+            for size in (1, 5):
+                yield self.draw(size, torch.Generator().manual_seed(size))
+
+    task = Uneven(delay=4, symbols=2)
+    state = new_state(Settings(steps=1, batch_size=8))
+    scores = evaluate(state.model, task, Settings(steps=1, batch_size=8))
+    whole = [task.draw(size, torch.Generator().manual_seed(size)) for size in (1, 5)]
+    both = [torch.cat([getattr(b, n) for b in whole], 1) for n in ("input", "target")]
+    assert scores["loss"] == pytest.approx(task.loss(state.model(both[0])[0], both[1]).item())
+
+
+def test_dropout_is_off_in_evaluation_and_on_in_training():
+    settings = Settings(steps=1, batch_size=8)
+    state = new_state(settings)
+    state.model.dropout.p = 0.5
+    state.model.train()
+    assert evaluate(state.model, TASK, settings) == evaluate(state.model, TASK, settings)
+    list(fit(state, TASK, Settings(steps=1, batch_size=8, evaluate_every=5)))
+    seen = []
+    state = new_state(Settings(steps=2, batch_size=8))
+    state.model.register_forward_hook(lambda model, *_: seen.append(model.training))
+    list(fit(state, TASK, Settings(steps=2, batch_size=8, evaluate_every=1)))
+    assert seen == [True, *[False] * 4, True, *[False] * 4]
+
+
 def test_divergence_stops_the_run_with_the_step_named():
     settings = Settings(steps=5, batch_size=2)
     state = new_state(settings)
