@@ -29,7 +29,7 @@ from .settings import Settings
 from .sinks import JsonLines, Progress, Sink
 from .streams import stream
 from .tasks.task import Scores, Task
-from .threads import choose_threads
+from .threads import choose_threads, vanishing_to_zero
 from .train import Record, State, TrainingDiverged, evaluate, fit, start, validation_scores
 
 Threads = Annotated[int, Field(gt=0, le=1024)]
@@ -128,12 +128,13 @@ class Job:
             print(records.introduce(about), flush=True)
             (folder / records.CONFIG).write_text(OmegaConf.to_yaml(self.config), encoding="utf-8")
             looks.take(0)
-            for record in fit(self.state, self.task, self.settings):
-                history.append(record)
-                for sink in sinks:
-                    sink.write(record)
-                looks.take(self.state.step)
-                self._keep(record)
+            with vanishing_to_zero():
+                for record in fit(self.state, self.task, self.settings):
+                    history.append(record)
+                    for sink in sinks:
+                        sink.write(record)
+                    looks.take(self.state.step)
+                    self._keep(record)
             self._save()
             about["test"] = self._test(figures)
             about["status"] = "finished"

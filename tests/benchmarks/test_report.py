@@ -1,12 +1,11 @@
 """Records, summaries, comparison, figures, threads and the speed table."""
 
 import json
-import os
 
 import pytest
 import torch
 
-from benchmarks import compare, drift, records, speed, threads
+from benchmarks import compare, drift, records, speed
 from benchmarks.confusion import Confusion
 from benchmarks.plot import running_mean
 from benchmarks.tasks.adding import Adding
@@ -215,23 +214,6 @@ def test_compare_refuses_what_holds_no_runs(tmp_path, capsys):
             compare.main([str(argument)])
         assert stop.value.code == 2
         assert text in capsys.readouterr().err
-
-
-def test_thread_count_is_one_the_machine_has_and_torch_keeps_its_own():
-    before = torch.get_num_threads()
-    assert 1 <= threads.choose_threads(16, 16) <= threads.available_cores() <= os.cpu_count()
-    assert torch.get_num_threads() == before
-
-
-@pytest.mark.parametrize(
-    ("seconds", "chosen"),
-    [({1: 1.0, 2: 0.5, 4: 0.2}, 4), ({1: 1.0, 2: 0.95, 4: 0.9}, 1), ({1: 1.0, 2: 20.0, 4: 9.0}, 1),
-     ({1: 1.0, 2: 0.6, 4: 0.58}, 2)],
-)  # fmt: skip
-def test_more_threads_are_taken_only_for_a_clear_gain(monkeypatch, seconds, chosen):
-    monkeypatch.setattr(threads, "available_cores", lambda: 4)
-    monkeypatch.setattr(threads, "_seconds_per_product", lambda n, *_: seconds[n])
-    assert threads.choose_threads(128, 190) == chosen
 
 
 def test_speed_prints_ratios_to_its_peers(tmp_path, capsys):
