@@ -183,7 +183,7 @@ def plot(groups: list[Group], task: str, path: Path) -> None:
             axes.fill_between(steps, *band, color=line.get_color(), alpha=0.2, lw=0)
     about = groups[0].runs[0].about
     axes.axhline(about["baseline"], color="0.4", ls="--", lw=1, label="memoryless baseline")
-    scale_loss(axes, drawn)
+    scale_loss(axes, drawn, about["baseline"])
     for target in sorted({group.runs[0].about["target_loss"] for group in groups} - {None}):
         axes.axhline(target, color="0.4", ls=":", lw=1, label=f"target {target:.0e}")
     axes.set(title=literal(task), xlabel="optimizer step", ylabel="loss")
@@ -209,7 +209,7 @@ def _row(group: Group, metrics: dict[str, dict[str, str]]) -> list[str]:
             for name, metric in metrics.items()
         ),
         _reached(group, "steps_below_baseline"),
-        _reached(group, "steps_to_target"),
+        "-" if about["target_loss"] is None else _reached(group, "steps_to_target"),
         _with_interval(_values(group, "steps_per_second"), "{:.3g}".format),
         _largest(_values(group, "largest_orthogonality_error")),
     ]

@@ -43,8 +43,8 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
         ms=5,
         label="loss, validation set",
     )
-    scale_loss(axes, losses)
     baseline, target = about["baseline"], about["target_loss"]
+    scale_loss(axes, losses, baseline)
     label = f"memoryless baseline {baseline:.3g}"
     axes.axhline(baseline, color=GREY, ls="--", lw=1, label=label)
     if target is not None:
@@ -87,8 +87,16 @@ def _over(values: list[float]) -> str:
     return "each batch" if width == 1 else f"mean of {width} batches"
 
 
-def scale_loss(axes: Axes, losses: list[float]) -> None:
-    """A log scale for a loss that falls by far, a linear one for one that falls a little."""
+def scale_loss(axes: Axes, losses: list[float], baseline: float) -> None:
+    """A log scale for a loss that falls by far; else a linear one that a first spike does not fill.
+
+    Far is from the 98th percentile to the least.
+    """
     positive = [loss for loss in losses if loss > 0]
-    if positive and max(positive) > WIDE * min(positive):
+    if not positive:
+        return
+    most = float(np.percentile(positive, 98))
+    if most > WIDE * min(positive):
         axes.set_yscale("log")
+    else:
+        axes.set_ylim(0.9 * min(*positive, baseline), 1.1 * max(most, baseline))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from .train import VALIDATION, Record, validation_scores
 
@@ -70,9 +71,10 @@ def first_below(records: list[Record], threshold: float | None) -> Record | None
     """
     if threshold is None or not records:
         return None
-    losses = np.array([r["loss"] for r in records])
+    losses = np.nan_to_num([r["loss"] for r in records], nan=np.inf)
     width = max(1, min(LASTING, len(losses) // 2), len(losses) // 20)
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, width), axis=1)
+    centred = median_filter(losses, width, mode="nearest")
+    medians = centred[width // 2 : len(losses) - (width - 1) // 2]  # of whole windows alone
     above = np.flatnonzero(~(medians < threshold))
     start = int(above[-1]) + 1 if len(above) else 0
     if start == len(medians):

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks import compare, drift, records, speed
 from benchmarks.confusion import Confusion
-from benchmarks.plot import running_mean
+from benchmarks.plot import running_mean, scale_loss
 from benchmarks.tasks.adding import Adding
 from orthornn import Stiefel
 
@@ -160,7 +161,7 @@ def test_a_loss_reads_well_at_any_size(loss, text):
     assert records.show_loss(loss) == text
 
 
-def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path):
+def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path, capsys):
     folder = write_run(tmp_path / "a")
     about = {**records.read(folder).about, "target_loss": None, "solved": False}
     about["metrics"] = {"bits_per_character": {"show": ".3f", "better": "lower"}}
@@ -172,6 +173,8 @@ def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path):
     assert "test, best weights:    loss 1, bits per character 1.443" in text
     (tmp_path / "a" / "run.json").write_text(json.dumps(about))
     assert compare.main([str(tmp_path)]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| ortho"))
+    assert "never" not in row
 
 
 def test_running_mean_looks_back_over_a_hundredth():
@@ -180,6 +183,16 @@ def test_running_mean_looks_back_over_a_hundredth():
     assert means[:3] == pytest.approx([values[0], sum(values[:2]) / 2, sum(values[:3]) / 3])
     assert means[200] == pytest.approx(sum(values[198:201]) / 3)
     assert running_mean(values[:50]) == pytest.approx(values[:50])
+
+
+def test_a_first_spike_does_not_fill_the_figure_and_a_fall_by_far_is_on_a_log_scale():
+    axes = Figure().add_subplot()
+    scale_loss(axes, [50.0, *[2.0] * 100, *[1.0] * 100], 2.4)
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylim() == pytest.approx((0.9, 2.64))
+    scale_loss(axes, [2.0] * 100 + [0.01] * 10, 2.4)
+    assert axes.get_yscale() == "log"
+    scale_loss(axes, [], 2.4)
 
 
 def test_confusion_counts_what_was_taken_for_what(tmp_path):
