@@ -137,6 +137,21 @@ def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean
     assert [row[4] for row in cells] == ["1.00e-03", "2.00e-03"]
 
 
+@pytest.mark.parametrize(
+    ("key", "groups"),
+    [("clip", 2), ("evaluate_every", 2), ("patience", 2), ("diagnose_every", 1), ("save_every", 1)],
+)
+def test_only_what_can_change_a_result_tells_groups_apart(key, groups, tmp_path, capsys):
+    for seed, value in enumerate((1, 2)):
+        folder = write_run(tmp_path / str(value), seed=seed)
+        about = json.loads((folder / "run.json").read_text())
+        about["config"]["train"] = {key: value}
+        (folder / "run.json").write_text(json.dumps(about))
+    compare.main([str(tmp_path)])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ortho")]
+    assert len(rows) == groups
+
+
 def test_a_seed_counts_once_and_damaged_folders_are_skipped_by_name(tmp_path, capsys):
     for name, seed, loss in (("a", 0, 0.01), ("b", 0, 0.02), ("c", 1, 0.04)):
         write_run(tmp_path / name, seed=seed, values=(1.0, 0.5, loss)[: 2 + (name != "c")])
