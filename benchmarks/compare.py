@@ -113,6 +113,7 @@ def _setting(run: Run) -> dict[str, Any]:
     config = run.about["config"]
     dotted = flat(config, "")
     skipped = ("seed", "logger", "threads", "name", "train.save_every", "train.diagnose_every")
+    skipped += ("orthogonal",)  # the keys of model follow it
     return {k: v for k, v in dotted.items() if not k.startswith(skipped)}
 
 

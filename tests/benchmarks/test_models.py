@@ -1,5 +1,4 @@
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +7,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from benchmarks import models
+from benchmarks.cli import CONF, compose
 from benchmarks.models import Network, SequenceModel, assemble
 from orthornn import OrthoRNN
 
-CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = [
     "rnn",
     "irnn",
@@ -223,7 +222,7 @@ def test_only_a_soft_constraint_adds_a_penalty():
 
 @every
 def test_configuration_names_every_option_of_its_builder(name):
-    leaf = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    leaf = OmegaConf.to_container(compose("copy", [f"model={name}"]).model, resolve=True)
     module, _, target = leaf.pop("_target_").rpartition(".")
     assert leaf.pop("_partial_") is True
     assert leaf.pop("hidden_size") is None
@@ -233,4 +232,4 @@ def test_configuration_names_every_option_of_its_builder(name):
 
 
 def test_every_builder_has_a_configuration():
-    assert sorted(path.stem for path in CONF.glob("*.yaml")) == sorted(NAMES)
+    assert sorted(path.stem for path in (CONF / "model").glob("*.yaml")) == sorted(NAMES)
