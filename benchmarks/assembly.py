@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pydantic import PositiveInt
-from torch import nn
 from torch.optim import Optimizer
 
 from . import checkpoint
 from .models import Network, SequenceModel, assemble, largest_hidden_size
 from .refusal import ConfigError, build, check, refusing
 from .settings import Settings
+from .streams import stream
 from .tasks.task import Task
+from .train import State, start
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,20 @@ def make_model(
     return refusing("model", lambda: of_size(size))
 
 
-def make_optimizer(cfg: DictConfig, model: nn.Module) -> Optimizer:
-    """The optimizer of a configuration over the parameters of ``model``."""
+def make_state(cfg: DictConfig, seed: int, budget: int | None) -> tuple[Task, Settings, State]:
+    """A run before its first step: task, settings in steps, and what training carries along.
+
+    Args:
+        cfg: the configuration.
+        seed: of the initialisation, which is drawn from torch's global generator, and of training.
+        budget: as in :func:`make_model`.
+    """
+    task = make_task(cfg)
+    settings = make_settings(cfg, task)
+    torch.manual_seed(stream(seed, "initialisation").initial_seed())
+    model = make_model(cfg, Interface.of(task), budget)
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
-    return optimizer
+    return task, settings, start(model, optimizer, settings, stream(seed, "training"))
 
 
 def save_model(

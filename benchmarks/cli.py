@@ -19,7 +19,12 @@ from .refusal import ConfigError, one_line
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 DIVERGED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
-OUT_OF_MEMORY = ("not enough memory", "out of memory", "too large", "overflow")
+OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+)
 NOT_A_SETTING = ("model", "seed", "threads", "logger")
 
 

@@ -112,8 +112,8 @@ def _setting(run: Run) -> dict[str, Any]:
 
     config = run.about["config"]
     dotted = flat(config, "")
-    skipped = ("seed", "logger", "threads", "name", "train.save_every", "train.diagnose_every")
-    skipped += ("orthogonal",)  # the keys of model follow it
+    # the keys of model follow those of orthogonal
+    skipped = ("seed", "logger", "threads", "name", "orthogonal", "train.save", "train.diagnose")
     return {k: v for k, v in dotted.items() if not k.startswith(skipped)}
 
 

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 from orthornn.diagnostics import gradient_norms, jacobian, saturation, singular_values
 
 from .models import SequenceModel, orthogonal_weights
+from .plot import literal
 from .tasks.task import Batch, Task
 
 COLUMNS = 16  # sequences of a batch that are looked at
@@ -143,7 +144,7 @@ def plot_flow(flows: dict[str, Flow], title: str, path: Path) -> None:
     ]
     figure = Figure(figsize=(4.7 * max(1, len(panels)), 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(literal(title), fontsize=10)
     for axes, draw in zip(np.ravel(figure.subplots(1, max(1, len(panels)))), panels, strict=False):
         draw(axes, flows)
         if draw is panels[0] and axes.get_legend_handles_labels()[0]:

@@ -18,12 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from .assembly import Interface, make_model, make_optimizer, make_settings, make_task
+from .assembly import make_state
 from .cli import compose
 from .flow import Flow, draw_gradients, draw_jacobians, look, recurrent_weight
 from .refusal import ConfigError
-from .streams import stream
-from .train import TrainingDiverged, fit, start
+from .train import TrainingDiverged, fit
 
 
 class Subject(NamedTuple):
@@ -114,14 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def tell(subject: Subject, delay: int, steps: int, seed: int) -> Story:
     """Look, train with the step sizes of the copy benchmark, look again."""
     cfg = compose("copy", [*subject.overrides, f"task.delay={delay}", f"train.steps={steps}"])
-    task = make_task(cfg)
-    settings = make_settings(cfg, task)
-    torch.manual_seed(stream(seed, "initialisation").initial_seed())
-    model = make_model(cfg, Interface.of(task), cfg.budget)
+    task, settings, state = make_state(cfg, seed, cfg.budget)
+    model = state.model
     weight = recurrent_weight(model)
     if subject.gain != 1.0 and weight is not None:
         weight.mul_(subject.gain)  # detached, but the same memory
-    state = start(model, make_optimizer(cfg, model), settings, stream(seed, "training"))
     (batch,) = task.held_out("validation", settings.batch_size, 1)
     before = look(model, task, batch)
     losses: list[float] = []

@@ -18,19 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from . import checkpoint, cli, records
-from .assembly import Interface, make_model, make_optimizer, make_settings, make_task, save_model
+from .assembly import make_state, save_model
 from .cli import Call
 from .confusion import Confusion
 from .looks import Looks
 from .models import SequenceModel, count_parameters, degrees_of_freedom
 from .plot import plot_run
 from .refusal import ConfigError, build, check
-from .settings import Settings
 from .sinks import JsonLines, Progress, Sink
-from .streams import stream
-from .tasks.task import Scores, Task
+from .tasks.task import Scores
 from .threads import choose_threads, vanishing_to_zero
-from .train import Record, State, TrainingDiverged, evaluate, fit, start, validation_scores
+from .train import Record, TrainingDiverged, evaluate, fit, validation_scores
 
 Threads = Annotated[int, Field(gt=0, le=1024)]
 PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
@@ -73,16 +71,8 @@ class Job:
             "budget", cfg.budget, PositiveInt | None, "an integer > 0 or null"
         )
 
-        self.task: Task = make_task(cfg)
-        self.settings: Settings = make_settings(cfg, self.task)
-        torch.manual_seed(stream(self.seed, "initialisation").initial_seed())
-        self.model: SequenceModel = make_model(cfg, Interface.of(self.task), budget)
-        self.state: State = start(
-            self.model,
-            make_optimizer(cfg, self.model),
-            self.settings,
-            stream(self.seed, "training"),
-        )
+        self.task, self.settings, self.state = make_state(cfg, self.seed, budget)
+        self.model: SequenceModel = self.state.model
         self.threads = self._threads(wanted)
         torch.set_num_threads(self.threads)
 

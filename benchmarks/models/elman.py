@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +10,8 @@ from orthornn.linalg import gram_error
 from orthornn.nonlinearity import NONLINEARITIES
 from orthornn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
 from orthornn.recurrence import choose
+
+from .checks import check_bool, check_number
 
 
 class ElmanRNN(nn.Module):
@@ -130,24 +129,6 @@ class ElmanRNN(nn.Module):
             getattr(self, f"modrelu_bias{suffix}", None),
             self.nonlinearity,
         )
-
-
-def check_number(
-    name: str, value: Any, least: float, most: float = math.inf, above: bool = False
-) -> None:
-    """Refuse what is no finite number from ``least`` to ``most``, or not ``above`` the least."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least <= value <= most or not math.isfinite(value) or (above and value == least):
-        limits = f"{'>' if above else '>='} {least}"
-        limits = limits if most == math.inf else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a finite number {limits}, got {value}")
-
-
-def check_bool(name: str, value: Any) -> None:
-    """Refuse what is only like true or false, such as 0 or "no"."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be true or false, got {value!r}")
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from .elman import check_number
+from .checks import check_number
 
 TINY = 0.001  # standard deviation of an IRNN's input weights
 

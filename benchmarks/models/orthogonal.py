@@ -1,8 +1,8 @@
 """The cores whose recurrent weight is orthogonal, or starts so: one builder for each method.
 
 All have the same recurrence, the same kernel and the same start; they differ in how W moves.
-``options`` are the keyword arguments of :class:`benchmarks.models.elman.ElmanRNN`: nonlinearity,
-bias, init, input_scale and backend.
+``sizes`` and ``options`` are the arguments of :class:`benchmarks.models.elman.ElmanRNN`, from
+input_size and hidden_size to backend.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch.nn.utils.parametrizations import orthogonal
 from orthornn import OrthoRNN
 from orthornn.init import reflect_
 
-from .elman import ElmanRNN, check_bool, check_number, scale_input_
+from .checks import check_bool, check_number
+from .elman import ElmanRNN, scale_input_
 from .maps import Cayley, Exponential, Trivialization
 from .native import between
 
@@ -53,27 +54,12 @@ def ortho(
     return core
 
 
-def ortho_free(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    **options: Any,
-) -> ElmanRNN:
+def ortho_free(*sizes: Any, **options: Any) -> ElmanRNN:
     """W starts orthogonal and is then as free as any weight."""
-    return ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
+    return ElmanRNN(*sizes, **options)
 
 
-def ortho_soft(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    strength: float = 0.01,
-    **options: Any,
-) -> ElmanRNN:
+def ortho_soft(*sizes: Any, strength: float = 0.01, **options: Any) -> ElmanRNN:
     """W starts orthogonal; a penalty ``λ Σ ‖WᵀW - I‖²`` holds it near (Vorontsov et al., 2017).
 
     ``strength`` is λ.
@@ -82,39 +68,24 @@ def ortho_soft(
         ValueError: for a strength that is not finite or not above 0.
     """
     check_number("strength", strength, 0, above=True)
-    core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
+    core = ElmanRNN(*sizes, **options)
     core.strength = strength
     return core
 
 
-def exprnn(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    **options: Any,
-) -> ElmanRNN:
+def exprnn(*sizes: Any, **options: Any) -> ElmanRNN:
     """``W = exp(A)`` with A skew (Lezcano-Casado & Martínez-Rubio, 2019).
 
     The drawn W is turned into the component of determinant 1, the only one that exp reaches.
     """
-    core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
+    core = ElmanRNN(*sizes, **options)
     for name in core.recurrent:
         reflect_(core.get_parameter(name), 1)
-        parametrize.register_parametrization(core, name, Exponential(hidden_size), unsafe=True)
+        parametrize.register_parametrization(core, name, Exponential(core.hidden_size), unsafe=True)
     return core
 
 
-def dtriv(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    rebase_every: int = 100,
-    **options: Any,
-) -> ElmanRNN:
+def dtriv(*sizes: Any, rebase_every: int = 100, **options: Any) -> ElmanRNN:
     """``W = B exp(A)``; every K training passes B becomes W, and A 0 (Lezcano-Casado, 2019).
 
     ``rebase_every`` is K. Gradients of passes before and after a change of B are of different
@@ -125,23 +96,15 @@ def dtriv(
     """
     if isinstance(rebase_every, bool) or not isinstance(rebase_every, int) or rebase_every < 1:
         raise ValueError(f"rebase_every must be a whole number >= 1, got {rebase_every!r}")
-    core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
+    core = ElmanRNN(*sizes, **options)
     for name in core.recurrent:
-        chart = Trivialization(hidden_size, rebase_every)
+        chart = Trivialization(core.hidden_size, rebase_every)
         parametrize.register_parametrization(core, name, chart, unsafe=True)
     core.register_forward_pre_hook(_advance)
     return core
 
 
-def scornn(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    negative: float = 0.5,
-    **options: Any,
-) -> ElmanRNN:
+def scornn(*sizes: Any, negative: float = 0.5, **options: Any) -> ElmanRNN:
     """``W = (I + A)⁻¹ (I - A) D`` with A skew and D a diagonal of signs (Helfrich et al., 2018).
 
     As there, what is drawn is W D; it is turned into the component of determinant 1. ``negative``
@@ -151,30 +114,23 @@ def scornn(
         ValueError: for a share outside [0, 1].
     """
     check_number("negative", negative, 0, 1)
-    core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
+    core = ElmanRNN(*sizes, **options)
     for name in core.recurrent:
-        chart = Cayley(hidden_size, round(negative * hidden_size))
+        chart = Cayley(core.hidden_size, round(negative * core.hidden_size))
         with torch.no_grad():
             reflect_(core.get_parameter(name), 1).mul_(chart.signs)
         parametrize.register_parametrization(core, name, chart, unsafe=True)
     return core
 
 
-def householder(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    **options: Any,
-) -> ElmanRNN:
+def householder(*sizes: Any, **options: Any) -> ElmanRNN:
     """W is a product of H reflections, torch's own parametrization (Mhammedi et al., 2017).
 
     The reflections stand below the diagonal of the parameter, signs on it: without weight decay
     no optimizer moves these. On the meta device, where there is nothing to factor, W stays plain;
     its count is the same.
     """
-    core = ElmanRNN(input_size, hidden_size, num_layers, bidirectional, dropout, **options)
+    core = ElmanRNN(*sizes, **options)
     for name in core.recurrent:
         if not core.get_parameter(name).is_meta:
             orthogonal(core, name, "householder", use_trivialization=False)

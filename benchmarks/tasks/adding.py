@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
@@ -11,15 +10,14 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from benchmarks.streams import Split, held_out_draws
-
+from .fresh import Fresh
 from .task import Batch, Metric, Scores
 
 CORRECT = 0.04
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class Adding:
+class Adding(Fresh):
     """Add the two numbers that are marked (Hochreiter & Schmidhuber, 1997; Arjovsky et al., 2016).
 
     Values are uniform in [0, 1); one marker stands in the first half of the sequence and one in the
@@ -42,11 +40,7 @@ class Adding:
 
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1
-    tokens: ClassVar[bool] = False
-    vocabulary: ClassVar[None] = None
-    causal: ClassVar[bool] = False
     single_answer: ClassVar[bool] = True
-    classes: ClassVar[None] = None
     baseline: ClassVar[float] = 1 / 6
     metrics: ClassVar[dict[str, Metric]] = {"correct": Metric(".1%")}
 
@@ -64,17 +58,6 @@ class Adding:
         marked = torch.cat([first, second])
         markers = torch.zeros_like(values).scatter_(0, marked, 1.0)
         return Batch(torch.stack([values, markers], -1), values.gather(0, marked).sum(0))
-
-    def steps_per_epoch(self, batch_size: int) -> None:
-        """Every batch is fresh."""
-
-    def training(self, batch_size: int, step: int, generator: Generator) -> Batch:
-        """A fresh batch."""
-        return self.draw(batch_size, generator)
-
-    def held_out(self, split: Split, batch_size: int, batches: int | None) -> Iterator[Batch]:
-        """Batches of a stream that training never sees."""
-        return held_out_draws(self.draw, split, batch_size, batches)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean squared error over the batch, from the output (B, 1)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,15 +11,14 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from benchmarks.streams import Split, held_out_draws
-
+from .fresh import Fresh
 from .task import Batch, Metric, Scores
 
 BLANK = 0
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class CopyTagging:
+class CopyTagging(Fresh):
     """Tag each end of a sequence with the symbols of the other end: copy memory in both directions.
 
     Symbols 1 to A are drawn uniformly; ``_`` is the blank 0. With K = 3 and a delay of 5::
@@ -44,11 +42,7 @@ class CopyTagging:
     alphabet: Annotated[int, Field(ge=2)] = 8
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
-    tokens: ClassVar[bool] = False
-    vocabulary: ClassVar[None] = None
-    causal: ClassVar[bool] = False
     single_answer: ClassVar[bool] = False
-    classes: ClassVar[None] = None
     metrics: ClassVar[dict[str, Metric]] = {"recall": Metric(".1%"), "foresight": Metric(".1%")}
 
     @property
@@ -90,17 +84,6 @@ class CopyTagging:
         input = torch.cat([start, silence, end])
         target = torch.cat([end, silence, start])
         return Batch(functional.one_hot(input, self.input_size).float(), target)
-
-    def steps_per_epoch(self, batch_size: int) -> None:
-        """Every batch is fresh."""
-
-    def training(self, batch_size: int, step: int, generator: Generator) -> Batch:
-        """A fresh batch."""
-        return self.draw(batch_size, generator)
-
-    def held_out(self, split: Split, batch_size: int, batches: int | None) -> Iterator[Batch]:
-        """Batches of a stream that training never sees."""
-        return held_out_draws(self.draw, split, batch_size, batches)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy in nats, averaged over steps and batch."""

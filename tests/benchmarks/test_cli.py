@@ -6,7 +6,7 @@ import pytest
 from hydra.types import RunMode
 
 from benchmarks import cli, run
-from tests.benchmarks.commandline import TINY
+from tests.benchmarks.commandline import TINY, load
 
 REFUSED = {
     "task.dely=3": ["dely", "delay", "variant"],
@@ -70,6 +70,32 @@ def test_a_wrong_configuration_is_one_line_and_nothing_is_written(
     for word in REFUSED[override]:
         assert word in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "override", ["train.batch_size=1000000000000", "task.delay=10000000000000000"]
+)
+def test_what_does_not_fit_the_memory_is_one_line_and_a_failed_run(
+    command, override, capsys, tmp_path
+):
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY["copy"], "logger=disabled", override)
+    assert stop.value.code == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "allocate" in last or "overflowed" in last
+    (path,) = tmp_path.rglob("run.json")
+    assert load(path.parent)[0]["status"] == "failed"
+
+
+def test_other_errors_of_torch_keep_their_traceback(command, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("expected scalar type Long but found Float")
+        yield
+
+    monkeypatch.setattr(run, "fit", broken)
+    with pytest.raises(RuntimeError, match="expected scalar type"):
+        command(*TINY["copy"], "logger=disabled")
 
 
 REFUSED_ELSEWHERE = {
