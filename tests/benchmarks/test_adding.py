@@ -50,6 +50,8 @@ def test_an_answer_is_correct_within_four_hundredths():
     target = torch.tensor([1.0, 1.0, 1.0, 1.0])
     output = torch.tensor([[1.039], [0.961], [1.041], [0.0]])
     assert Adding().score(output, target) == {"correct": 0.5}
+    edges = torch.tensor([[0.0399], [0.0401]])
+    assert Adding().score(edges, torch.zeros(2)) == {"correct": 0.5}
 
 
 def test_held_out_sets_repeat_and_differ_from_each_other():

@@ -98,6 +98,28 @@ def test_other_errors_of_torch_keep_their_traceback(command, monkeypatch):
         command(*TINY["copy"], "logger=disabled")
 
 
+@pytest.mark.parametrize(
+    ("model", "value"),
+    [("lstm", "forget_bias=inf"), ("lstm", "forget_bias=true"), ("lstm", "forget_bias=nan")]
+    + [("irnn", "scale=-1"), ("irnn", "scale=nan"), ("irnn", "scale=big")],
+)
+def test_options_of_the_baselines_are_checked(command, model, value, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY["copy"], "logger=disabled", f"model={model}", f"model.{value}")
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{value.partition('=')[0]} must be a" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_of_whole_objects_stays_short(command, capsys):
+    with pytest.raises(SystemExit):
+        command(*TINY["pixels"], "logger=disabled", "task=language", name="pixels")
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert len(line) < 600
+    assert line.endswith("more")
+
+
 REFUSED_ELSEWHERE = {
     ("adding", "task.length=1"): ["task.length", "1"],
     ("adding", "train.evaluation_batches=null"): ["train", "evaluation_batches"],

@@ -80,6 +80,7 @@ def test_bits_and_perplexity_follow_from_the_mean_loss():
     words = Language(corpus("abcabc", level="word"))
     assert derived(words, {"loss": math.log(7)})["perplexity"] == pytest.approx(7)
     assert derived(words, {"loss": 1e6})["perplexity"] == math.inf
+    assert derived(words, {"loss": 800.0})["perplexity"] == math.inf
 
 
 def test_baseline_is_the_loss_of_a_hand_built_bigram_table():

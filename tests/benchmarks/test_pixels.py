@@ -48,6 +48,7 @@ def test_held_out_images_keep_their_order_to_the_last():
 def test_more_images_than_there_are_is_refused():
     with pytest.raises(ValueError, match="batch_size=11 is more than the 10 training images"):
         Pixels(images()).steps_per_epoch(11)
+    assert Pixels(images()).steps_per_epoch(10) == 1
 
 
 def test_baseline_is_near_chance_for_digits_and_lower_where_the_last_pixel_tells():

@@ -146,6 +146,7 @@ def test_only_what_can_change_a_result_tells_groups_apart(key, groups, tmp_path,
         folder = write_run(tmp_path / str(value), seed=seed)
         about = json.loads((folder / "run.json").read_text())
         about["config"]["train"] = {key: value}
+        about["config"]["orthogonal"] = {"init": value}  # which the keys of model follow
         (folder / "run.json").write_text(json.dumps(about))
     compare.main([str(tmp_path)])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ortho")]

@@ -11,7 +11,8 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import run
+from benchmarks import cli, run, train
+from benchmarks.assembly import make_state
 from tests.benchmarks.commandline import CONF, TINY, load, options
 
 
@@ -135,6 +136,40 @@ def test_layers_and_directions_are_chosen_by_the_configuration(command, name):
     saved = torch.load(folder / "best.pt", weights_only=True)["model"]
     assert "core.weight_hh_l1_reverse" in saved
     assert json.loads((folder / "gradients.jsonl").read_text().splitlines()[0])["spectrum"]
+
+
+def test_where_there_is_nothing_to_see_no_look_is_kept(command):
+    options = ["network.num_layers=2", "model.hidden_size=3", "train.diagnose_every=1"]
+    (folder,) = command(*TINY["copy"], *options, "logger=disabled", "model=lstm")
+    assert not list(folder.glob("gradients.*"))
+    assert load(folder)[0]["status"] == "finished"
+
+
+def test_a_seed_decides_the_start_and_the_data_each_by_itself():
+    cfg = cli.compose("copy", TINY["copy"])
+
+    def begin(seed):
+        task, settings, state = make_state(cfg, seed, cfg.budget)
+        batch = task.training(settings.batch_size, 0, state.generator)
+        return state.model.readout.weight, batch.input
+
+    (w, x), (again, same), (v, y) = begin(1), begin(1), begin(2)
+    assert torch.equal(w, again)
+    assert torch.equal(x, same)
+    assert not torch.equal(w, v)
+    assert not torch.equal(x, y)
+
+
+def test_vanished_numbers_are_zero_while_a_run_trains(command, monkeypatch):
+    products = []
+
+    def noted(*arguments):
+        products.append((torch.tensor([1e-30]) * torch.tensor([1e-10])).item())
+        yield from train.fit(*arguments)
+
+    monkeypatch.setattr(run, "fit", noted)
+    command(*TINY["copy"], "logger=disabled")
+    assert products == [0]
 
 
 def test_looking_into_the_model_changes_nothing(command):
