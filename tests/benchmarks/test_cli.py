@@ -99,11 +99,18 @@ def test_other_errors_of_torch_keep_their_traceback(command, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("model", "value"),
-    [("lstm", "forget_bias=inf"), ("lstm", "forget_bias=true"), ("lstm", "forget_bias=nan")]
-    + [("irnn", "scale=-1"), ("irnn", "scale=nan"), ("irnn", "scale=big")],
+    "value",
+    [
+        "forget_bias=inf",
+        "forget_bias=true",
+        "forget_bias=nan",
+        "scale=-1",
+        "scale=nan",
+        "scale=big",
+    ],
 )
-def test_options_of_the_baselines_are_checked(command, model, value, capsys, tmp_path):
+def test_options_of_the_baselines_are_checked(command, value, capsys, tmp_path):
+    model = "lstm" if value.startswith("forget_bias") else "irnn"
     with pytest.raises(SystemExit) as stop:
         command(*TINY["copy"], "logger=disabled", f"model={model}", f"model.{value}")
     assert stop.value.code == 2
@@ -116,7 +123,7 @@ def test_a_refusal_of_whole_objects_stays_short(command, capsys):
     with pytest.raises(SystemExit):
         command(*TINY["pixels"], "logger=disabled", "task=language", name="pixels")
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert len(line) < 600
+    assert len(line) < 500
     assert line.endswith("more")
 
 

@@ -138,13 +138,6 @@ def test_layers_and_directions_are_chosen_by_the_configuration(command, name):
     assert json.loads((folder / "gradients.jsonl").read_text().splitlines()[0])["spectrum"]
 
 
-def test_where_there_is_nothing_to_see_no_look_is_kept(command):
-    options = ["network.num_layers=2", "model.hidden_size=3", "train.diagnose_every=1"]
-    (folder,) = command(*TINY["copy"], *options, "logger=disabled", "model=lstm")
-    assert not list(folder.glob("gradients.*"))
-    assert load(folder)[0]["status"] == "finished"
-
-
 def test_a_seed_decides_the_start_and_the_data_each_by_itself():
     cfg = cli.compose("copy", TINY["copy"])
 
@@ -170,17 +163,6 @@ def test_vanished_numbers_are_zero_while_a_run_trains(command, monkeypatch):
     monkeypatch.setattr(run, "fit", noted)
     command(*TINY["copy"], "logger=disabled")
     assert products == [0]
-
-
-def test_looking_into_the_model_changes_nothing(command):
-    looking = command(*TINY["copy"], "train.diagnose_every=1", "logger=disabled", "name=a")[-1]
-    blind = command(*TINY["copy"], "train.diagnose_every=null", "logger=disabled", "name=b")[-1]
-    losses = [[r["loss"] for r in load(folder)[1]] for folder in (looking, blind)]
-    assert losses[0] == losses[1]
-    looks = [json.loads(line) for line in (looking / "gradients.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in looks] == [0, 1, 2, 3]
-    assert len(looks[0]["gradient_norms"]) == 25
-    assert not (blind / "gradients.jsonl").exists()
 
 
 def test_ctrl_c_in_the_test_leaves_the_checkpoint_of_the_last_step(command, monkeypatch, tmp_path):
