@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,6 +22,7 @@ from scipy.stats import bootstrap
 
 from .plot import literal, scale_loss
 from .records import Run, find, prefixed, read, show_loss
+from .setting import setting
 
 
 class Group(NamedTuple):
@@ -76,7 +77,7 @@ def by_task(runs: list[Run]) -> dict[str, list[Group]]:
     """
     tasks: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        key = json.dumps([run.about["model"], _setting(run)], sort_keys=True)
+        key = json.dumps([run.about["model"], setting(run.about["config"])], sort_keys=True)
         tasks.setdefault(run.about["task"], {}).setdefault(key, []).append(run)
     return {
         task: _named([_one_per_seed(group) for group in groups.values()])
@@ -92,29 +93,13 @@ def _one_per_seed(runs: list[Run]) -> list[Run]:
 def _named(groups: list[list[Run]]) -> list[Group]:
     named = []
     for runs in groups:
-        model, setting = runs[0].about["model"], _setting(runs[0])
-        others = [_setting(g[0]) for g in groups if g[0].about["model"] == model]
+        model, own = runs[0].about["model"], setting(runs[0].about["config"])
+        others = [setting(g[0].about["config"]) for g in groups if g[0].about["model"] == model]
         keys = sorted({key for other in others for key in other})
-        differing = [k for k in keys if any(o.get(k) != setting.get(k) for o in others)]
-        details = [f"{k.rpartition('.')[2]}={setting.get(k)}" for k in differing]
+        differing = [k for k in keys if any(o.get(k) != own.get(k) for o in others)]
+        details = [f"{k.rpartition('.')[2]}={own.get(k)}" for k in differing]
         named.append(Group(", ".join([model, *details]), runs))
     return named
-
-
-def _setting(run: Run) -> dict[str, Any]:
-    """The configuration of a run as dotted keys, less what does not change its curve."""
-
-    def flat(node: Any, prefix: str) -> dict[str, Any]:
-        if not isinstance(node, dict):
-            return {prefix: node}
-        parts = [flat(v, f"{prefix}.{k}" if prefix else k) for k, v in node.items()]
-        return {k: v for part in parts for k, v in part.items()}
-
-    config = run.about["config"]
-    dotted = flat(config, "")
-    # the keys of model follow those of orthogonal
-    skipped = ("seed", "logger", "threads", "name", "orthogonal", "train.save", "train.diagnose")
-    return {k: v for k, v in dotted.items() if not k.startswith(skipped)}
 
 
 def table(groups: list[Group]) -> str:

@@ -75,7 +75,7 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
         assert "hydra" not in found
     if path.name not in ("cli.py", "refusal.py", "assembly.py", "run.py"):
         assert "omegaconf" not in found
-    if path.name != "sinks.py":
+    if path.parts[-2:] != ("sinks", "wandb.py"):
         assert "wandb" not in found
     assert not {"hydra", "torch"} <= found
 

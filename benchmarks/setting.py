@@ -1,0 +1,54 @@
+"""The setting of a run: what of its configuration can change a result, less the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+# where, with what and how often something is written or looked at changes no result; the keys of
+# model follow those of orthogonal
+_NO_MATTER = (
+    "name",
+    "seed",
+    "threads",
+    "redo",
+    "device",
+    "logger",
+    "orthogonal",
+    "train.save_every",
+    "train.diagnose_every",
+)
+DIGITS = 10  # of the hexadecimal fingerprint
+
+
+def setting(config: dict[str, Any]) -> dict[str, Any]:
+    """The resolved configuration as dotted keys, without what cannot change a result.
+
+    Runs with equal settings differ by their seeds alone; one seed gives one result.
+    """
+    return {key: value for key, value in _dotted(config, "").items() if not _idle(key)}
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """Ten hexadecimal digits of the SHA-256 of the setting: equal for equal settings alone."""
+    text = json.dumps(setting(config), sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def run_name(config: dict[str, Any], model: str) -> str:
+    """The name of a run's folder: ``MODEL-FINGERPRINT-seedSEED``."""
+    return f"{model}-{fingerprint(config)}-seed{config['seed']}"
+
+
+def _idle(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in _NO_MATTER)
+
+
+def _dotted(node: Any, prefix: str) -> dict[str, Any]:
+    if isinstance(node, dict) and node:
+        parts = [_dotted(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()]
+        return {key: value for part in parts for key, value in part.items()}
+    if isinstance(node, float) and node.is_integer():
+        node = int(node)  # 1.0 and 1 are one number
+    return {prefix: node}
