@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from . import checkpoint
 from .models import Network, SequenceModel, assemble, largest_hidden_size
+from .processes import ALONE, Processes
 from .refusal import ConfigError, build, check, refusing
 from .settings import Settings
 from .streams import stream
@@ -119,20 +120,33 @@ def make_model(
     return refusing("model", lambda: of_size(size))
 
 
-def make_state(cfg: DictConfig, seed: int, budget: int | None) -> tuple[Task, Settings, State]:
+def make_state(
+    cfg: DictConfig, seed: int, budget: int | None, processes: Processes = ALONE
+) -> tuple[Task, Settings, State]:
     """A run before its first step: task, settings in steps, and what training carries along.
 
     Args:
         cfg: the configuration.
         seed: of the initialisation, which is drawn from torch's global generator, and of training.
         budget: as in :func:`make_model`.
+        processes: that train together.
+
+    Raises:
+        ConfigError: for any value that cannot be run.
     """
     task = make_task(cfg)
     settings = make_settings(cfg, task)
+    if settings.batch_size % processes.size:
+        raise ConfigError(
+            f"train.batch_size must be a multiple of the {processes.size} processes, "
+            f"got {settings.batch_size}"
+        )
     torch.manual_seed(stream(seed, "initialisation").initial_seed())
-    model = make_model(cfg, Interface.of(task), budget)
+    model = make_model(cfg, Interface.of(task), budget).to(processes.device)
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
-    return task, settings, start(model, optimizer, settings, stream(seed, "training"))
+    if not processes.leads:  # dropout is not to be the same in every share of a batch
+        torch.manual_seed(stream(seed, f"process {processes.rank}").initial_seed())
+    return task, settings, start(model, optimizer, settings, stream(seed, "training"), processes)
 
 
 def save_model(

@@ -33,6 +33,12 @@ def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
         os.close(folder)
 
 
+def settle(path: Path) -> None:
+    """See that what was written to a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU; tensors and plain containers only."""
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

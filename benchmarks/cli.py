@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -12,20 +13,23 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from . import processes
+from .folder import FailedBefore
 from .refusal import ConfigError, one_line
+from .setting import run_name
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-DIVERGED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
+FAILED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
 OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
     "can't allocate memory",
     "not enough memory",
     "out of memory",
     "Storage size calculation overflowed",
 )
-NOT_A_SETTING = ("model", "seed", "threads", "logger")
+NOT_A_SETTING = ("model", "seed", "threads", "logger", "redo", "device")
 
 
 class Call(NamedTuple):
@@ -35,30 +39,39 @@ class Call(NamedTuple):
         folder: where the run is to be written; Hydra has made it.
         model: the name of the chosen model, if the benchmark has models.
         overrides: the overrides that make the setting, without model, seed, threads and logger.
+        sweep: whether it is one job of several.
         side_by_side: whether other runs of the same sweep run at the same time.
     """
 
     folder: Path
     model: str = ""
     overrides: tuple[str, ...] = ()
+    sweep: bool = False
     side_by_side: bool = False
+
+
+class JobFailed(Exception):
+    """A job of the command line ended with an error that has been told in one line.
+
+    Args:
+        message: the line.
+        code: the exit code that says so.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message, code)  # both, for a worker's error comes home pickled
+        self.message, self.code = message, code
 
 
 def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
     """Do ``job`` on the configuration ``conf/<name>.yaml`` with the command line's overrides.
 
     Exits with 2 and one line for a configuration that cannot be run, with 1 for a run that diverged
-    or did not fit the memory, with 130 after Ctrl-C. ``HYDRA_FULL_ERROR=1`` shows tracebacks.
+    or did not fit the memory, with 130 after Ctrl-C. A sweep goes on with its other jobs and exits
+    with the code of its first failure. ``HYDRA_FULL_ERROR=1`` shows tracebacks.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
-
-    def refuse(error: Exception, code: int) -> NoReturn:
-        if wants_traceback:
-            raise error
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(code)
-
     started = False
 
     def checked(cfg: DictConfig) -> Any:
@@ -67,27 +80,49 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         call = called()
         try:
             return job(cfg, call)
-        except (ConfigError, OmegaConfBaseException) as error:
-            # nothing after it in a sweep could be trusted
-            remove_empty(call.folder)
-            refuse(error, CONFIG_ERROR)
+        except Exception as error:
+            code = exit_code(error)
+            if code == CONFIG_ERROR:
+                remove_empty(call.folder)
+            if not call.sweep and (code is None or wants_traceback):
+                raise
+            if call.sweep and (code is None or wants_traceback):
+                traceback.print_exc()
+            failure = JobFailed(one_line(error), code or FAILED)
+            if not call.sweep:
+                refuse(failure.message, failure.code)  # Hydra would say more than one line
+            print(f"error: {failure.message}", file=sys.stderr, flush=True)
+            raise failure from None
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(checked)()
+    except JobFailed as failure:
+        refuse(failure.message, failure.code)
     except (HydraException, OmegaConfBaseException) as error:
-        refuse(error, CONFIG_ERROR)
-    except ArithmeticError as error:
-        refuse(error, DIVERGED)
-    except (OSError, ValueError) as error:
-        if started:
+        if wants_traceback:
             raise
-        refuse(error, CONFIG_ERROR)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+        refuse(one_line(error), CONFIG_ERROR)
+    except (OSError, ValueError) as error:  # of Hydra, before it calls the job
+        if wants_traceback or started:
             raise
-        refuse(error, DIVERGED)
+        refuse(one_line(error), CONFIG_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def refuse(message: str, code: int) -> NoReturn:
+    """Leave with one line; of several processes of one run, the first speaks for all."""
+    if processes.leads():
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def exit_code(error: Exception) -> int | None:
+    """The exit code for an error that is told in one line; None for what nobody foresaw."""
+    if isinstance(error, (ConfigError, OmegaConfBaseException)):
+        return CONFIG_ERROR
+    foreseen = isinstance(error, (ArithmeticError, FailedBefore)) or out_of_memory(error)
+    return FAILED if foreseen else None
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -100,6 +135,7 @@ def called() -> Call:
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     launcher = str(choices.get("hydra/launcher", "basic"))
+    sweep = hydra_config.mode == RunMode.MULTIRUN
     return Call(
         folder=Path(hydra_config.runtime.output_dir),
         model=str(choices.get("model", "")),
@@ -108,7 +144,8 @@ def called() -> Call:
             for override in hydra_config.overrides.task
             if override.partition("=")[0] not in NOT_A_SETTING
         ),
-        side_by_side=hydra_config.mode == RunMode.MULTIRUN and launcher != "basic",
+        sweep=sweep,
+        side_by_side=sweep and launcher != "basic",
     )
 
 
@@ -125,3 +162,14 @@ def remove_empty(folder: Path) -> None:
         if any(path.iterdir()):
             break
         path.rmdir()
+
+
+def _folder_name(*, _root_: DictConfig) -> str:
+    """The resolver ``${run_name:}``: the folder of a run follows from its setting and seed."""
+    keys = [str(key) for key in _root_ if key != "hydra"]
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
+    return run_name(config, str(_root_.hydra.runtime.choices.get("model", "")))
+
+
+# here, because the worker processes of a sweep import this file and call nothing of it first
+OmegaConf.register_new_resolver("run_name", _folder_name, replace=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .flow import Flow, look, plot_flow
 from .models import SequenceModel
@@ -34,6 +35,11 @@ class Looks:
         self.model, self.task, self.settings = model, task, settings
         self.folder, self.sinks = folder, sinks
         self.flows: dict[int, Flow] = {}
+
+    def remember(self, rows: list[dict[str, Any]]) -> None:
+        """Take up the looks of a run that was stopped, as its file has them."""
+        for row in rows:
+            self.flows[row["step"]] = Flow(**{name: row[name] for name in Flow._fields})
 
     def take(self, step: int) -> None:
         """Look after ``step``, if one is due."""

@@ -4,52 +4,76 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import datetime as dt
-import importlib.metadata
-import json
-import os
-import platform
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import math
+import traceback
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from . import checkpoint, cli, records
+from . import about, checkpoint, cli, folder, processes, records
 from .assembly import make_state, save_model
 from .cli import Call
 from .confusion import Confusion
-from .looks import Looks
-from .models import SequenceModel, count_parameters, degrees_of_freedom
-from .plot import plot_run
-from .refusal import ConfigError, build, check
-from .sinks import JsonLines, Progress, Sink
+from .folder import Plan, Redo, Taken
+from .journal import Journal
+from .refusal import build, check, refusing
+from .setting import fingerprint
+from .sinks import Progress, Sink
+from .stopping import deferred
 from .tasks.task import Scores
 from .threads import choose_threads, vanishing_to_zero
 from .train import Record, TrainingDiverged, evaluate, fit, validation_scores
 
 Threads = Annotated[int, Field(gt=0, le=1024)]
-PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
 
 
 def main(name: str) -> None:
     """Run the benchmark of ``conf/<name>.yaml`` with the overrides of the command line."""
-    cli.main(name, run)
+    with processes.joined():
+        cli.main(name, run)
 
 
-def run(cfg: DictConfig, call: Call) -> dict[str, Any]:
-    """Train one model on one task as configured, write its folder, return its summary.
+def run(cfg: DictConfig, call: Call) -> float:
+    """Train one model on one task as configured, write its folder, return its best loss.
+
+    A run that its folder holds already is not done again: what is finished is skipped, what was
+    stopped goes on from its checkpoint. The loss is the validation's; nan for a run that another
+    job of a sweep is at.
 
     Raises:
         ConfigError: if it cannot be run; nothing has been written then.
+        FailedBefore: if it failed, and ``redo`` does not say to try again.
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
     """
-    if (call.folder / records.ABOUT).exists():
-        raise ConfigError(f"{call.folder} holds a run already; choose another hydra.run.dir")
-    job = Job(cfg, call)
-    return job.train(job.sinks())
+    redo: Redo = check(
+        "redo", cfg.redo, Literal["none", "failed", "all"], "one of ['none', 'failed', 'all']"
+    )
+    team = refusing("device", lambda: processes.make_processes(cfg.device))
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    with contextlib.ExitStack() as stack:
+
+        def enter() -> Plan:
+            stack.enter_context(folder.locked(call.folder))
+            return folder.plan(call.folder, config, redo)
+
+        try:
+            plan = team.agree(enter)
+        except Taken as error:
+            if not call.sweep:
+                raise
+            print(f"left alone: {error}")
+            return math.nan
+        if plan == "skip":
+            if team.leads:
+                where = folder.short(call.folder)
+                print(f"finished already: {where} (redo=all trains it anew)", flush=True)
+            return team.agree(lambda: folder.best_loss(call.folder))
+        job = Job(cfg, config, call, team)
+        job.prepare(plan)
+        return job.train()
 
 
 class Job:
@@ -59,11 +83,14 @@ class Job:
         ConfigError: for any value that cannot be run.
     """
 
-    def __init__(self, cfg: DictConfig, call: Call) -> None:
-        self.config: Any = OmegaConf.to_container(cfg, resolve=True)
+    def __init__(
+        self, cfg: DictConfig, config: dict[str, Any], call: Call, team: processes.Processes
+    ) -> None:
+        self.config = config
         self.logger_node = cfg.logger
         self.call = call
-        self.seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
+        self.team = team
+        seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
         wanted: int | str = check(
             "threads", cfg.threads, Threads | Literal["auto"], "an integer from 1 to 1024 or auto"
         )
@@ -71,159 +98,137 @@ class Job:
             "budget", cfg.budget, PositiveInt | None, "an integer > 0 or null"
         )
 
-        self.task, self.settings, self.state = make_state(cfg, self.seed, budget)
-        self.model: SequenceModel = self.state.model
-        self.threads = self._threads(wanted)
-        torch.set_num_threads(self.threads)
+        self.task, self.settings, self.state = make_state(cfg, seed, budget, team)
+        self.model = self.state.model
+        threads = self._threads(wanted)
+        torch.set_num_threads(threads)
+        self.name = f"{call.model} seed {seed}"
+        description = about.begin(
+            self.task, call.model, self.model, self.config, threads, team.size
+        )
+        # the first process alone writes
+        self.journal = (
+            Journal(call.folder, description, self.task, self.settings, self.model)
+            if team.leads
+            else None
+        )
 
-    def sinks(self) -> list[Sink]:
-        """Where the records will go; W&B first, because it alone can refuse."""
+    def prepare(self, plan: Plan) -> None:
+        """Bring folder, state and sinks to where the run is to start from.
+
+        Raises:
+            ConfigError: if what the folder holds cannot be read, or a sink refuses.
+        """
+        if plan == "resume":
+            saved = self.team.agree(lambda: folder.load_checkpoint(self.call.folder))
+            self.state.load_state_dict(saved["state"])
+        self.team.agree(lambda: self._open(plan))
+
+    def _open(self, plan: Plan) -> None:
+        """Open the journal, as the first process; W&B before its files, because it can refuse."""
+        if self.journal is None:
+            return
+        if plan == "resume":
+            self.journal.resume(self.state.step)
+        else:
+            self.journal.begin()
         sinks: list[Sink] = []
-        model, overrides = self.call.model, self.call.overrides
         if self.logger_node.mode != "disabled":
-            group = ", ".join([self.task.title, model, *overrides])
-            name = ", ".join([model, *overrides, f"seed {self.seed}"])
-            config = self.config | self._sizes()
-            arguments = {"folder": self.call.folder, "name": name, "group": group, "config": config}
+            setting = ", ".join([self.call.model, *self.call.overrides])
+            arguments = {
+                "folder": self.call.folder,
+                "name": f"{setting}, seed {self.config['seed']}",
+                "group": f"{setting} ({fingerprint(self.config)})",
+                "config": self.config | about.sizes(self.model),
+            }
             sinks.append(build("logger", self.logger_node, **arguments))
+        progress = Progress(
+            self.settings.total,
+            self.task.baseline,
+            self.name if self.call.sweep else self.call.model,
+            self.task.metrics,
+            done=self.state.step,
+            alone=not self.call.side_by_side,
+        )
+        self.journal.open(*sinks, progress)
+
+    def train(self) -> float:
+        """Train, test, write; a stopped or diverged run is written too.
+
+        Returns the best validation loss.
+        """
+        journal = self.journal
+        if journal is None:
+            self._steps()
+            self.team.agree(self._test)
+            return self.state.best_loss
         try:
-            sinks.append(JsonLines(self.call.folder / records.METRICS))
-        except OSError:
-            _close(sinks, {"status": "failed"}, {})
+            journal.introduce(OmegaConf.to_yaml(self.config))
+            self._steps()
+            journal.finish(self.team.agree(self._test))
+        except (KeyboardInterrupt, SystemExit):
+            journal.stop("interrupted", "stopped from outside")
             raise
-        sinks.append(Progress(self.settings.total, self.task.baseline, model, self.task.metrics))
-        return sinks
-
-    def train(self, sinks: list[Sink]) -> dict[str, Any]:
-        """Train, write, and print the summary; an interrupted or diverged run is written too."""
-        about = self._about()
-        figures: dict[str, Path] = {}
-        try:
-            self._train(about, figures, sinks)
-        finally:
-            ending = {**about["summary"], **records.prefixed(about["test"])}
-            _close(sinks, {**ending, "status": about["status"]}, figures)
-            print(records.describe(about, _short(self.call.folder)))
-        return dict(about["summary"])
-
-    def _train(
-        self, about: dict[str, Any], figures: dict[str, Path], sinks: Sequence[Sink]
-    ) -> None:
-        """Train and write; ``about`` and ``figures`` are filled on the way."""
-        folder = self.call.folder
-        history: list[Record] = []
-        looks = Looks(self.model, self.task, self.settings, folder, sinks)
-        try:
-            self._write_about(about)
-            print(records.introduce(about), flush=True)
-            (folder / records.CONFIG).write_text(OmegaConf.to_yaml(self.config), encoding="utf-8")
-            looks.take(0)
-            with vanishing_to_zero():
-                for record in fit(self.state, self.task, self.settings):
-                    history.append(record)
-                    for sink in sinks:
-                        sink.write(record)
-                    looks.take(self.state.step)
-                    self._keep(record)
-            self._save()
-            about["test"] = self._test(figures)
-            about["status"] = "finished"
         except TrainingDiverged as error:
-            about |= {"status": "failed", "error": str(error)}
-            raise
-        except KeyboardInterrupt:
-            about |= {"status": "interrupted", "error": "stopped by the user"}
+            journal.stop("failed", str(error))
             raise
         except BaseException as error:
-            about |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            told = f"{type(error).__name__}: {error}"
+            journal.stop("failed", told, traceback.format_exc())
             raise
         finally:
-            if about["status"] != "finished":
-                self._save()
-            summary = records.summarise(history, self.task.baseline, self.task.target_loss)
-            scores = validation_scores(summary)
-            about |= {"summary": summary, "solved": bool(scores) and self.task.is_solved(scores)}
-            self._write_about(about)
-            if history:
-                figures["figure"] = folder / records.FIGURE
-                plot_run(history, about, figures["figure"])
-            figures |= looks.plot(records.title(about))
+            journal.conclude()
+        return self.state.best_loss
 
-    def _keep(self, record: Record) -> None:
-        """Save what the settings and a new best ask for."""
+    def _steps(self) -> None:
+        """All steps that are left; what is saved is never half a step."""
+        whole = self.state.step
+        with vanishing_to_zero(), deferred() as stop:
+            try:
+                for record in fit(self.state, self.task, self.settings):
+                    self._take(record)
+                    whole = self.state.step
+                    if self.team.any(stop.asked):
+                        self._save()
+                        stop.leave()
+            except TrainingDiverged:
+                if whole == self.state.step:  # the model is as before the step
+                    self._save()
+                raise
+        self._save()
+
+    def _take(self, record: Record) -> None:
+        """Write a record, and save what the settings and a new best ask for."""
+        if self.journal is not None:
+            self.journal.take(record)
+            if validation_scores(record) and self.state.best_step == self.state.step:
+                # before the checkpoint, which would else know of a best that is not there
+                path = self.call.folder / records.BEST
+                save_model(path, self.model, self.task, self.config, self.state.step)
         if self.state.step % self.settings.save_every == 0:
             self._save()
-        if validation_scores(record) and self.state.best_step == self.state.step:
-            path = self.call.folder / records.BEST
-            save_model(path, self.model, self.task, self.config, self.state.step)
 
-    def _test(self, figures: dict[str, Path]) -> Scores:
+    def _save(self) -> None:
+        state = self.state.state_dict()
+        if self.team.leads:
+            folder.save_checkpoint(self.call.folder, {"state": state, "config": self.config})
+
+    def _test(self) -> Scores:
         """Scores of the best weights on the test set; with a confusion matrix if that says much."""
         model = copy.deepcopy(self.model)  # the checkpoint's is that of the last step
         model.load_state_dict(checkpoint.load(self.call.folder / records.BEST)["model"])
         confusion = None if self.task.classes is None else Confusion(self.task.classes)
         see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
-        scores = evaluate(model, self.task, self.settings, "test", see)
-        if confusion:
-            figures["confusion"] = self.call.folder / records.CONFUSION
-            confusion.plot(self.task.title, figures["confusion"])
+        scores = evaluate(model, self.task, self.settings, "test", see, self.team.alone())
+        if confusion and self.journal:
+            path = self.call.folder / records.CONFUSION
+            confusion.plot(self.task.title, path)
+            self.journal.figures["confusion"] = path
         return scores
 
     def _threads(self, wanted: int | str) -> int:
         if isinstance(wanted, int):
             return wanted
-        if self.call.side_by_side:
+        if self.call.side_by_side or self.team.size > 1:
             return 1  # each job keeps to one core
         return choose_threads(self.settings.batch_size, self.model.hidden_size)
-
-    def _sizes(self) -> dict[str, int]:
-        return {
-            "hidden_size": self.model.hidden_size,
-            "parameters": count_parameters(self.model),
-            "degrees_of_freedom": degrees_of_freedom(self.model),
-            "threads": self.threads,
-        }
-
-    def _about(self) -> dict[str, Any]:
-        return {
-            "task": self.task.title,
-            "baseline": self.task.baseline,
-            "target_loss": self.task.target_loss,
-            "metrics": {
-                name: {"show": metric.show, "better": metric.better}
-                for name, metric in self.task.metrics.items()
-            },
-            "model": self.call.model,
-            "seed": self.seed,
-            **self._sizes(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in PACKAGES},
-            "started": dt.datetime.now().astimezone().isoformat(),
-            "status": "running",
-            "error": None,
-            "test": None,
-            "summary": records.summarise([], self.task.baseline, self.task.target_loss),
-            "solved": False,
-            "config": self.config,
-        }
-
-    def _save(self) -> None:
-        content = {"state": self.state.state_dict(), "config": self.config}
-        checkpoint.save(self.call.folder / records.CHECKPOINT, content)
-
-    def _write_about(self, about: dict[str, Any]) -> None:
-        text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write(self.call.folder / records.ABOUT, lambda file: file.write(text.encode()))
-
-
-def _close(sinks: Sequence[Sink], summary: dict[str, Any], figures: dict[str, Path]) -> None:
-    """Close all sinks, also where one of them fails to."""
-    with contextlib.ExitStack() as stack:
-        for sink in sinks:
-            stack.callback(sink.close, summary, figures)
-
-
-def _short(folder: Path) -> Path:
-    """The folder relative to where the user stands, if it is below."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 # where, with what and how often something is written or looked at changes no result; the keys of
@@ -20,6 +21,7 @@ _NO_MATTER = (
     "train.diagnose_every",
 )
 DIGITS = 10  # of the hexadecimal fingerprint
+MOST = 127  # characters of a name; W&B takes as many
 
 
 def setting(config: dict[str, Any]) -> dict[str, Any]:
@@ -37,8 +39,9 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 
 def run_name(config: dict[str, Any], model: str) -> str:
-    """The name of a run's folder: ``MODEL-FINGERPRINT-seedSEED``."""
-    return f"{model}-{fingerprint(config)}-seed{config['seed']}"
+    """The name of a run's folder: ``MODEL-FINGERPRINT-seedSEED``, safe as a file's name."""
+    name = f"{model}-{fingerprint(config)}-seed{config.get('seed')}"
+    return re.sub(r"[^\w-]", "_", name)[:MOST]
 
 
 def _idle(key: str) -> bool:

@@ -15,9 +15,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from .models import SequenceModel, orthogonality_error
 from .optimizer import StepSizeFactor
+from .processes import ALONE, Processes
 from .settings import Settings
 from .streams import Split
 from .tasks.task import Scores, Task, derived
+from .watch import watched
 
 Record = dict[str, float]
 Memory = Tensor | tuple[Tensor, ...] | None
@@ -39,6 +41,7 @@ class State:
     factor: StepSizeFactor
     """What the schedule multiplies with; its state is kept by the schedule's."""
     generator: Generator
+    processes: Processes = ALONE
     step: int = 0
     seconds: float = 0.0
     memory: Memory = None
@@ -48,14 +51,22 @@ class State:
     stalled: int = 0
     """Evaluations since the last new best or halving of the learning rates."""
 
+    def __post_init__(self) -> None:
+        self.replica = self.processes.replicate(self.model)
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain containers and tensors, loadable with ``torch.load(weights_only=True)``."""
+        """Plain containers and tensors, loadable with ``torch.load(weights_only=True)``.
+
+        Of several processes each has to call it; all get the same.
+        """
+        memories = self.processes.gather(_on_cpu(self.memory))
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
-            "global_generator": torch.get_rng_state(),
+            "global_generators": self.processes.gather(torch.get_rng_state()),
+            "memory": _beside_each_other(memories),
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -65,20 +76,26 @@ class State:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.generator.set_state(saved["generator"])
-        torch.set_rng_state(saved["global_generator"])
+        if self.processes.rank < len(saved["global_generators"]):
+            torch.set_rng_state(saved["global_generators"][self.processes.rank])
+        self.memory = _own_columns(saved["memory"], self.processes)
         for name in _PLAIN:
             setattr(self, name, saved[name])
 
 
-_PLAIN = ("step", "seconds", "memory", "best_loss", "best_step", "stalled")
+_PLAIN = ("step", "seconds", "best_loss", "best_step", "stalled")
 
 
 def start(
-    model: SequenceModel, optimizer: Optimizer, settings: Settings, generator: Generator
+    model: SequenceModel,
+    optimizer: Optimizer,
+    settings: Settings,
+    generator: Generator,
+    processes: Processes = ALONE,
 ) -> State:
     """The state of a run before its first step."""
     factor = StepSizeFactor(settings.total, settings.warmup, settings.decay)
-    return State(model, optimizer, LambdaLR(optimizer, factor), factor, generator)
+    return State(model, optimizer, LambdaLR(optimizer, factor), factor, generator, processes)
 
 
 def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
@@ -109,7 +126,7 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
         if drift is not None:
             record["orthogonality_error"] = drift
         if number % settings.every == 0 or number == settings.total:
-            scores = evaluate(state.model, task, settings)
+            scores = evaluate(state.model, task, settings, processes=state.processes)
             _check_finite("validation loss", scores["loss"], number)
             _judge(state, scores["loss"], settings.patience)
             record |= {f"{VALIDATION}{name}": value for name, value in scores.items()}
@@ -121,31 +138,44 @@ def _update(state: State, task: Task, settings: Settings) -> Record:
     """One step of the optimizer, and what there is to say of it."""
     number = state.step + 1
     state.model.train()
+    drawn = state.generator.get_state(), torch.get_rng_state()
     batch = task.training(settings.batch_size, state.step, state.generator)
-    state.optimizer.zero_grad()
-    output, memory = state.model(batch.input, state.memory if batch.continues else None)
-    loss = task.loss(output, batch.target)
-    record: Record = {"loss": loss.item()}
-    _check_finite("loss", record["loss"], number)
-    record |= derived(task, {**record, **task.score(output.detach(), batch.target)})
-    penalty = state.model.penalty()
-    if penalty is not None:
-        record["penalty"] = penalty.item()
-        loss = loss + penalty
-    loss.backward()  # type: ignore[no-untyped-call]
+    batch = state.processes.share(batch)
+    try:
+        state.optimizer.zero_grad()
+        output, memory = state.replica(batch.input, state.memory if batch.continues else None)
+        loss = task.loss(output, batch.target)
+        scores = {"loss": loss.item(), **task.score(output.detach(), batch.target)}
+        record: Record = derived(task, state.processes.mean(scores))
+        _check_finite("loss", record["loss"], number)
+        penalty = state.model.penalty()
+        if penalty is not None:
+            record["penalty"] = penalty.item()
+            loss = loss + penalty
+        loss.backward()  # type: ignore[no-untyped-call]
+        record |= _move(state, settings)
+    except TrainingDiverged:
+        state.generator.set_state(drawn[0])  # as before the step, in the data too
+        torch.set_rng_state(drawn[1])
+        raise
+    state.schedule.step()
+    state.memory = _detached(memory)
+    return record
+
+
+def _move(state: State, settings: Settings) -> Record:
+    """The optimizer's part of a step."""
     parameters = [p for p in state.model.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    record["gradient_norm"] = norm.item()
-    record["learning_rate"] = state.optimizer.param_groups[0]["lr"]
-    _check_finite("gradient norm", record["gradient_norm"], number)
+    rate = state.optimizer.param_groups[0]["lr"]
+    record = {"gradient_norm": norm.item(), "learning_rate": rate}
+    _check_finite("gradient norm", record["gradient_norm"], state.step + 1)
     if settings.clip is not None:
         nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
     try:
         state.optimizer.step()
     except FloatingPointError as error:
-        raise TrainingDiverged(f"{error} (step {number})") from error
-    state.schedule.step()
-    state.memory = _detached(memory)
+        raise TrainingDiverged(f"{error} (step {state.step + 1})") from error
     return record
 
 
@@ -156,24 +186,31 @@ def evaluate(
     settings: Settings,
     split: Split = "validation",
     see: Callable[[Tensor, Tensor], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Scores:
     """Mean loss and metrics over a held-out set, which is the same at every call.
 
-    ``see`` is shown each batch's output and target. Every entry of a target weighs the same.
+    ``see`` is shown each batch's output and target. Every entry of a target weighs the same. Of
+    several processes each has to call it; all get the same.
     """
     model.eval()
-    total: Scores = {}
-    entries = 0
+    total: Scores = {"entries": 0.0}
     memory: Memory = None
-    for batch in task.held_out(split, settings.batch_size, settings.evaluation_batches):
-        output, memory = model(batch.input, memory if batch.continues else None)
+    batches = task.held_out(split, settings.batch_size, settings.evaluation_batches)
+    for batch in map(processes.share, watched(batches, f"{split} set")):
         weight = batch.target.numel()
+        if not weight:  # the batch has fewer columns than there are processes
+            continue
+        output, memory = model(batch.input, memory if batch.continues else None)
         scores = {"loss": task.loss(output, batch.target).item()}
-        for name, value in (scores | task.score(output, batch.target)).items():
+        scores |= task.score(output, batch.target)
+        for name, value in scores.items():
             total[name] = total.get(name, 0.0) + weight * value
-        entries += weight
+        total["entries"] += weight
         if see is not None:
             see(output, batch.target)
+    total = processes.total(total)
+    entries = total.pop("entries")
     return derived(task, {name: value / entries for name, value in total.items()})
 
 
@@ -196,9 +233,30 @@ def _check_finite(what: str, value: float, step: int) -> None:
 
 
 def _detached(memory: Memory) -> Memory:
+    return _each(memory, Tensor.detach)
+
+
+def _on_cpu(memory: Memory) -> Memory:
+    return _each(memory, Tensor.cpu)
+
+
+def _own_columns(memory: Memory, processes: Processes) -> Memory:
+    """A process's share of what was remembered of a whole batch, ``(layers, B, H)`` each."""
+    rank, size, device = processes.rank, processes.size, processes.device
+    return _each(memory, lambda part: part.tensor_split(size, 1)[rank].to(device))
+
+
+def _beside_each_other(memories: list[Memory]) -> Memory:
+    """What all processes remember, as of one batch."""
+    if memories[0] is None or isinstance(memories[0], Tensor):
+        return None if memories[0] is None else torch.cat(memories, 1)  # type: ignore[arg-type]
+    return tuple(torch.cat(parts, 1) for parts in zip(*memories, strict=True))
+
+
+def _each(memory: Memory, change: Callable[[Tensor], Tensor]) -> Memory:
     if isinstance(memory, tuple):
-        return tuple(part.detach() for part in memory)
-    return memory if memory is None else memory.detach()
+        return tuple(map(change, memory))
+    return memory if memory is None else change(memory)
 
 
 def validation_scores(record: Record) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,16 +19,33 @@ PLAIN_LINES = 20  # progress lines in a run whose output is piped
 
 
 class Progress:
-    """A progress bar on a terminal, about twenty plain lines anywhere else."""
+    """A progress bar on a terminal, about twenty plain lines anywhere else.
+
+    Args:
+        steps: of the run.
+        baseline: loss of the task's memoryless predictor.
+        label: what stands before the numbers.
+        metrics: of the task.
+        done: steps that were done before, by a run that was stopped.
+        alone: whether nothing else writes to the terminal; bars of several runs overwrite each
+            other.
+    """
 
     def __init__(
-        self, steps: int, baseline: float, label: str, metrics: Mapping[str, Metric]
+        self,
+        steps: int,
+        baseline: float,
+        label: str,
+        metrics: Mapping[str, Metric],
+        done: int = 0,
+        alone: bool = True,
     ) -> None:
         self.steps, self.baseline, self.label = steps, baseline, label
         self.metrics = metrics
-        self.interactive = sys.stderr.isatty()
+        self.interactive = alone and sys.stderr.isatty()
         self.bar = tqdm(
             total=steps,
+            initial=done,
             desc=label,
             unit=" steps",
             dynamic_ncols=True,
@@ -46,7 +64,8 @@ class Progress:
             rate = step / max(record["seconds"], 1e-3)
             line = f"{self.label} {step}/{self.steps} {text} {rate:.3g} steps/s"
             left = f"{(self.steps - step) / rate:.0f} s left"
-            print(f"{line}, {left}", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # whoever watched is gone; the run goes on
+                print(f"{line}, {left}", file=sys.stderr, flush=True)
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: a look does not fit on a line."""

@@ -1,0 +1,134 @@
+"""What a run writes while it goes on: records, looks, summary and figures in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from . import about, checkpoint, folder, records
+from .looks import Looks
+from .models import SequenceModel
+from .plot import plot_run
+from .settings import Settings
+from .sinks import JsonLines, Sink
+from .tasks.task import Scores, Task
+from .train import Record, validation_scores
+
+
+class Journal:
+    """The files of a run beside its weights, and the sinks that see its records.
+
+    Args:
+        path: the run's folder.
+        description: what ``run.json`` says, as :func:`benchmarks.about.begin` makes it.
+        task: the task.
+        settings: of the training.
+        model: the model, which is looked into.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        description: dict[str, Any],
+        task: Task,
+        settings: Settings,
+        model: SequenceModel,
+    ) -> None:
+        self.path, self.about, self.task = path, description, task
+        self.history: list[Record] = []
+        self.figures: dict[str, Path] = {}
+        self.sinks: list[Sink] = []
+        self.looks = Looks(model, task, settings, path, self.sinks)
+
+    def begin(self) -> None:
+        """Make place: what an earlier attempt left is set aside."""
+        folder.set_aside(self.path)
+
+    def resume(self, step: int) -> None:
+        """Take up what was written up to a step; what was written after it goes.
+
+        Raises:
+            ConfigError: if it cannot be read, or records are missing.
+        """
+        self.history += folder.cut(self.path / records.METRICS, step)
+        folder.check_whole(self.path, self.history, step)
+        self.looks.remember(folder.cut(self.path / records.LOOKS, step))
+        before = folder.look(self.path) or self.about
+        again = {"step": step, "at": about.now()}
+        self.about |= {"started": before["started"], "resumed": [*before["resumed"], again]}
+
+    def open(self, *others: Sink) -> None:
+        """Open the file of the records, beside other sinks, which are closed if that fails."""
+        self.sinks += others
+        try:
+            self.sinks.append(JsonLines(self.path / records.METRICS))
+        except OSError:
+            self._close({"status": "failed"})
+            raise
+
+    def introduce(self, config: str) -> None:
+        """Write and print what is trained on what.
+
+        Args:
+            config: the resolved configuration as YAML.
+        """
+        self._write_about()
+        resumed = self.about["resumed"]
+        again = f", from step {resumed[-1]['step']} on" if resumed else ""
+        print(records.introduce(self.about) + again, flush=True)
+        (self.path / records.CONFIG).write_text(config, encoding="utf-8")
+        if not resumed:
+            self.looks.take(0)
+
+    def take(self, record: Record) -> None:
+        """Write a record, and a look if one is due."""
+        self.history.append(record)
+        for sink in self.sinks:
+            sink.write(record)
+        self.looks.take(int(record["step"]))
+
+    def finish(self, test: Scores) -> None:
+        """The run has reached its end."""
+        self.about |= {"test": test, "status": "finished"}
+
+    def stop(self, status: str, error: str, trace: str | None = None) -> None:
+        """The run ends before its end.
+
+        Args:
+            status: ``"failed"`` or ``"interrupted"``.
+            error: why, in a line.
+            trace: the traceback of a failure.
+        """
+        self.about |= {"status": status, "error": error, "traceback": trace}
+
+    def conclude(self) -> None:
+        """Write, draw and print what the records say, and close the sinks, whatever fails."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: print(records.describe(self.about, folder.short(self.path))))
+            stack.callback(lambda: self._close(self._ending()))
+            summary = records.summarise(self.history, self.task.baseline, self.task.target_loss)
+            scores = validation_scores(summary)
+            solved = bool(scores) and self.task.is_solved(scores)
+            self.about |= {"summary": summary, "solved": solved}
+            self._write_about()
+            if self.history:
+                figure = self.path / records.FIGURE
+                plot_run(self.history, self.about, figure)
+                self.figures["figure"] = figure
+            self.figures |= self.looks.plot(records.title(self.about))
+
+    def _ending(self) -> dict[str, Any]:
+        scores = records.prefixed(self.about["test"])
+        return {**self.about["summary"], **scores, "status": self.about["status"]}
+
+    def _close(self, summary: dict[str, Any]) -> None:
+        """Close all sinks, also where one of them fails to."""
+        with contextlib.ExitStack() as stack:
+            for sink in self.sinks:
+                stack.callback(sink.close, summary, self.figures)
+
+    def _write_about(self) -> None:
+        text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
+        checkpoint.write(self.path / records.ABOUT, lambda file: file.write(text.encode()))

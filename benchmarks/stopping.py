@@ -1,0 +1,70 @@
+"""Ctrl-C and termination wait for the end of a step, so that what is saved is never half a step."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+if hasattr(signal, "SIGHUP"):  # the terminal is gone
+    _DEFAULTS[signal.SIGHUP] = signal.SIG_DFL
+
+
+class Stop:
+    """Whether somebody asked to stop since training began."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+
+    def leave(self) -> NoReturn:
+        """Leave as asked, or as after Ctrl-C where another process of the run was asked.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C.
+            SystemExit: after another signal, with the code that shells give it: 143 after SIGTERM.
+        """
+        _leave(signal.SIGINT if self.asked is None else self.asked)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Stop]:
+    """Within it, the first Ctrl-C, SIGTERM or SIGHUP is only noted; a second one acts at once.
+
+    A handler that somebody else has set, as launchers of clusters do, stays.
+    """
+    stop = Stop()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if stop.asked is not None:
+            _leave(number)
+        stop.asked = number
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        text = f"{name}: stopping after this step; once more stops at once, unsaved"
+        with contextlib.suppress(OSError):
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        for number, default in _DEFAULTS.items():
+            if signal.getsignal(number) == default:
+                signal.signal(number, note)
+                replaced.append(number)
+    try:
+        yield stop
+    finally:
+        for number in replaced:
+            signal.signal(number, _DEFAULTS[number])
+
+
+def _leave(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)

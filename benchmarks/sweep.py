@@ -1,0 +1,90 @@
+"""What a sweep says between its runs: which of how many, and how long the rest will take."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+LEAST = 1.0  # seconds: what took less was skipped and says nothing of the others
+
+
+class SweepProgress(Callback):
+    """Counts the runs of a sweep; silent for a single run.
+
+    Launchers that run jobs side by side give each worker a copy of it: then the time that is left
+    follows from the number of the job, for those before it have ended, all but the workers' own.
+    """
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.began = 0.0
+        self.job_began = 0.0
+        self.lasted: list[float] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Count the jobs, from the overrides or the number of trials."""
+        self.total = count_jobs(config)
+        self.began = time.time()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say which run begins."""
+        self.job_began = time.time()
+        if self.total is None:
+            return
+        number = int(config.hydra.job.num)
+        left = self._left(number, workers(config))
+        later = "" if left is None else f", {duration(left)} left"
+        what = " ".join(config.hydra.overrides.task)
+        text = f"run {number + 1} of {self.total}{later}: {what}"
+        print(text, file=sys.stderr, flush=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note how long the run took."""
+        lasted = time.time() - self.job_began
+        if lasted >= LEAST:
+            self.lasted.append(lasted)
+
+    def _left(self, number: int, side_by_side: int) -> float | None:
+        """Seconds until the last job ends, at the start of a job; None before any has ended."""
+        remaining = (self.total or 0) - number
+        if side_by_side == 1:
+            return sum(self.lasted) / len(self.lasted) * remaining if self.lasted else None
+        ended = number + 1 - side_by_side
+        if ended < 1:
+            return None
+        per_job = (time.time() - self.began) / ended
+        return per_job * (remaining + side_by_side - 1)
+
+
+def count_jobs(config: DictConfig) -> int:
+    """How many jobs a sweep has: of a search its trials, else every combination of the values."""
+    trials = config.hydra.sweeper.get("n_trials")
+    if trials is not None:
+        return int(trials)
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    sweeps = [override for override in parsed if override.is_sweep_override()]
+    return math.prod(len(list(override.sweep_string_iterator())) for override in sweeps)
+
+
+def workers(config: DictConfig) -> int:
+    """How many jobs run at a time; 1 where the launcher does not say."""
+    launcher = config.hydra.launcher
+    wanted = int(launcher.get("n_jobs") or launcher.get("array_parallelism") or 1)
+    return wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
+
+
+def duration(seconds: float) -> str:
+    """About how long, for a person."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,29 @@
+"""What takes more than a few seconds says how far it is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+PATIENCE = 3.0  # seconds without a word
+SELDOM = 10.0  # seconds between plain lines
+
+
+def watched(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
+    """The items; on a terminal with a bar while they last, elsewhere with a line now and then."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, label, total, leave=False, delay=PATIENCE, dynamic_ncols=True)
+        return
+    began = said = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - said > SELDOM:
+            said = time.monotonic()
+            of = f" of {total}" if total else ""
+            text = f"{label}: {number}{of} done in {said - began:.0f} s"
+            print(text, file=sys.stderr, flush=True)
+        yield item
