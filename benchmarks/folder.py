@@ -64,8 +64,8 @@ def plan(folder: Path, config: dict[str, Any], redo: Redo) -> Plan:
         ConfigError: if the folder holds a run of another setting or seed, or an unreadable one.
         FailedBefore: if that run failed and is not wanted again.
     """
-    about = look(folder)
-    if about is None or redo == "all":
+    about = None if redo == "all" else look(folder)
+    if about is None:
         return "begin"
     check_same(folder, about["config"], config)
     if about["status"] == "finished":

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -25,6 +26,7 @@ class SweepProgress(Callback):
 
     def __init__(self) -> None:
         self.total: int | None = None
+        self.swept: set[str] = set()
         self.began = 0.0
         self.job_began = 0.0
         self.lasted: list[float] = []
@@ -32,6 +34,8 @@ class SweepProgress(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Count the jobs, from the overrides or the number of trials."""
         self.total = count_jobs(config)
+        self.swept = {override.get_key_element() for override in _swept(config)}
+        self.swept |= set(config.hydra.sweeper.get("params") or ())
         self.began = time.time()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -42,7 +46,7 @@ class SweepProgress(Callback):
         number = int(config.hydra.job.num)
         left = self._left(number, workers(config))
         later = "" if left is None else f", {duration(left)} left"
-        what = " ".join(config.hydra.overrides.task)
+        what = " ".join(told for told in config.hydra.overrides.task if _key(told) in self.swept)
         text = f"run {number + 1} of {self.total}{later}: {what}"
         print(text, file=sys.stderr, flush=True)
 
@@ -69,9 +73,17 @@ def count_jobs(config: DictConfig) -> int:
     trials = config.hydra.sweeper.get("n_trials")
     if trials is not None:
         return int(trials)
+    return math.prod(len(list(each.sweep_string_iterator())) for each in _swept(config))
+
+
+def _swept(config: DictConfig) -> list[Override]:
+    """The overrides of the command line that have several values."""
     parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    sweeps = [override for override in parsed if override.is_sweep_override()]
-    return math.prod(len(list(override.sweep_string_iterator())) for override in sweeps)
+    return [override for override in parsed if override.is_sweep_override()]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
 
 
 def workers(config: DictConfig) -> int:

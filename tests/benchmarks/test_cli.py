@@ -6,6 +6,7 @@ import pytest
 from hydra.types import RunMode
 
 from benchmarks import cli, run
+from benchmarks.processes import ALONE
 from tests.benchmarks.commandline import TINY, load
 
 REFUSED = {
@@ -26,6 +27,9 @@ REFUSED = {
     "train.clip=0": ["train.clip", "0"],
     "seed=-1": ["seed", "-1"],
     "seed=x": ["seed", "x"],
+    "seed=../../x": ["seed", "../../x"],
+    "redo=some": ["redo", "none", "failed", "all", "some"],
+    "device=tpu": ["device", "cpu", "cuda", "tpu"],
     "threads=all": ["threads", "auto", "all"],
     "budget=7": ["budget", "7"],
     "budget=null": ["budget", "model.hidden_size"],
@@ -196,6 +200,6 @@ def test_jobs_side_by_side_take_one_thread_each(monkeypatch, mode, launcher, wan
     monkeypatch.setattr(cli.HydraConfig, "get", lambda: now)
     monkeypatch.setattr(run, "choose_threads", lambda *_: 7)
     job = object.__new__(run.Job)
-    job.call = cli.called()
+    job.call, job.team = cli.called(), ALONE
     job.settings, job.model = SimpleNamespace(batch_size=4), SimpleNamespace(hidden_size=4)
     assert job._threads(wanted) == threads

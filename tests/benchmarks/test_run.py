@@ -5,13 +5,12 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from benchmarks import cli, run, train
+from benchmarks import cli, journal, run, train
 from benchmarks.assembly import make_state
 from tests.benchmarks.commandline import CONF, TINY, load, options
 
@@ -20,7 +19,7 @@ def test_a_run_leaves_all_its_files(command, capsys):
     (folder,) = command(*TINY["copy"], "train.diagnose_every=100", "seed=3")
     names = {"metrics.jsonl", "run.json", "config.yaml", "checkpoint.pt", "best.pt", "loss.png"}
     names |= {"gradients.jsonl", "gradients.png", "wandb"}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == {*names, ".lock"}
     about, records = load(folder)
     assert [r["step"] for r in records] == [1, 2, 3]
     assert about["status"] == "finished"
@@ -183,7 +182,7 @@ def test_ctrl_c_in_the_test_leaves_the_checkpoint_of_the_last_step(command, monk
 def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
     closed = []
 
-    class Fragile(run.JsonLines):
+    class Fragile(journal.JsonLines):
         def close(self, summary, figures):
             super().close(summary, figures)
             closed.append(summary["status"])
@@ -192,8 +191,8 @@ def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
     def broken(*_):
         raise OSError("no figure today")
 
-    monkeypatch.setattr(run, "JsonLines", Fragile)
-    monkeypatch.setattr(run, "plot_run", broken)
+    monkeypatch.setattr(journal, "JsonLines", Fragile)
+    monkeypatch.setattr(journal, "plot_run", broken)
     with pytest.raises(OSError, match=r"no figure|went away"):
         command(*TINY["copy"], "logger=disabled")
     assert closed == ["finished"]
@@ -249,29 +248,6 @@ def test_a_diverged_run_is_recorded_and_exits_with_one(command, capsys, tmp_path
     assert 0 < len(records) < 20
     assert (path.parent / "checkpoint.pt").exists()
     assert "failed: the loss is" in capsys.readouterr().out
-
-
-def test_a_folder_that_holds_a_run_is_refused(command, capsys):
-    command(*TINY["copy"], "logger=disabled", "hydra.run.dir=here")
-    with pytest.raises(SystemExit) as stop:
-        command(*TINY["copy"], "logger=disabled", "hydra.run.dir=here")
-    assert stop.value.code == 2
-    assert "holds a run already" in capsys.readouterr().err
-    assert len(load(Path("here"))[1]) == 3
-
-
-def test_ctrl_c_saves_and_exits_with_130(command, monkeypatch, tmp_path):
-    def interrupted(*arguments, **options):
-        yield from ()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "fit", interrupted)
-    with pytest.raises(SystemExit) as stop:
-        command(*TINY["copy"], "logger=disabled")
-    assert stop.value.code == 130
-    (path,) = tmp_path.rglob("run.json")
-    assert json.loads(path.read_text())["status"] == "interrupted"
-    assert (path.parent / "checkpoint.pt").exists()
 
 
 def test_the_module_runs_from_any_folder(tmp_path):
