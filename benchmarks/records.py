@@ -53,7 +53,7 @@ def read(folder: Path) -> Run:
     """
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     needed = {"task", "model", "seed", "status", "started", "config", "baseline", "target_loss"}
-    needed |= {"metrics", "test"}
+    needed |= {"metrics", "test", "hidden_size", "parameters"}
     if not isinstance(about, dict) or not needed <= set(about):
         raise ValueError(f"{ABOUT} is not the description of a run")
     return Run(folder, about, _lines((folder / METRICS).read_text(encoding="utf-8")))

@@ -69,7 +69,7 @@ _SPEEDS = (
         _power,
         "lower",
         "largest",
-        latex=r"$\lVert W^\top W - I\rVert$",
+        latex=r"$\Vert W^\top W - I\Vert$",
     ),
 )
 

@@ -111,8 +111,8 @@ def draw(axes: Axes, panel: Panel, drawn: list[Look], ink: Ink) -> None:
         axes.axhline(value, color=ink.text, ls=(0, (4, 3)), lw=0.8, alpha=0.6, zorder=1)
         where = ("axes fraction", "data")
         axes.annotate(
-            name, (0.99, value), xycoords=where, xytext=(0, 2), textcoords="offset points",
-            ha="right", color=ink.text, fontsize=8, annotation_clip=True,
+            name, (0.01, value), xycoords=where, xytext=(0, 2), textcoords="offset points",
+            color=ink.text, fontsize=8, annotation_clip=True,
         )  # fmt: skip
     axes.set_xlabel(panel.x, color=ink.text)
     axes.set_ylabel(panel.y, color=ink.text)

@@ -70,6 +70,13 @@ def differing(settings: list[dict[str, Any]]) -> list[str]:
     )
 
 
+def shown(value: Any) -> str:
+    """A value of a setting as an override gives it: ``null``, and ``1e+30``, not thirty digits."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:.10g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
     models: dict[str, list[dict[str, Any]]] = {}
     for own, runs in found:
@@ -78,7 +85,7 @@ def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
     named = []
     for own, runs in found:
         model = runs[0].about["model"]
-        details = [f"{key.rpartition('.')[2]}={own.get(key)}" for key in keys[model]]
+        details = [f"{key.rpartition('.')[2]}={shown(own.get(key))}" for key in keys[model]]
         named.append(Group(", ".join([model, *details]), _one_per_seed(runs), own))
     return named
 

@@ -18,13 +18,14 @@ AT_ONCE = 4_000_000  # numbers that are resampled at a time
 def intervals(samples: Sequence[Sequence[float]]) -> list[Interval | None]:
     """95 % percentile bootstrap intervals of means (Efron, 1979); None below three values.
 
-    Samples of equal size are resampled together. Of few values the interval is too short: of 10,000
-    samples from a normal distribution it held the true mean in 75 % where n = 3, in 84 % where
-    n = 5 and in 90 % where n = 10.
+    None as well where a value is not finite. Samples of equal size are resampled together. Of few
+    values the interval is too short: of 10,000 samples from a normal distribution it held the true
+    mean in 75 % where n = 3, in 84 % where n = 5 and in 90 % where n = 10.
     """
     found: list[Interval | None] = [None] * len(samples)
-    for size in {len(values) for values in samples if len(values) >= LEAST}:
-        places = [k for k, values in enumerate(samples) if len(values) == size]
+    usable = [k for k, v in enumerate(samples) if len(v) >= LEAST and np.isfinite(v).all()]
+    for size in {len(samples[k]) for k in usable}:
+        places = [k for k in usable if len(samples[k]) == size]
         stacked = np.array([samples[k] for k in places], dtype=float)
         for place, bounds in zip(places, _bounds(stacked), strict=True):
             found[place] = bounds

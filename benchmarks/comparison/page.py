@@ -14,15 +14,15 @@ from markupsafe import Markup
 from benchmarks.records import CONFIG, Run
 
 from .figures import svg
-from .groups import Group, differing
+from .groups import Group, differing, shown
 from .palette import DARK, LIGHT, MOST, STROKES, looks
 from .panels import Panel, panels
-from .significance import words
+from .significance import WORDS, show_p
 from .table import Table
 from .words import headline, legend, problems
 
 TEMPLATE = "page.html.j2"
-WIDE, NARROW, SMALL = (9.6, 3.8), (4.2, 3.4), (4.2, 3.1)  # inches
+WIDE, NARROW, SMALL = (12.5, 4.4), (4.2, 3.4), (4.2, 3.1)  # inches
 
 
 class Drawing(NamedTuple):
@@ -51,7 +51,8 @@ def page(tables: list[Table], command: str) -> str:
         date=f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         outcomes={name: count for name, count in counts.items() if count},
         hues=list(zip(LIGHT, DARK, strict=True)),
-        words=words,
+        words=WORDS,
+        show_p=show_p,
         most=MOST,
     )
 
@@ -82,14 +83,10 @@ def _drawing(panel: Panel, name: str) -> Drawing:
 def _settings(groups: list[Group]) -> dict[str, list[str]]:
     """The keys in which the groups differ, with the value of each group, empty for none."""
     settings = [group.settings for group in groups]
-    return {key: [_value(own, key) for own in settings] for key in differing(settings)}
-
-
-def _value(settings: dict[str, Any], key: str) -> str:
-    if key not in settings:
-        return ""
-    value = settings[key]
-    return value if isinstance(value, str) else json.dumps(value)
+    return {
+        key: [shown(own[key]) if key in own else "" for own in settings]
+        for key in differing(settings)
+    }
 
 
 def _configuration(run: Run) -> str:

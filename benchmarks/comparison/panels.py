@@ -99,7 +99,7 @@ def panels(table: Table) -> list[Panel]:
             _curves(table, lambda runs: recorded(runs, "orthogonality_error")),
         ),
     ]
-    return [panel for panel in found if any(curve is not None for curve in panel.curves)]
+    return [panel for panel in found if any(c is not None and len(c.x) > 1 for c in panel.curves)]
 
 
 def _curves(table: Table, curve: Callable[[list[Run]], Curve | None]) -> list[Curve | None]:

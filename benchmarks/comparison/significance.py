@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind_from_stats
 
 ALPHA = 0.05
 LEAST = 3  # seeds on either side, below which nothing is tested
@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
     Attributes:
         kind: ``best``; ``alike``, not distinguishable from it; ``worse``, significantly;
             ``few``, fewer than three seeds on one side; ``flat``, another value, but no side has
-            any spread to test it by; ``none``, no finished seed.
+            any spread to test it by; ``none``, no finished seed, or a value that is not finite.
         p: the p-value after Holm's correction; None where nothing was tested.
     """
 
@@ -52,7 +52,7 @@ def against_best(samples: Sequence[Sequence[float]], higher: bool, log: bool) ->
         log: whether means and tests are of the logarithm, as for values over orders of magnitude.
     """
     scaled = [on_scale(values, log) for values in samples]
-    ranked = [k for k, values in enumerate(scaled) if len(values)]
+    ranked = [k for k, values in enumerate(scaled) if len(values) and np.isfinite(values).all()]
     if not ranked:
         return [Verdict("none")] * len(samples)
     best = min(ranked, key=lambda k: rank(samples[k], higher, log))
@@ -66,9 +66,9 @@ def against_best(samples: Sequence[Sequence[float]], higher: bool, log: bool) ->
 
 
 def rank(values: Sequence[float], higher: bool, log: bool) -> float:
-    """The mean on the scale of the test, so that less is better; infinite without values."""
+    """The mean on the scale of the test, so that less is better; infinite where there is none."""
     scaled = on_scale(values, log)
-    if not len(scaled):
+    if not len(scaled) or not np.isfinite(scaled).all():
         return math.inf
     return float(-scaled.mean() if higher else scaled.mean())
 
@@ -113,7 +113,10 @@ def _constant(values: np.ndarray) -> bool:
 
 
 def _welch(values: np.ndarray, best: np.ndarray) -> float:
-    # a side without spread is made exactly so: scipy warns of what rounding leaves
-    sides = [np.full_like(s, s[0]) if _constant(s) else s for s in (values, best)]
-    with np.errstate(all="ignore"):
-        return float(ttest_ind(*sides, equal_var=False).pvalue)
+    # from means and deviations: where one side is constant, ttest_ind warns of its own rounding
+    sides = (part for s in (values, best) for part in (s.mean(), _deviation(s), len(s)))
+    return float(ttest_ind_from_stats(*sides, equal_var=False).pvalue)
+
+
+def _deviation(values: np.ndarray) -> float:
+    return 0.0 if _constant(values) else float(values.std(ddof=1))

@@ -83,13 +83,15 @@ class Table(NamedTuple):
     decisive: Column
 
     def best(self, column: Column) -> list[Row]:
-        """The rows with the best mean of a column; none where no way is better."""
+        """The rows with the best mean of a column; none where no way is better or all are equal."""
         if column.better is None or column.form != "mean":
             return []
         means = {k: r.cells[column.name].mean for k, r in enumerate(self.rows)}
-        known = [mean for mean in means.values() if mean is not None]
-        top = (max if column.better == "higher" else min)(known, default=None)
-        return [self.rows[k] for k, mean in means.items() if mean is not None and mean == top]
+        known = {mean for mean in means.values() if mean is not None}
+        if len(known) < 2:
+            return []
+        top = (max if column.better == "higher" else min)(known)
+        return [self.rows[k] for k, mean in means.items() if mean == top]
 
     @property
     def problems(self) -> list[tuple[Group, Run]]:
@@ -147,5 +149,6 @@ def _each(values: list[float], missing: int, show: Callable[[float], str]) -> st
     if len(values) + missing <= MOST_LISTED:
         return ", ".join([show(v) for v in sorted(values)] + ["never"] * missing)
     never = [f"{missing} never"] if missing else []
-    ends = f"{show(min(values))} to {show(max(values))}"
-    return ", ".join([f"{show(statistics.median(values))} ({ends})", *never])
+    low, high = show(min(values)), show(max(values))
+    middle = show(statistics.median(values))
+    return ", ".join([middle if low == high else f"{middle} ({low} to {high})", *never])

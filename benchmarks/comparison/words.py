@@ -49,17 +49,16 @@ def headline(table: Table) -> str:
         return "No run has finished yet."
     best, others = known[0], known[1:]
     if not others:
-        return f"{best.group.name}: {_said(best, column)}."
+        return f"{column.heading[:1].upper()}{column.heading[1:]}: {_said(best, column)}."
     second = others[0]
-    text = f"{best.group.name} is best: {_said(best, column)}; next is {second.group.name} with "
-    text += f"{_said(second, column)}. "
+    text = f"Best {column.heading}: {_said(best, column)}; next {_said(second, column)}. "
     verdict = second.verdict
-    told = {
+    told: dict[Kind, str] = {
         "worse": f"The difference is significant (p {show_p(verdict.p or 0.0)}).",
-        "few": f"With fewer than {LEAST} seeds on a side it is not tested.",
-        "flat": "No seed differs from another, so the difference cannot be tested.",
+        "few": f"With fewer than {LEAST} seeds on a side the difference is not tested.",
+        "flat": "No group varies with its seed, so the difference cannot be tested.",
         "alike": "The two cannot be told apart"
-        + (" (equal in every seed)." if verdict.p is None else f" (p {show_p(verdict.p)})."),
+        + (", equal in every seed." if verdict.p is None else f" (p {show_p(verdict.p)})."),
     }
     return text + told[verdict.kind]
 
@@ -72,8 +71,8 @@ def legend(table: Table) -> list[str]:
         "worse": "significantly worse than the best group",
         "alike": "not distinguishable from the best group",
         "few": f"fewer than {LEAST} finished seeds here or in the best group, nothing is tested",
-        "flat": "another value than the best group's, but the seeds of both agree among themselves, "
-        "so that no test can be made",
+        "flat": "another value than that of the best group, but neither varies with the seed, "
+        "so that nothing can be tested",
     }
     marks = [f"{WORDS[kind]}: {text}" for kind, text in meanings.items() if kind in kinds]
     scale = "the logarithm of the " if column.log else "the "
@@ -101,4 +100,4 @@ def problems(table: Table) -> list[Problem]:
 def _said(row: Row, column: Column) -> str:
     cell = row.cells[column.name]
     count = len(cell.values)
-    return f"{column.heading} {cell.line} over {count} seed{'s' if count > 1 else ''}"
+    return f"{row.group.name}, {cell.line} over {count} seed{'s' if count > 1 else ''}"
