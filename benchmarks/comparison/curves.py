@@ -77,8 +77,9 @@ def thin(curve: Curve, most: int = MOST_POINTS) -> Curve:
     edges = np.linspace(0, count, most // 2 + 1).astype(int)
     kept, low, high = [], [], []
     for start, stop in pairwise(edges.tolist()):
-        part = np.nan_to_num(curve.middle[start:stop], nan=0.0)
-        for place in sorted({int(part.argmin()), int(part.argmax())}):
+        part = curve.middle[start:stop]
+        gap = np.isnan(part).all()
+        for place in [0] if gap else sorted({int(np.nanargmin(part)), int(np.nanargmax(part))}):
             kept.append(start + place)
             low.append(_least(curve.low[start:stop]))
             high.append(-_least(-curve.high[start:stop]))

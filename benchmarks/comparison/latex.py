@@ -57,7 +57,7 @@ def number(text: str) -> str:
 
 
 def _environment(table: Table) -> str:
-    headings = [column.latex or escape(column.heading) for column in table.columns]
+    headings = [column.latex or _heading(column.heading) for column in table.columns]
     head = ["model", "hidden", "parameters", "seeds", *headings]
     lines = [
         r"\begin{table}",
@@ -79,20 +79,41 @@ def _environment(table: Table) -> str:
 
 def _row(table: Table, row: Row) -> str:
     facts = [
-        escape(row.group.name) + _MARKS[row.verdict.kind],
+        _split(row.group.name) + _MARKS[row.verdict.kind],
         str(row.hidden_size),
         f"{row.parameters:,}".replace(",", "{,}"),
-        escape(row.seeds),
+        _split(row.seeds),
     ]
     cells = [_cell(row.cells[column.name], row in table.best(column)) for column in table.columns]
-    return " & ".join([*facts, *cells]) + r" \\"
+    return " & ".join([*facts, *cells]) + r" \\[3pt]"
 
 
 def _cell(cell: Cell, bold: bool) -> str:
     text = number(cell.text)
     if bold:
         text = rf"\textbf{{\boldmath {text}}}"
-    return text + (rf" {{\scriptsize {number(cell.aside)}}}" if cell.aside else "")
+    return _stacked([text, rf"\scriptsize {number(cell.aside)}"]) if cell.aside else text
+
+
+def _heading(text: str) -> str:
+    """A heading of several words in two lines."""
+    words = text.split()
+    half = (len(words) + 1) // 2
+    return _stacked([escape(" ".join(part)) for part in (words[:half], words[half:]) if part])
+
+
+def _split(text: str) -> str:
+    """A name with its settings below, two a line."""
+    parts = text.split(", ")
+    lines = [escape(", ".join(parts[k : k + 2])) for k in range(0, len(parts), 2)]
+    return _stacked([*(f"{line}," for line in lines[:-1]), lines[-1]], "l")
+
+
+def _stacked(lines: list[str], side: str = "r") -> str:
+    """Lines above each other: a table of this width would else be shrunk beyond reading."""
+    if len(lines) == 1:
+        return lines[0]
+    return rf"\shortstack[{side}]{{" + r" \\ ".join(lines) + "}"
 
 
 def _caption(table: Table) -> str:

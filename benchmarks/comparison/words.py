@@ -80,7 +80,8 @@ def legend(table: Table) -> list[str]:
         f"Tested by Welch's t-test on {scale}{column.heading}, two-sided at {100 * ALPHA:.0f} %, "
         "p after Holm's correction over the groups of the task."
     )
-    return [INTERVALS, *(["; ".join(marks) + "."] if marks else []), *([test] if marks else [])]
+    told = ["; ".join(marks) + "."] if marks else []
+    return [INTERVALS, *told, *([test] if kinds & {"worse", "alike"} else [])]
 
 
 def problems(table: Table) -> list[Problem]:
