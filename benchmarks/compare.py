@@ -25,6 +25,7 @@ from .records import Run, find, read
 
 PATIENCE = 2  # seconds of reading before a progress bar appears
 KINDS = ("csv", "latex", "html")
+FIGURE = "compare-{}.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("only one of --csv, --latex and --html can go to the standard output")
     figures: Path = options.figures or folders[0]
     try:
-        figures.mkdir(parents=True, exist_ok=True)
-        for name in wanted.values():
+        for name in (str(figures / FIGURE.format(1)), *wanted.values()):
             _check_writable(name)
     except OSError as error:
         parser.error(f"cannot be written: {error}")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tables = [table(task, groups) for task, groups in by_task(runs).items()]
     screen = sys.stderr if "-" in wanted.values() else sys.stdout
     for number, found in enumerate(tables, start=1):
-        path = figures / f"compare-{number}.png"
+        path = figures / FIGURE.format(number)
         plot(found, path)
         print(f"\n{markdown(found)}\n\nlearning curves: {path}", file=screen)
     if "csv" in wanted:

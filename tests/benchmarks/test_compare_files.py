@@ -80,8 +80,13 @@ def test_latex_escapes_every_special_sign_and_writes_powers_of_ten():
     assert number("12.5%") == r"12.5\%"
 
 
-@pytest.mark.parametrize("kind", ["csv", "latex", "html"])
-@pytest.mark.parametrize("where", ["file/below", "folder"])
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        *((kind, where) for kind in ("csv", "latex", "html") for where in ("file/below", "folder")),
+        ("figures", "file/below"),
+    ],
+)
 def test_a_file_that_cannot_be_written_is_refused_before_any_run_is_read(
     kind, where, runs, tmp_path, capsys, monkeypatch
 ):
