@@ -158,10 +158,10 @@ def test_a_task_without_a_target_has_no_columns_of_it(tmp_path, capsys):
 def test_many_seeds_are_summed_up_where_each_value_was_listed(tmp_path, capsys):
     for seed in range(7):
         last = (0.05, *[0.0005] * 9) if seed else (0.05, 0.05)
-        write_run(tmp_path / str(seed), seed=seed, values=(*[1.0] * seed, *last))
+        write_run(tmp_path / str(seed), seed=seed, values=(*[1.0] * seed**2, *last))
     compare.main([str(tmp_path)])
     (row,) = printed_rows(capsys.readouterr().out)
-    assert row[8] == "6 (3 to 8), 1 never"
+    assert row[8] == "14 (3 to 38), 1 never"
 
 
 def test_compare_refuses_what_holds_no_runs(tmp_path, capsys):

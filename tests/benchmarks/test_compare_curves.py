@@ -66,7 +66,9 @@ def test_smoothing_is_over_a_hundredth(tmp_path):
 def test_a_thin_curve_keeps_its_extremes_and_its_band():
     rng = np.random.default_rng(0)
     middle = rng.random(10_007)
-    curve = Curve(np.arange(10_007.0), middle, middle - rng.random(10_007), middle + 1, 3)
+    curve = Curve(
+        np.arange(10_007.0), middle, middle - rng.random(10_007), middle + rng.random(10_007), 3
+    )
     curve.middle[[0, 5000, 9000]] = (-3.0, 7.0, math.nan)
     curve.middle[2000:2300] = math.nan
     thinned = thin(curve, 200)

@@ -74,6 +74,16 @@ def test_latex_is_escaped_and_has_the_best_in_bold(runs, tmp_path):
     assert r"$^{-}$ significantly worse than the best (Welch's t-test on the test recall" in text
 
 
+def test_bold_is_the_better_way_of_each_column(tmp_path):
+    for model, loss, recall in (("a", 0.1, 0.9), ("b", 0.2, 0.8)):
+        write_run(tmp_path / model, model, values=(1.0, loss), test={"loss": 0.3, "recall": recall})
+    path = tmp_path / "table.tex"
+    compare.main([str(tmp_path), "--latex", str(path)])
+    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if "[3pt]" in line]
+    bold = [[r"\textbf" in cell for cell in row.split(" & ")[4:7]] for row in rows]
+    assert bold == [[True, False, True], [False, False, False]]  # not where all are equal
+
+
 def test_latex_escapes_every_special_sign_and_writes_powers_of_ten():
     assert escape("a_b^~\\{}") == r"a\_b\textasciicircum{}\textasciitilde{}\textbackslash{}\{\}"
     assert number("[5.6e-04, 1e+30]") == r"[$5.6 \cdot 10^{-4}$, $1 \cdot 10^{30}$]"

@@ -55,9 +55,12 @@ def page(tmp_path_factory):
     root = tmp_path / "runs"
     for model in ("ortho", "lstm", "gru", "rnn"):
         for seed in range(3):
-            long_run(root / f"{model}{seed}", model, seed, versions={"torch": "2.13"})
+            config = {**CONFIG, "model": {"name": f"a_name_without_any_space_for_{model}"}}
+            versions = {"torch": "2.13"}
+            long_run(root / f"{model}{seed}", model, seed, config=config, versions=versions)
     tracebacks = {"error": "Error: <b>bold</b>\nmore", "traceback": "Traceback\n  <deep>"}
-    write_run(root / "failed", "ortho", 7, status="failed", **tracebacks)
+    config = {**CONFIG, "model": {"name": "a_name_without_any_space_for_ortho"}}
+    write_run(root / "failed", "ortho", 7, status="failed", config=config, **tracebacks)
     (root / "ortho0" / "config.yaml").write_text("name: copy\n# <script>alert(1)</script>\n")
     other = {"task": "another & task", "config": {**CONFIG, "train": {"clip": None}}}
     write_run(root / "other", "rnn", machine="a machine", commit="abc123", **other)
@@ -147,7 +150,8 @@ def test_the_page_has_headlines_tables_figures_settings_and_origin(page):
     assert "<dt>commit</dt><dd>abc123</dd>" in text
     assert "<dt>threads</dt><dd>1</dd>" in text
     (row,) = re.findall(r'<tr><th scope="row">model.name</th>(.*?)</tr>', text)
-    assert sorted(re.findall("<td>(.*?)</td>", row)) == ["gru", "lstm", "ortho", "rnn"]
+    values = re.findall("<td>a_name_without_any_space_for_(.*?)</td>", row)
+    assert sorted(values) == ["gru", "lstm", "ortho", "rnn"]
 
 
 def test_a_group_has_one_colour_in_the_table_and_in_all_its_figures(page):
