@@ -71,14 +71,16 @@ def test_a_thin_curve_keeps_its_extremes_and_its_band():
     )
     curve.middle[[0, 5000, 9000]] = (-3.0, 7.0, math.nan)
     curve.middle[2000:2300] = math.nan
+    curve.middle[[3333, 7777]] = 0.5
+    curve.low[3333], curve.high[7777] = -50.0, 50.0  # where the median is nothing special
     thinned = thin(curve, 200)
     assert 100 <= len(thinned.x) <= 200
     assert (np.diff(thinned.x) > 0).all()
     assert np.nanmin(thinned.middle) == -3.0
     assert np.nanmax(thinned.middle) == 7.0
     assert 0 < np.isnan(thinned.middle).sum() < 5  # the gap
-    assert thinned.low.min() == curve.low.min()
-    assert thinned.high.max() == curve.high.max()
+    assert thinned.low.min() == -50.0
+    assert thinned.high.max() == 50.0
     assert thin(curve, 20_000) is curve
 
 
