@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .record import Record
 from .records import title
-from .train import Record
 
 BLUE, GREY, GREEN = "#1f5fa8", "#707070", "#2a8a4a"
 SMOOTHING = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter
 
-from .train import VALIDATION, Record, validation_scores
+from .record import VALIDATION, Record, validation_scores
 
 METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 FIGURE, CONFUSION = "loss.png", "confusion.png"
 LOOKS, FLOW = "gradients.jsonl", "gradients.png"
+EARLIER = "earlier"  # the folder of a run's attempts before the present one
 
 CLEARLY = 0.95
 LASTING = 10
@@ -51,16 +53,38 @@ def read(folder: Path) -> Run:
     """
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     needed = {"task", "model", "seed", "status", "started", "config", "baseline", "target_loss"}
-    needed |= {"metrics", "test"}
+    needed |= {"metrics", "test", "hidden_size", "parameters"}
     if not isinstance(about, dict) or not needed <= set(about):
         raise ValueError(f"{ABOUT} is not the description of a run")
-    lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")
-    return Run(folder, about, [json.loads(line) for line in lines[:-1]])
+    return Run(folder, about, _lines((folder / METRICS).read_text(encoding="utf-8")))
 
 
 def find(roots: list[Path]) -> list[Path]:
-    """Every folder below ``roots`` that holds a run, in the order of their names."""
-    return sorted({path.parent for root in roots for path in root.resolve().rglob(ABOUT)})
+    """Every folder below ``roots`` that holds a run, in the order of their names.
+
+    Earlier attempts at a run are left out.
+    """
+    found = set()
+    for root in roots:
+        for folder, below, files in os.walk(root.resolve()):
+            if EARLIER in below:
+                below.remove(EARLIER)
+            if ABOUT in files:
+                found.add(Path(folder))
+    return sorted(found)
+
+
+def _lines(text: str) -> list[Record]:
+    """The records in whole lines of JSON, parsed at once: which is faster than one by one.
+
+    Raises:
+        ValueError: if a line is no record.
+    """
+    lines = text.split("\n")[:-1]
+    found: list[Record] = json.loads(f"[{','.join(lines)}]")
+    if len(found) != len(lines) or not all(isinstance(record, dict) for record in found):
+        raise ValueError(f"{METRICS} holds lines that are no records")
+    return found
 
 
 def first_below(records: list[Record], threshold: float | None) -> Record | None:
@@ -95,7 +119,7 @@ def summarise(records: list[Record], baseline: float, target_loss: float | None)
         hit = first_below(records, threshold)
         summary[f"steps_{name}"] = int(hit["step"]) if hit else None
         summary[f"seconds_{name}"] = hit["seconds"] if hit else None
-    validated = [r for r in records if validation_scores(r)]
+    validated = [r for r in records if "validation_loss" in r]
     last = validated[-1] if validated else {}
     summary["best_validation_loss"] = min((r["validation_loss"] for r in validated), default=None)
     summary |= {name: value for name, value in last.items() if name.startswith(VALIDATION)}

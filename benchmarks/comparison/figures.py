@@ -1,0 +1,135 @@
+"""The curves of a task drawn: as a PNG beside the runs, as SVG inside a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from benchmarks.plot import literal, scale_loss
+
+from .curves import thin
+from .palette import GREY, LIGHT, MOST, Look, looks
+from .panels import Panel, learning
+from .table import Table
+
+GREY_POINTS = 100  # of a curve without a colour of its own
+MOST_DOTS = 40
+
+
+class Ink(NamedTuple):
+    """The colours of a figure: of text and axes, of the grid, of grey curves, of the hues."""
+
+    text: str
+    grid: str
+    grey: str
+    hues: tuple[str, ...]
+
+
+PAPER = Ink("black", "0.85", GREY, LIGHT)
+# stand for the variables of the page's style, which differ by day and night
+SCREEN = Ink("#010101", "#010102", "#010103", tuple(f"#0102{k:02d}" for k in range(len(LIGHT))))
+VARIABLES = {
+    SCREEN.text: "currentColor",
+    SCREEN.grid: "var(--grid)",
+    SCREEN.grey: "var(--grey)",
+    **{colour: f"var(--hue-{k})" for k, colour in enumerate(SCREEN.hues)},
+}
+
+
+def plot(table: Table, path: Path) -> None:
+    """Write a PNG of the learning curves, with the groups' names below."""
+    panel = learning(table)
+    count = min(len(table.rows), MOST + 1)
+    figure = Figure(figsize=(8, 4.5 + 0.2 * ((count + 1) // 2)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    drawn = looks(len(table.rows))
+    draw(axes, panel, drawn, PAPER)
+    axes.set_title(literal(table.task), fontsize=10)
+    for row, look, curve in zip(table.rows, drawn, panel.curves, strict=True):
+        if curve is not None and look.hue is not None:
+            seeds = f"{curve.seeds} seed{'s' if curve.seeds > 1 else ''}"
+            label = literal(f"{row.group.name}, {row.parameters:,} parameters, {seeds}")
+            axes.plot([], [], look.stroke, color=look.colour, label=label)
+    if len(table.rows) > MOST:
+        axes.plot([], [], color=GREY, lw=0.6, label=f"{len(table.rows) - MOST} others")
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(fontsize=8, loc="outside lower center", ncols=2)
+    figure.savefig(path)
+
+
+def svg(panel: Panel, size: tuple[float, float], name: str) -> str:
+    """A panel as an ``svg`` element whose colours are those of the page around it.
+
+    Args:
+        panel: what to draw.
+        size: width and height in inches.
+        name: tells the figure from the others of the page.
+    """
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot(), panel, looks(len(panel.curves)), SCREEN)
+        text = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    return _slim(text.getvalue())
+
+
+def draw(axes: Axes, panel: Panel, drawn: list[Look], ink: Ink) -> None:
+    """Every group's median, with its band; the best groups on top."""
+    seen: list[float] = []
+    for place, (curve, look) in enumerate(zip(panel.curves, drawn, strict=True)):
+        if curve is None:
+            continue
+        coloured = look.hue is not None
+        colour = ink.grey if look.hue is None else ink.hues[look.hue]
+        shown = thin(curve) if coloured else thin(curve, GREY_POINTS)
+        dots = "." if panel.dots and coloured and len(shown.x) <= MOST_DOTS else ""
+        width = 1.6 if coloured else 0.6
+        order = 3 - place / len(drawn)
+        style: dict[str, Any] = {"color": colour, "lw": width, "zorder": order, "marker": dots}
+        axes.plot(shown.x, shown.middle, ls=look.stroke, **style)
+        if curve.seeds > 1 and coloured:
+            band = shown.low, shown.high
+            axes.fill_between(shown.x, *band, color=colour, alpha=0.18, lw=0, zorder=order - 1)
+        seen += shown.middle[~np.isnan(shown.middle)].tolist()
+    if panel.baseline is not None:
+        scale_loss(axes, seen, panel.baseline)
+    elif any(value > 0 for value in seen):
+        axes.set_yscale("log")
+    for value, name in panel.lines:
+        axes.axhline(value, color=ink.text, ls=(0, (4, 3)), lw=0.8, alpha=0.6, zorder=1)
+        where = ("axes fraction", "data")
+        axes.annotate(
+            name, (0.01, value), xycoords=where, xytext=(0, 2), textcoords="offset points",
+            color=ink.text, fontsize=8, annotation_clip=True,
+        )  # fmt: skip
+    axes.set_xlabel(panel.x, color=ink.text)
+    axes.set_ylabel(panel.y, color=ink.text)
+    axes.grid(color=ink.grid, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=ink.text)
+    for spine in axes.spines.values():
+        spine.set_color(ink.text)
+        spine.set_linewidth(0.6)
+
+
+def _slim(text: str) -> str:
+    """The element alone: a tenth of a point is enough, and ids that nothing refers to collide."""
+    text = text[text.index("<svg") :]
+    used = set(re.findall(r"#([\w.-]+)", text))
+    text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
+    text = re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
+    for stand_in, variable in VARIABLES.items():
+        text = text.replace(stand_in, variable)
+    return re.sub(r"\n\s*", "\n", text)

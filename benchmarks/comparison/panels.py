@@ -1,0 +1,111 @@
+"""What is drawn of a task: for each figure its axes in words and one curve per group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.records import Run, show_loss
+
+from .curves import Curve, recorded, smooth, through_time
+from .table import Table
+
+FLOOR = 1e-40  # what a log scale shows of a gradient that has vanished
+SEEDS = "median over seeds, band from the lowest to the highest"
+SMOOTHED = "mean over the last hundredth of all steps"
+
+
+class Panel(NamedTuple):
+    """One figure.
+
+    Attributes:
+        heading: what it shows.
+        note: how the curves are made.
+        x, y: the labels of the axes.
+        curves: one per row of the table; None where a group has none.
+        lines: values marked across, with their names.
+        baseline: the loss that decides the scale of a loss; None for a log scale.
+        dots: whether the points are few enough to be marked.
+    """
+
+    heading: str
+    note: str
+    x: str
+    y: str
+    curves: list[Curve | None]
+    lines: Sequence[tuple[float, str]] = ()
+    baseline: float | None = None
+    dots: bool = False
+
+
+def learning(table: Table) -> Panel:
+    """The training loss against the step, over the finished seeds of each group."""
+    abouts = [row.group.runs[0].about for row in table.rows]
+    baseline = float(abouts[0]["baseline"])
+    lines = [(baseline, f"memoryless baseline {show_loss(baseline)}")]
+    targets = {about["target_loss"] for about in abouts} - {None}
+    lines += [(target, f"target {target:.0e}") for target in sorted(targets)]
+    return Panel(
+        "Learning curves",
+        f"Training loss, {SMOOTHED}; {SEEDS}.",
+        "optimizer step",
+        "training loss",
+        _curves(table, lambda runs: recorded(runs, "loss", smooth)),
+        lines,
+        baseline,
+    )
+
+
+def panels(table: Table) -> list[Panel]:
+    """All figures of a task that show anything, the learning curves first."""
+    first = learning(table)
+    looked = [through_time(row.group.finished) for row in table.rows]
+    steps = sorted({step for _, step in filter(None, looked)})
+    found = [
+        first,
+        Panel(
+            "Validation loss",
+            f"At every evaluation; {SEEDS}.",
+            "optimizer step",
+            "validation loss",
+            _curves(table, lambda runs: recorded(runs, "validation_loss")),
+            first.lines,
+            first.baseline,
+            dots=True,
+        ),
+        Panel(
+            "Gradient through time",
+            "How much of the gradient of the last answer reaches step t, at the last look "
+            f"(after step {', '.join(map(str, steps))}); {SEEDS}.",
+            "time step t",
+            "‖∂L/∂h_t‖ / ‖∂L/∂h_T‖",
+            [None if look is None else _floored(look[0]) for look in looked],
+            [(1.0, "")],
+        ),
+        Panel(
+            "Gradient norm",
+            f"Norm over all parameters, before clipping, {SMOOTHED}; {SEEDS}.",
+            "optimizer step",
+            "gradient norm",
+            _curves(table, lambda runs: recorded(runs, "gradient_norm", smooth)),
+        ),
+        Panel(
+            "Orthogonality error",
+            f"Frobenius norm of WᵀW - I after the step; {SEEDS}.",
+            "optimizer step",
+            "‖WᵀW-I‖",
+            _curves(table, lambda runs: recorded(runs, "orthogonality_error")),
+        ),
+    ]
+    return [panel for panel in found if any(c is not None and len(c.x) > 1 for c in panel.curves)]
+
+
+def _curves(table: Table, curve: Callable[[list[Run]], Curve | None]) -> list[Curve | None]:
+    return [curve(row.group.finished) for row in table.rows]
+
+
+def _floored(curve: Curve) -> Curve:
+    middle, low, high = (np.maximum(p, FLOOR) for p in (curve.middle, curve.low, curve.high))
+    return Curve(curve.x, middle, low, high, curve.seeds)
