@@ -3,7 +3,9 @@
 from importlib.util import find_spec
 
 _NEEDED = (
+    "filelock",
     "hydra",
+    "jinja2",
     "matplotlib",
     "numpy",
     "pooch",

@@ -11,10 +11,10 @@ from . import about, checkpoint, folder, records
 from .looks import Looks
 from .models import SequenceModel
 from .plot import plot_run
+from .record import Record, validation_scores
 from .settings import Settings
 from .sinks import JsonLines, Sink
 from .tasks.task import Scores, Task
-from .train import Record, validation_scores
 
 
 class Journal:

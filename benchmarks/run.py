@@ -19,13 +19,14 @@ from .cli import Call
 from .confusion import Confusion
 from .folder import Plan, Redo, Taken
 from .journal import Journal
+from .record import Record, validation_scores
 from .refusal import build, check, refusing
 from .setting import fingerprint
 from .sinks import Progress, Sink
 from .stopping import deferred
 from .tasks.task import Scores
 from .threads import choose_threads, vanishing_to_zero
-from .train import Record, TrainingDiverged, evaluate, fit, validation_scores
+from .train import TrainingDiverged, evaluate, fit
 
 Threads = Annotated[int, Field(gt=0, le=1024)]
 

@@ -16,15 +16,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from .models import SequenceModel, orthogonality_error
 from .optimizer import StepSizeFactor
 from .processes import ALONE, Processes
+from .record import VALIDATION, Record
 from .settings import Settings
 from .streams import Split
 from .tasks.task import Scores, Task, derived
 from .watch import watched
 
-Record = dict[str, float]
 Memory = Tensor | tuple[Tensor, ...] | None
-
-VALIDATION = "validation_"
 
 
 class TrainingDiverged(ArithmeticError):
@@ -257,12 +255,3 @@ def _each(memory: Memory, change: Callable[[Tensor], Tensor]) -> Memory:
     if isinstance(memory, tuple):
         return tuple(map(change, memory))
     return memory if memory is None else change(memory)
-
-
-def validation_scores(record: Record) -> Record:
-    """The loss and metrics of the validation in a record, by their plain names."""
-    return {
-        name.removeprefix(VALIDATION): value
-        for name, value in record.items()
-        if name.startswith(VALIDATION)
-    }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from benchmarks.flow import Flow
-from benchmarks.train import Record
+from benchmarks.record import Record
 
 
 class JsonLines:

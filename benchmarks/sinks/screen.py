@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmarks.flow import Flow
 from benchmarks.records import show_loss
 from benchmarks.tasks.task import Metric
-from benchmarks.train import Record
+from benchmarks.record import Record
 
 PLAIN_LINES = 20  # progress lines in a run whose output is piped
 

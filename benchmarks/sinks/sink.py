@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.flow import Flow
-from benchmarks.train import Record
+from benchmarks.record import Record
 
 
 class Sink(Protocol):

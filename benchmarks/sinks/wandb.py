@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.flow import LEAST, Flow
-from benchmarks.train import Record
+from benchmarks.record import Record
 
 
 class Wandb:
