@@ -17,6 +17,7 @@ METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 FIGURE, CONFUSION = "loss.png", "confusion.png"
 LOOKS, FLOW = "gradients.jsonl", "gradients.png"
+SAMPLE = "sample.txt"
 
 CLEARLY = 0.95
 LASTING = 10
@@ -180,7 +181,9 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         CONFUSION: "what was taken for what, on the test set",
         LOOKS: "gradients through time and spectra, at some steps",
         FLOW: "the same, drawn",
+        SAMPLE: "what the best weights write",
         "wandb": f"W&B run; `wandb sync {folder}/wandb/offline-run-*` uploads it",
+        "tensorboard": f"`tensorboard --logdir {folder}` shows it",
     }
     if not list((folder / "wandb").glob("offline-run-*")):
         kinds["wandb"] = "files of the W&B run"

@@ -18,14 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from . import checkpoint, cli, records
-from .assembly import make_state, save_model
+from .assembly import load_model, make_state, save_model
 from .cli import Call
+from .code_version import code_version
 from .confusion import Confusion
+from .generate import Request, write
 from .looks import Looks
 from .models import SequenceModel, count_parameters, degrees_of_freedom
 from .plot import plot_run
 from .refusal import ConfigError, build, check
-from .sinks import JsonLines, Progress, Sink
+from .setting import fingerprint
+from .sinks import Identity, JsonLines, Progress, Sink
 from .tasks.task import Scores
 from .threads import choose_threads, vanishing_to_zero
 from .train import Record, TrainingDiverged, evaluate, fit, validation_scores
@@ -77,15 +80,19 @@ class Job:
         torch.set_num_threads(self.threads)
 
     def sinks(self) -> list[Sink]:
-        """Where the records will go; W&B first, because it alone can refuse."""
+        """Where the records will go; the logger first, because it alone can refuse."""
         sinks: list[Sink] = []
         model, overrides = self.call.model, self.call.overrides
-        if self.logger_node.mode != "disabled":
-            group = ", ".join([self.task.title, model, *overrides])
-            name = ", ".join([model, *overrides, f"seed {self.seed}"])
-            config = self.config | self._sizes()
-            arguments = {"folder": self.call.folder, "name": name, "group": group, "config": config}
-            sinks.append(build("logger", self.logger_node, **arguments))
+        identity = Identity(
+            folder=self.call.folder,
+            name=", ".join([model, *overrides, f"seed {self.seed}"]),
+            group=f"{', '.join([model, *overrides])} ({fingerprint(self.config)})",
+            job_type=self.config["name"],
+            tags=(self.task.title, model),
+            config=self.config | self._sizes() | {"versions": versions()},
+            metrics=self.task.metrics,
+        )
+        sinks.append(build("logger", self.logger_node, identity))
         try:
             sinks.append(JsonLines(self.call.folder / records.METRICS))
         except OSError:
@@ -127,6 +134,7 @@ class Job:
                     self._keep(record)
             self._save()
             about["test"] = self._test(figures)
+            self._sample(sinks)
             about["status"] = "finished"
         except TrainingDiverged as error:
             about |= {"status": "failed", "error": str(error)}
@@ -169,6 +177,16 @@ class Job:
             confusion.plot(self.task.title, figures["confusion"])
         return scores
 
+    def _sample(self, sinks: Sequence[Sink]) -> None:
+        """Let the best weights of a model of text write; to a file and to the sinks."""
+        if self.task.vocabulary is None:
+            return
+        model, interface = load_model(self.call.folder / records.BEST)
+        text = "".join(write(model, interface, Request(run=self.call.folder)))
+        (self.call.folder / records.SAMPLE).write_text(text, encoding="utf-8")
+        for sink in sinks:
+            sink.sample(self.state.step, text)
+
     def _threads(self, wanted: int | str) -> int:
         if isinstance(wanted, int):
             return wanted
@@ -197,8 +215,7 @@ class Job:
             "seed": self.seed,
             **self._sizes(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "versions": versions(),
             "started": dt.datetime.now().astimezone().isoformat(),
             "status": "running",
             "error": None,
@@ -215,6 +232,12 @@ class Job:
     def _write_about(self, about: dict[str, Any]) -> None:
         text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
         checkpoint.write(self.call.folder / records.ABOUT, lambda file: file.write(text.encode()))
+
+
+def versions() -> dict[str, str]:
+    """What has run: Python, the packages, and the commit of this project."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages, "code": code_version()}
 
 
 def _close(sinks: Sequence[Sink], summary: dict[str, Any], figures: dict[str, Path]) -> None:

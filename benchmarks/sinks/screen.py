@@ -51,6 +51,9 @@ class Progress:
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: a look does not fit on a line."""
 
+    def sample(self, step: int, text: str) -> None:
+        """Nothing: a text does not fit on a line."""
+
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Leave the last state of the bar on the screen."""
         self.bar.close()
