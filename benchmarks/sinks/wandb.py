@@ -8,7 +8,6 @@ import json
 import math
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -180,16 +179,13 @@ def last_row(folder: Path) -> int:
     """The last step that the W&B runs in a folder hold, 0 without any.
 
     An offline run does not know that it is resumed: it would log once more the steps between the
-    checkpoint and the end, and ``wandb sync`` would number them on. A run that was killed before
-    anything of it was written is removed: at its sight ``wandb sync`` uploads none of the others.
+    checkpoint and the end, and ``wandb sync`` would number them on.
     """
     last = 0
     for run in sorted((folder / "wandb").glob("*run-*")):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         rows = [json.loads(line) for line in done.stdout.splitlines()]
-        if not rows and done.returncode == 0 and not run.is_symlink():
-            shutil.rmtree(run)
         steps = [r["history"]["item"].get("step", 0) for r in rows if r["type"] == "history"]
         last = max([last, *map(int, steps)])
     return last
