@@ -9,6 +9,7 @@ import platform
 from typing import Any
 
 from . import records
+from .code_version import code_version
 from .models import SequenceModel, count_parameters, degrees_of_freedom
 from .tasks.task import Task
 
@@ -22,6 +23,12 @@ def sizes(model: SequenceModel) -> dict[str, int]:
         "parameters": count_parameters(model),
         "degrees_of_freedom": degrees_of_freedom(model),
     }
+
+
+def versions() -> dict[str, str]:
+    """What runs: Python, the packages, and the commit of this project."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages, "code": code_version()}
 
 
 def begin(
@@ -51,8 +58,7 @@ def begin(
         "threads": threads,
         "processes": size,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        "versions": versions(),
         "started": now(),
         "resumed": [],
         "status": "running",

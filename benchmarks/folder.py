@@ -19,7 +19,7 @@ from .setting import setting
 
 Redo = Literal["none", "failed", "all"]
 Plan = Literal["begin", "resume", "skip"]
-LOCK, EARLIER = ".lock", "earlier"
+LOCK = ".lock"
 MOST_SHOWN = 3  # keys in which two settings differ
 
 
@@ -149,10 +149,10 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
 
 def set_aside(folder: Path) -> None:
     """Move what an earlier attempt left into a folder of its own below ``earlier``."""
-    left = [path for path in folder.iterdir() if path.name not in (LOCK, EARLIER)]
+    left = [path for path in folder.iterdir() if path.name not in (LOCK, records.EARLIER)]
     if not left:
         return
-    earlier = folder / EARLIER
+    earlier = folder / records.EARLIER
     earlier.mkdir(exist_ok=True)
     numbers = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]
     attempt = earlier / str(max(numbers, default=0) + 1)

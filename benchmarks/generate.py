@@ -113,6 +113,12 @@ def write(model: SequenceModel, interface: Interface, request: Request) -> Itera
     return _draw(model, interface, request, tokens)
 
 
+def write_sample(run: Path) -> str:
+    """What the best weights of a run write by themselves."""
+    model, interface = load_model(run / records.BEST)
+    return "".join(write(model, interface, Request(run=run)))
+
+
 @torch.inference_mode()
 def _draw(
     model: SequenceModel, interface: Interface, request: Request, tokens: Tensor

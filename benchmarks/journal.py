@@ -89,6 +89,12 @@ class Journal:
             sink.write(record)
         self.looks.take(int(record["step"]))
 
+    def sample(self, step: int, text: str) -> None:
+        """Keep what a model of text wrote after a step."""
+        (self.path / records.SAMPLE).write_text(text, encoding="utf-8")
+        for sink in self.sinks:
+            sink.sample(step, text)
+
     def finish(self, test: Scores) -> None:
         """The run has reached its end."""
         self.about |= {"test": test, "status": "finished"}

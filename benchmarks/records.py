@@ -19,6 +19,7 @@ CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 FIGURE, CONFUSION = "loss.png", "confusion.png"
 LOOKS, FLOW = "gradients.jsonl", "gradients.png"
 EARLIER = "earlier"  # the folder of a run's attempts before the present one
+SAMPLE = "sample.txt"
 
 CLEARLY = 0.95
 LASTING = 10
@@ -204,10 +205,21 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         CONFUSION: "what was taken for what, on the test set",
         LOOKS: "gradients through time and spectra, at some steps",
         FLOW: "the same, drawn",
-        "wandb": f"W&B run; `wandb sync {folder}/wandb/offline-run-*` uploads it",
+        SAMPLE: "what the best weights write",
+        "wandb": f"W&B run; {_upload(folder / 'wandb')}",
+        "tensorboard": f"`tensorboard --logdir {folder}` shows it",
     }
-    if not list((folder / "wandb").glob("offline-run-*")):
-        kinds["wandb"] = "files of the W&B run"
     names = [name for name in kinds if (folder / name).exists()]
     lines += [f"  {name:<15} {kinds[name]}" for name in names]
     return "\n".join(lines)
+
+
+def _upload(folder: Path) -> str:
+    """How a W&B run comes to W&B; that of a resumed run is in parts."""
+    parts = len(list(folder.glob("offline-run-*")))
+    if not parts:
+        return "it is online"
+    if parts == 1:
+        return f"`wandb sync {folder}/offline-run-*` uploads it"
+    # one command for all parts would stop at one that was cut short when the run was killed
+    return f"`for part in {folder}/offline-run-*; do wandb sync $part; done` uploads it"

@@ -18,11 +18,12 @@ from .assembly import make_state, save_model
 from .cli import Call
 from .confusion import Confusion
 from .folder import Plan, Redo, Taken
+from .generate import write_sample
 from .journal import Journal
 from .record import Record, validation_scores
 from .refusal import build, check, refusing
 from .setting import fingerprint
-from .sinks import Progress, Sink
+from .sinks import Identity, Progress, Sink
 from .stopping import deferred
 from .tasks.task import Scores
 from .threads import choose_threads, vanishing_to_zero
@@ -126,23 +127,26 @@ class Job:
         self.team.agree(lambda: self._open(plan))
 
     def _open(self, plan: Plan) -> None:
-        """Open the journal, as the first process; W&B before its files, because it can refuse."""
+        """Open the journal, as the first process; the logger before its files: it can refuse."""
         if self.journal is None:
             return
         if plan == "resume":
             self.journal.resume(self.state.step)
         else:
             self.journal.begin()
-        sinks: list[Sink] = []
-        if self.logger_node.mode != "disabled":
-            setting = ", ".join([self.call.model, *self.call.overrides])
-            arguments = {
-                "folder": self.call.folder,
-                "name": f"{setting}, seed {self.config['seed']}",
-                "group": f"{setting} ({fingerprint(self.config)})",
-                "config": self.config | about.sizes(self.model),
-            }
-            sinks.append(build("logger", self.logger_node, **arguments))
+        setting = ", ".join([self.call.model, *self.call.overrides])
+        more = {**about.sizes(self.model), "versions": self.journal.about["versions"]}
+        identity = Identity(
+            folder=self.call.folder,
+            name=f"{setting}, seed {self.config['seed']}",
+            group=f"{setting} ({fingerprint(self.config)})",
+            job_type=self.config["name"],
+            tags=(self.task.title, self.call.model),
+            config=self.config | more,
+            metrics=self.task.metrics,
+            step=self.state.step,
+        )
+        logger: Sink = build("logger", self.logger_node, identity)
         progress = Progress(
             self.settings.total,
             self.task.baseline,
@@ -151,7 +155,7 @@ class Job:
             done=self.state.step,
             alone=not self.call.side_by_side,
         )
-        self.journal.open(*sinks, progress)
+        self.journal.open(logger, progress)
 
     def train(self) -> float:
         """Train, test, write; a stopped or diverged run is written too.
@@ -166,7 +170,10 @@ class Job:
         try:
             journal.introduce(OmegaConf.to_yaml(self.config))
             self._steps()
-            journal.finish(self.team.agree(self._test))
+            scores = self.team.agree(self._test)
+            if self.task.vocabulary is not None:
+                journal.sample(self.state.step, write_sample(self.call.folder))
+            journal.finish(scores)
         except (KeyboardInterrupt, SystemExit):
             journal.stop("interrupted", "stopped from outside")
             raise

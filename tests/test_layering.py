@@ -75,8 +75,12 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
         assert "hydra" not in found
     if path.name not in ("cli.py", "refusal.py", "sweep.py", "assembly.py", "run.py"):
         assert "omegaconf" not in found
-    if path.parts[-2:] != ("sinks", "wandb.py"):
+    if path.parts[-2:] != ("sinks", "wandb.py") and path.name != "dashboard.py":
         assert "wandb" not in found
+    if path.name != "dashboard.py":
+        assert "wandb_workspaces" not in found
+    if path.parts[-2:] != ("sinks", "tensorboard.py"):
+        assert "torch.utils.tensorboard" not in path.read_text(encoding="utf-8")
     assert not {"hydra", "torch"} <= found
 
 

@@ -1,8 +1,10 @@
-"""Where records go while a run trains: a flushed file, the screen, W&B."""
+"""Where records go while a run trains: a flushed file, the screen, W&B or TensorBoard."""
 
 from .files import JsonLines
+from .nowhere import Nowhere
 from .screen import Progress
-from .sink import Sink
+from .sink import Identity, Sink
+from .tensorboard import TensorBoard
 from .wandb import Wandb
 
-__all__ = ["JsonLines", "Progress", "Sink", "Wandb"]
+__all__ = ["Identity", "JsonLines", "Nowhere", "Progress", "Sink", "TensorBoard", "Wandb"]

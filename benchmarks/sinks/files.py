@@ -24,6 +24,9 @@ class JsonLines:
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: looks have a file of their own."""
 
+    def sample(self, step: int, text: str) -> None:
+        """Nothing: a text has a file of its own."""
+
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Close the file; the summary has one of its own."""
         self.file.close()

@@ -11,9 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.flow import Flow
+from benchmarks.record import Record
 from benchmarks.records import show_loss
 from benchmarks.tasks.task import Metric
-from benchmarks.record import Record
 
 PLAIN_LINES = 20  # progress lines in a run whose output is piped
 
@@ -69,6 +69,9 @@ class Progress:
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: a look does not fit on a line."""
+
+    def sample(self, step: int, text: str) -> None:
+        """Nothing: a text does not fit on a line."""
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Leave the last state of the bar on the screen."""

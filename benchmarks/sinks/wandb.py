@@ -2,61 +2,98 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import json
 import math
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.code_version import ROOT
 from benchmarks.flow import LEAST, Flow
-from benchmarks.record import Record
+from benchmarks.record import VALIDATION, Record
+
+from .sink import Identity
+
+NAME, TAG = 128, 64  # characters that the server takes
+ENDING = 40  # characters of a long name that are kept at its end, where the fingerprint is
 
 
 class Wandb:
     """A Weights & Biases run, offline by default: no account and no network are needed.
 
+    The run's id lies in ``wandb/id``, so a resumed run goes on in the same one: online at once,
+    offline as a second folder, which ``wandb sync`` appends to the first. Rows that W&B has are not
+    logged twice, and those that it lost when the run was killed, up to fifteen seconds, are taken
+    from ``metrics.jsonl``. The id of a sweep's agent (``WANDB_RUN_ID``) takes precedence.
+
+    Nothing that happens to W&B once the training has begun ends it: the sink says so in one line
+    and takes no more. Beside the record, every row has ``BENCHMARK/step`` and
+    ``BENCHMARK/steps_per_second``: an axis that belongs to the runs of one benchmark alone. W&B's
+    own reports of errors and use are off unless ``WANDB_ERROR_REPORTING`` asks for them: they are
+    sent in offline mode too, and make a process wait for a server that does not answer.
+
     Args:
+        identity: which run it is.
         project: W&B project.
         mode: ``"online"`` or ``"offline"``.
-        folder: where the run's files go.
-        name: the run's name.
-        group: name shared by the runs that differ by the seed alone.
-        config: the resolved configuration as plain data.
+        timeout: seconds to wait for the server at the start and at the end.
 
     Raises:
         ValueError: if W&B cannot start, for lack of a key or of a network, say.
     """
 
-    def __init__(
-        self,
-        project: str,
-        mode: str,
-        folder: Path,
-        name: str,
-        group: str,
-        config: dict[str, Any],
-    ) -> None:
+    def __init__(self, identity: Identity, *, project: str, mode: str, timeout: float = 30) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         self.wandb = wandb
+        self.benchmark, self.records = identity.job_type, identity.folder / "metrics.jsonl"
+        self.lost = False
+        known = last_row(identity.folder) if mode == "offline" else 0
         try:
             self.run = wandb.init(
                 project=project,
                 mode=mode,  # type: ignore[arg-type]
-                dir=folder,
-                name=name[:128],
-                group=group[:128],
-                config=config,
-                settings=wandb.Settings(console="off", silent=True, init_timeout=30),
+                dir=identity.folder,
+                id=run_id(identity.folder),
+                resume="allow",
+                name=shorten(identity.name, NAME),
+                group=shorten(identity.group, NAME),
+                job_type=identity.job_type,
+                tags=[shorten(tag, TAG) for tag in identity.tags if tag],
+                config=identity.config,
+                save_code=False,
+                settings=wandb.Settings(
+                    console="off",
+                    silent=True,
+                    init_timeout=timeout,
+                    finish_timeout=timeout,
+                    finish_timeout_raises=True,
+                    git_root=str(ROOT),  # not that of the folder where the user stands
+                ),
             )
-        except wandb.errors.Error as error:
+        except Exception as error:
+            told = " ".join(str(error).split())
             raise ValueError(
-                f"W&B could not start ({error}); log in with `wandb login`, or take logger=offline"
+                f"W&B could not start ({told}); log in with `wandb login`, or take logger=offline"
             ) from error
-        self.run.define_metric("*", step_metric="step")
-        self.run.define_metric("loss", step_metric="step", summary="min,last")
+        self.last = max(known, self.run.step - 1)
+        self._attempt(lambda: self._define(identity))
+        self._attempt(lambda: self._catch_up(identity.step))
 
     def write(self, record: Record) -> None:
         """Log the record under its own step."""
-        self.run.log(record, step=int(record["step"]))
+        step = int(record["step"])
+        own: dict[str, Any] = {f"{self.benchmark}/step": step}
+        if record["seconds"] > 0:
+            own[f"{self.benchmark}/steps_per_second"] = step / record["seconds"]
+        self._log(step, {**record, **own})
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Log histograms of the spectra, the drawing and the numbers, with the step's record."""
@@ -66,11 +103,97 @@ class Wandb:
                 powers = [math.log10(max(value, LEAST)) for value in values]
                 logged[f"flow/log10_{name}"] = self.wandb.Histogram(powers)
         logged["flow/gradients"] = self.wandb.Image(str(figure))
-        self.run.log(logged, step=max(1, step))
+        self._log(max(1, step), logged)
+
+    def sample(self, step: int, text: str) -> None:
+        """Log the text as it stands."""
+        self._log(max(1, step), {"sample": self.wandb.Html(f"<pre>{html.escape(text)}</pre>")})
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
-        """Add the summary and the figure, and end the run."""
-        if figures:
-            self.run.log({name: self.wandb.Image(str(path)) for name, path in figures.items()})
-        self.run.summary.update(summary)
-        self.run.finish(exit_code=0 if summary["status"] == "finished" else 1)
+        """Add the summary and the figures, and end the run."""
+        images = {name: self.wandb.Image(str(path)) for name, path in figures.items()}
+        if images:
+            self._attempt(lambda: self.run.log(images))
+        # the last and the best of what is logged at every step is in the summary already
+        added = {k: v for k, v in summary.items() if not k.startswith(VALIDATION)}
+        self._attempt(lambda: self.run.summary.update(added))
+        code = 0 if summary["status"] == "finished" else 1
+        self._attempt(lambda: self.run.finish(exit_code=code))
+        if self.lost:  # the next run of this process starts W&B afresh
+            with contextlib.suppress(Exception):
+                self.wandb.teardown(code)
+
+    def _define(self, identity: Identity) -> None:
+        """Say what is drawn against what, and which value of a curve its summary keeps."""
+        best = {name: metric.better == "higher" for name, metric in identity.metrics.items()}
+        kept = {
+            key: "max" if higher else "min"
+            for name, higher in {"loss": False, **best}.items()
+            for key in (name, f"{VALIDATION}{name}")
+        }
+        self.run.define_metric("*", step_metric="step")
+        self.run.define_metric(f"{self.benchmark}/step", hidden=True)
+        for key, which in {**kept, "orthogonality_error": "max", "gradient_norm": "max"}.items():
+            self.run.define_metric(key, step_metric="step", summary=f"{which},last")
+
+    def _catch_up(self, step: int) -> None:
+        """Log what the file has up to ``step`` and W&B has not."""
+        if step > self.last:
+            for line in self.records.read_text(encoding="utf-8").split("\n")[:-1]:
+                record = json.loads(line)
+                if record["step"] <= step:
+                    self.write(record)
+
+    def _log(self, step: int, values: dict[str, Any]) -> None:
+        if step > self.last:
+            self._attempt(lambda: self.run.log(values, step=step))
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        """Do something that must not end a training; after a failure, nothing any more."""
+        if self.lost:
+            return
+        try:
+            action()
+        except Exception as error:
+            self.lost = True
+            told = " ".join(str(error).split()) or "no more is known"
+            print(
+                f"W&B takes no more ({type(error).__name__}: {told}); {self.records} does",
+                file=sys.stderr,
+            )
+
+
+def run_id(folder: Path) -> str:
+    """The agent's id, or that of the folder, which is made up and written at the first call."""
+    path = folder / "wandb" / "id"
+    given = os.environ.get("WANDB_RUN_ID")
+    if given:
+        return given
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(8), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def last_row(folder: Path) -> int:
+    """The last step that the W&B runs in a folder hold, 0 without any.
+
+    An offline run does not know that it is resumed: it would log once more the steps between the
+    checkpoint and the end, and ``wandb sync`` would number them on.
+    """
+    last = 0
+    for run in sorted((folder / "wandb").glob("*run-*")):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        steps = [r["history"]["item"].get("step", 0) for r in rows if r["type"] == "history"]
+        last = max([last, *map(int, steps)])
+    return last
+
+
+def shorten(text: str, most: int) -> str:
+    """``text`` in at most ``most`` characters: its middle is left out, its end is kept."""
+    if len(text) <= most:
+        return text
+    ending = text[-min(ENDING, most // 2) :]
+    return f"{text[: most - len(ending) - 1]}…{ending}"

@@ -1,0 +1,107 @@
+"""Records in TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.image import imread
+
+from benchmarks.flow import LEAST, Flow
+from benchmarks.record import Record
+from benchmarks.setting import setting
+
+from .sink import Identity
+
+FLUSH = 10  # seconds after which what was logged is on the disk
+
+
+class TensorBoard:
+    """Event files in the folder ``tensorboard`` of the run, read by ``tensorboard --logdir runs``.
+
+    A resumed run leaves out what was logged after the step from which it goes on.
+
+    Raises:
+        ValueError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ValueError(
+                'tensorboard is not installed: pip install -e ".[tensorboard]"'
+            ) from error
+        self.last = identity.step
+        self.hparams = {
+            **setting(identity.config),
+            "seed": identity.config.get("seed"),
+            "group": identity.group,
+        }
+        self.writer = SummaryWriter(
+            identity.folder / "tensorboard",
+            purge_step=identity.step + 1 if identity.step else None,
+            flush_secs=FLUSH,
+        )
+        self._text("config", json.dumps(identity.config, indent=2, ensure_ascii=False))
+
+    def write(self, record: Record) -> None:
+        """Every number under its own name."""
+        self.last = int(record["step"])
+        for name, value in record.items():
+            if name != "step":
+                self._scalar(name, value)
+
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Histograms of the spectra, the drawing and the numbers."""
+        self.last = step
+        for name, value in flow.numbers().items():
+            self._scalar(f"flow/{name}", value)
+        for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
+            if values:
+                powers = np.array([math.log10(max(value, LEAST)) for value in values])
+                self.writer.add_histogram(f"flow/log10_{name}", powers, step)
+        self._image("flow/gradients", figure)
+
+    def sample(self, step: int, text: str) -> None:
+        """The text as it stands."""
+        self.last = step
+        self._text("sample", text)
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
+        """The figures, and the settings beside the numbers of the summary."""
+        from torch.utils.tensorboard.summary import hparams
+
+        for name, path in figures.items():
+            self._image(name, path)
+        numbers = {
+            f"summary/{name}": float(value)
+            for name, value in summary.items()
+            if isinstance(value, int | float)
+        }
+        for name, value in numbers.items():
+            self._scalar(name, value)
+        plain = {
+            k: v if isinstance(v, int | float | str) else str(v) for k, v in self.hparams.items()
+        }
+        file: Any = (
+            self.writer.file_writer
+        )  # add_hparams would begin another run, in a folder below
+        for part in hparams(plain, numbers):  # type: ignore[no-untyped-call]
+            file.add_summary(part, self.last)
+        self.writer.close()
+
+    def _scalar(self, name: str, value: float) -> None:
+        self.writer.add_scalar(name, value, self.last)
+
+    def _image(self, name: str, path: Path) -> None:
+        pixels = imread(path)
+        self.writer.add_image(name, pixels, self.last, dataformats="HWC")
+
+    def _text(self, name: str, text: str) -> None:
+        code = textwrap.indent(text, "    ", lambda line: True)  # Markdown: four spaces
+        self.writer.add_text(name, code, self.last)

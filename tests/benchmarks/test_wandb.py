@@ -1,0 +1,249 @@
+"""W&B: what was logged is what was meant, whatever becomes of the server."""
+
+import html
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from benchmarks.sinks import Identity, Wandb
+from benchmarks.sinks.wandb import run_id, shorten
+from benchmarks.tasks.task import Metric
+from tests.benchmarks.commandline import CONF, TINY, load
+from tests.benchmarks.wandb_server import serving
+
+# A run of some steps in a process of its own: folder, mode, what happens after them, FIRST-LAST ...
+SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+from benchmarks.sinks import Identity, JsonLines, Wandb
+
+folder, mode, event, *stretches = sys.argv[1:]
+for stretch in stretches:
+    first, last = map(int, stretch.split("-"))
+    identity = Identity(Path(folder), "n", "g", "copy", (), {"name": "copy"}, {}, first - 1)
+    sinks = [Wandb(identity, project="p", mode=mode, timeout=4)]
+    sinks += [JsonLines(Path(folder) / "metrics.jsonl")]
+
+    def write(*steps):
+        for step in steps:
+            for sink in sinks:
+                sink.write({"step": step, "loss": 1 / step, "seconds": step})
+
+    write(*range(first, last + 1))
+    if event == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if event == "core killed":
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            name, _, rest = stat.read_text().partition(" (")[2].rpartition(") ")
+            if name == "wandb-core" and rest.split()[1] == str(os.getpid()):
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        write(*range(last + 1, 500))
+    for sink in sinks:
+        sink.close({"status": "finished"}, {})
+print("the training ended")
+"""
+
+
+def alone(**more):
+    """The environment of a process that shares no service of W&B with this one."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | {"PYTHONPATH": str(CONF.parent)} | more
+
+
+def logs(folder, mode, event, *stretches, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder), mode, event, *stretches],
+        env=alone(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def inspected(folder):
+    """The rows of every W&B run in a folder, oldest first, as ``(type, content)``."""
+    rows = []
+    for run in sorted((folder / "wandb").glob("offline-run-*"), key=lambda p: p.stat().st_ctime):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        read = map(json.loads, done.stdout.splitlines())
+        rows += [(row["type"], row[row["type"]]) for row in read]
+    return rows
+
+
+def of_type(rows, wanted):
+    return [content for kind, content in rows if kind == wanted]
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """A run of the language benchmark, by its command line."""
+    folder = tmp_path_factory.mktemp("language")
+    tiny = [*TINY["language"], "train.diagnose_every=100", "optimizer.lr=0.5", "seed=3"]
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.language", *tiny, "hydra.run.dir=run"],
+        cwd=folder,
+        env=alone(),
+        check=True,
+        capture_output=True,
+    )
+    return folder / "run", inspected(folder / "run")
+
+
+def test_wandb_run_holds_the_records(language):
+    folder, rows = language
+    history = [row["item"] for row in of_type(rows, "history")]
+    records = load(folder)[1]
+    assert len(history) == len(records) == 3
+    for logged, record in zip(history, records, strict=True):
+        assert record.items() <= logged.items()
+        assert logged["language/step"] == record["step"]
+    assert history[-1]["figure.format"] == "png"
+    assert history[0]["flow/gradients.format"] == "png"
+    assert history[0]["flow/log10_jacobian._type"] == "histogram"
+    low, high = (history[0]["flow/log10_jacobian.bins"][k] for k in (0, -1))
+    assert low <= math.log10(history[0]["flow/jacobian_largest"]) <= high + 1e-6
+    assert "flow/jacobian_largest" in history[-1]  # the last step is always looked at
+
+
+def test_wandb_holds_the_text_that_the_model_wrote(language):
+    folder, rows = language
+    last = of_type(rows, "history")[-1]["item"]
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    page = (run / "files" / last["sample.path"]).read_text(encoding="utf-8")
+    text = (folder / "sample.txt").read_text(encoding="utf-8")
+    assert len(text) == 400
+    assert f"<pre>{html.escape(text)}</pre>" in page
+
+
+def test_a_run_can_be_found_and_compared_in_wandb(language):
+    folder, rows = language
+    about, _ = load(folder)
+    (start,) = of_type(rows, "run")
+    assert start["project"] == "orthornn"
+    assert start["job_type"] == "language"
+    assert re.fullmatch(r"ortho, .*optimizer.lr=0.5, seed 3", start["display_name"])
+    assert re.fullmatch(r"ortho, .*optimizer.lr=0.5 \([0-9a-f]{10}\)", start["run_group"])
+    assert start["tags"] == [shorten(about["task"], 64), "ortho"]
+    config = start["config"]["update"]
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert {key: config[key] for key in saved} == saved
+    assert config["parameters"] == about["parameters"]
+    assert config["versions"] == about["versions"]
+    assert of_type(rows, "stats")  # of the machine
+    assert not [f for f in of_type(rows, "files") if "artifact" in str(f)]
+
+
+def test_the_summary_keeps_the_best_and_the_last_of_each_curve(language):
+    folder, rows = language
+    about, records = load(folder)
+    summary = {}
+    for row in of_type(rows, "summary"):
+        summary |= row["update"]
+    for name in ("loss", "bits_per_character"):
+        values = [record[name] for record in records]
+        assert summary[name] == {"last": values[-1], "min": min(values)}
+    drifts = [record["orthogonality_error"] for record in records]
+    assert summary["orthogonality_error"] == {"last": drifts[-1], "max": max(drifts)}
+    assert summary["validation_loss"].keys() == {"last", "min"}
+    assert summary["test_loss"] == about["test"]["loss"]
+    assert summary["status"] == "finished"
+    axes = {m["name"]: m.get("step_metric") for m in of_type(rows, "metric") if "name" in m}
+    assert axes["loss"] == axes["validation_loss"] == "step"
+
+
+def test_a_higher_score_is_the_better_where_the_task_says_so(tmp_path):
+    metrics = {"recall": Metric(".1%"), "perplexity": Metric(".1f", "lower")}
+    identity = Identity(tmp_path, "n", "g", "copy", ("t" * 99,), {}, metrics)
+    Wandb(identity, project="p", mode="offline").close({"status": "finished"}, {})
+    rows = inspected(tmp_path)
+    kept = {m["name"]: m["summary"] for m in of_type(rows, "metric") if "summary" in m}
+    assert kept["validation_recall"] == {"last": True, "max": True}
+    assert kept["validation_perplexity"] == {"last": True, "min": True}
+    assert len(of_type(rows, "run")[0]["tags"][0]) == 64  # the server's limit
+
+
+def test_the_commit_is_that_of_the_project_wherever_the_user_stands(language):
+    folder, rows = language
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=CONF.parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    commits = [row["git"]["commit"] for row in of_type(rows, "environment") if "git" in row]
+    assert commits == [head] * bool(head)
+    code = load(folder)[0]["versions"]["code"]
+    assert code.startswith(head[:7] or "unknown")
+
+
+def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
+    with serving() as server:
+        logs(tmp_path, "offline", "killed", "1-5", **server.environment)  # before W&B wrote a row
+        for stretch in ("4-8", "7-9"):  # from the checkpoints of steps 3 and 6
+            done = logs(tmp_path, "offline", "", stretch, **server.environment)
+            assert "ended" in done.stdout, done.stderr
+        assert server.requests == []  # offline is offline
+        folders = sorted(map(str, (tmp_path / "wandb").glob("offline-run-*")))
+        assert len(folders) == 3
+        for part in folders:  # all at once, wandb sync would stop at the first, which holds nothing
+            command = [sys.executable, "-m", "wandb", "sync", part]
+            subprocess.run(
+                command, env=alone(**server.environment), check=True, capture_output=True
+            )
+    rows = inspected(tmp_path)
+    assert len({run["run_id"] for run in of_type(rows, "run")}) == 1
+    assert [row["item"]["step"] for row in of_type(rows, "history")] == list(range(1, 10))
+    assert [(row["_step"], row["step"]) for row in server.rows] == [(k, k) for k in range(1, 10)]
+    assert server.summary["loss"] == {"last": 1 / 9, "min": 1 / 9}
+
+
+def test_a_resumed_online_run_goes_on_in_the_same_one(tmp_path):
+    with serving() as server:
+        done = logs(tmp_path, "online", "", "1-5", "4-8", **server.environment)
+        assert "ended" in done.stdout, done.stderr
+    assert [(row["_step"], row["step"]) for row in server.rows] == [(k, k) for k in range(1, 9)]
+    assert not any("otel" in request for request in server.requests)
+
+
+def test_a_silent_server_is_refused_before_the_training(tmp_path):
+    with serving("nothing") as server:
+        began = time.monotonic()
+        done = logs(tmp_path, "online", "", "1-3", **server.environment)
+        assert time.monotonic() - began < 20
+    assert "ValueError: W&B could not start" in done.stderr.splitlines()[-1]
+    assert "ended" not in done.stdout
+
+
+@pytest.mark.parametrize("event", ["core killed", "server silent"])
+def test_a_training_ends_whatever_becomes_of_wandb(tmp_path, event):
+    with serving("UpsertBucket" if event == "server silent" else "") as server:
+        mode = "online" if event == "server silent" else "offline"
+        began = time.monotonic()
+        done = logs(tmp_path, mode, event, "1-3", **server.environment)
+        assert time.monotonic() - began < 25
+    assert done.returncode == 0
+    assert "the training ended" in done.stdout
+    (line,) = [x for x in done.stderr.splitlines() if not x.startswith("wandb: ")]
+    assert line.startswith("W&B takes no more (")
+    assert line.endswith("metrics.jsonl does")
+
+
+def test_the_id_of_a_run_stays_and_that_of_an_agent_wins(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    first, second = tmp_path / "a", tmp_path / "b"
+    assert run_id(first) == run_id(first) != run_id(second)
+    monkeypatch.setenv("WANDB_RUN_ID", "agent")
+    assert run_id(first) == "agent"
+
+
+def test_a_long_name_keeps_its_end():
+    group = "ortho, " + "x" * 300 + " (3f9a1c20d7)"
+    assert len(shorten(group, 128)) == 128
+    assert shorten(group, 128).startswith("ortho, xxx")
+    assert shorten(group, 128).endswith("xx (3f9a1c20d7)")
+    assert shorten("short", 128) == "short"
