@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import processes
+from .engines import with_values
 from .folder import FailedBefore
 from .refusal import ConfigError, one_line
 from .setting import run_name
@@ -73,6 +74,7 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
     started = False
+    sys.argv = [sys.argv[0], *with_values(sys.argv[1:])]
 
     def checked(cfg: DictConfig) -> Any:
         nonlocal started
