@@ -94,7 +94,9 @@ def one_line(error: BaseException, key: str = "") -> str:
     if missing_option:
         group, got, options = missing_option.group(1, 2, 3)
         if got in EXTRAS.get(group, {}):
-            return f'{group}={got} needs: pip install -c constraints.txt -e ".[{EXTRAS[group][got]}]"'
+            return (
+                f'{group}={got} needs: pip install -c constraints.txt -e ".[{EXTRAS[group][got]}]"'
+            )
         return _choose(group, got, options.split())
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):

@@ -5,8 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 
+from benchmarks import cli
+from benchmarks.engines import with_values
 from tests.benchmarks.commandline import TINY, load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -50,3 +55,14 @@ def runs(folder):
         pid = int((path.parent / PROCESS).read_text(encoding="utf-8"))
         found[about["model"], about["seed"]] = about, records, pid
     return found
+
+
+def space(name, *overrides):
+    """The searched values by key, and the keys that the space holds still."""
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        given = with_values(["hydra/sweeper=optuna", *overrides])
+        composed = hydra.compose(name, given, return_hydra_config=True)
+        params = OmegaConf.to_container(composed.hydra.sweeper.params, resolve=True)
+    parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()])
+    searched = {o.get_key_element(): o.value() for o in parsed if o.is_sweep_override()}
+    return searched, set(params) - set(searched)
