@@ -19,8 +19,9 @@ EXTRAS = {
 def with_values(arguments: Sequence[str]) -> list[str]:
     """The command line's arguments, and the overrides that bring our values of what they name.
 
-    The values, ``conf/hydra/launching`` and ``sweeping``, lie over those of the plugin and below the command line's. A
-    file with the plugin's own name could not: Hydra 1.3 warns of it, or refuses it.
+    Those of ``conf/hydra/launching`` and ``sweeping`` lie over the plugin's own and below what the
+    command line says. Files with the plugins' names in ``conf/hydra`` would bring them without
+    this, but Hydra 1.3 warns of such a file, or refuses it.
     """
     expanded: list[str] = []
     for argument in arguments:

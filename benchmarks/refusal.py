@@ -93,10 +93,6 @@ def one_line(error: BaseException, key: str = "") -> str:
     )
     if missing_option:
         group, got, options = missing_option.group(1, 2, 3)
-        if got in EXTRAS.get(group, {}):
-            return (
-                f'{group}={got} needs: pip install -c constraints.txt -e ".[{EXTRAS[group][got]}]"'
-            )
         return _choose(group, got, options.split())
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
@@ -110,6 +106,9 @@ def one_line(error: BaseException, key: str = "") -> str:
 
 
 def _choose(what: str, got: str, choices: Iterable[str]) -> str:
+    extra = EXTRAS.get(what, {}).get(got)
+    if extra:
+        return f'{what}={got} needs: pip install -c constraints.txt -e ".[{extra}]"'
     options = sorted(name for name in choices if not name.startswith("_") and name != "hydra")
     close = difflib.get_close_matches(got, options, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
