@@ -34,4 +34,4 @@ def code_version(root: Path = ROOT) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return done.stdout.strip() or "unknown"
+    return done.stdout.strip()

@@ -57,19 +57,17 @@ class TensorBoard:
                 self._scalar(name, value)
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
-        """Histograms of the spectra, the drawing and the numbers."""
-        self.last = step
+        """Histograms of the spectra, the drawing and the numbers, at the step of the last record."""
         for name, value in flow.numbers().items():
             self._scalar(f"flow/{name}", value)
         for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
             if values:
                 powers = np.array([math.log10(max(value, LEAST)) for value in values])
-                self.writer.add_histogram(f"flow/log10_{name}", powers, step)
+                self.writer.add_histogram(f"flow/log10_{name}", powers, self.last)
         self._image("flow/gradients", figure)
 
     def sample(self, step: int, text: str) -> None:
         """The text as it stands."""
-        self.last = step
         self._text("sample", text)
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
@@ -103,5 +101,5 @@ class TensorBoard:
         self.writer.add_image(name, pixels, self.last, dataformats="HWC")
 
     def _text(self, name: str, text: str) -> None:
-        code = textwrap.indent(text, "    ", lambda line: True)  # Markdown: four spaces
+        code = textwrap.indent(text, "    ")  # Markdown: four spaces
         self.writer.add_text(name, code, self.last)

@@ -10,7 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,16 @@ class Wandb:
         self.wandb = wandb
         self.benchmark, self.records = identity.job_type, identity.folder / "metrics.jsonl"
         self.lost = False
-        known = last_row(identity.folder) if mode == "offline" else 0
+        parts = sorted((identity.folder / "wandb").glob("*run-*"))
+        known = last_row(parts) if mode == "offline" else 0
         try:
             self.run = wandb.init(
                 project=project,
                 mode=mode,  # type: ignore[arg-type]
                 dir=identity.folder,
                 id=run_id(identity.folder),
-                resume="allow",
+                # a first part that says so would be appended to itself when it is synced again
+                resume="allow" if parts or identity.step else None,
                 name=shorten(identity.name, NAME),
                 group=shorten(identity.group, NAME),
                 job_type=identity.job_type,
@@ -175,15 +177,15 @@ def run_id(folder: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def last_row(folder: Path) -> int:
-    """The last step that the W&B runs in a folder hold, 0 without any.
+def last_row(parts: Sequence[Path]) -> int:
+    """The last step that W&B has in the folders of a run, 0 without any.
 
     An offline run does not know that it is resumed: it would log once more the steps between the
     checkpoint and the end, and ``wandb sync`` would number them on.
     """
     last = 0
-    for run in sorted((folder / "wandb").glob("*run-*")):
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    for part in parts:
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(part)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         steps = [r["history"]["item"].get("step", 0) for r in rows if r["type"] == "history"]

@@ -12,8 +12,6 @@ from benchmarks import dashboard
 from tests.benchmarks.commandline import CONF, TINY
 from tests.benchmarks.wandb_server import serving
 
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
-
 
 @pytest.fixture
 def lonely(tmp_path, monkeypatch):
