@@ -57,7 +57,7 @@ class TensorBoard:
                 self._scalar(name, value)
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
-        """Histograms of the spectra, the drawing and the numbers, at the step of the last record."""
+        """Histograms of the spectra, the drawing and the numbers, at the last record's step."""
         for name, value in flow.numbers().items():
             self._scalar(f"flow/{name}", value)
         for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
