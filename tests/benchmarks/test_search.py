@@ -59,7 +59,6 @@ def search(folder):
     """Start a search of five trials, from good ones to ones that diverge."""
     few = ["hydra.sweeper.n_trials=5", "train.steps=30", "optimizer.algorithm.alpha=0.9"]
     few += [
-        "hydra.sweeper.sampler.seed=1",
         "optimizer.lr=tag(log, interval(1e-3, 1e25))",
         "train.save_every=10",
         "orthogonal.init=henaff",

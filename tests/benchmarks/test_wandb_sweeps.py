@@ -16,7 +16,7 @@ from tests.benchmarks.commandline import TINY, load, options
 from tests.benchmarks.sweeping import ROOT, space
 from tests.benchmarks.sweepserver import SweepServer
 
-FOLDER = cli.CONF / "wandb"
+FOLDER = cli.CONF / "wandb_sweeps"
 
 
 def sweep(name):
@@ -24,7 +24,7 @@ def sweep(name):
 
 
 def test_there_is_a_sweep_for_each_task():
-    assert options("wandb") == sorted([*TINY, "models"])
+    assert options("wandb_sweeps") == sorted([*TINY, "models"])
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -54,7 +54,7 @@ def given(name, last):
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("name", options("wandb"))
+@pytest.mark.parametrize("name", options("wandb_sweeps"))
 def test_the_command_line_of_an_agent_runs(command, name, last):
     *_, flag, module, logger, threads, arguments = sweep(name)["command"]
     assert (flag, logger, threads) == ("-m", "logger=online", "threads=1")
