@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--spec", type=Path, help="file to write (default: RUNS/workspace.json)")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     try:
         import wandb_workspaces.workspaces  # noqa: F401
     except ImportError:
@@ -78,8 +79,12 @@ def contents(runs: Path) -> dict[str, Contents]:
         task = make_task(cli.compose(name, []))
         found[name] = Contents(tuple(task.metrics), task.target_loss is not None)
     for folder in records.find([runs]):
-        about = json.loads((folder / records.ABOUT).read_text(encoding="utf-8"))
-        name = about.get("config", {}).get("name")
+        try:
+            about = records.read(folder).about
+        except (OSError, ValueError) as error:
+            print(f"skipped {folder}: {error}", file=sys.stderr)
+            continue
+        name = about["config"].get("name")
         if name in found:
             scores, solvable = found[name]
             more = [score for score in about["metrics"] if score not in scores]

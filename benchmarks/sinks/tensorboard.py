@@ -86,9 +86,8 @@ class TensorBoard:
         plain = {
             k: v if isinstance(v, int | float | str) else str(v) for k, v in self.hparams.items()
         }
-        file: Any = (
-            self.writer.file_writer
-        )  # add_hparams would begin another run, in a folder below
+        # writer.add_hparams would begin another run, in a folder below
+        file: Any = self.writer.file_writer
         for part in hparams(plain, numbers):  # type: ignore[no-untyped-call]
             file.add_summary(part, self.last)
         self.writer.close()

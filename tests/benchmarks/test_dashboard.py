@@ -87,32 +87,37 @@ def test_curves_are_grouped_by_setting_with_a_band_over_seeds(lonely):
     assert logarithmic == {"copy": True, "language": None}
 
 
-def test_scores_that_only_local_runs_have_are_shown_too(lonely):
-    folder = lonely / "runs" / "words"
-    folder.mkdir(parents=True)
-    about = {"config": {"name": "language"}, "metrics": {"perplexity": {}}}
-    (folder / "run.json").write_text(json.dumps(about))
-    dashboard.main([])
+def test_scores_that_only_local_runs_have_are_shown_too(lonely, capsys):
+    about = {"config": {"name": "language"}, "metrics": {"perplexity": {}}, "task": "t"}
+    about |= {"model": "m", "seed": 0, "status": "s", "started": "", "baseline": 1, "test": None}
+    for name, text in (("words", json.dumps(about | {"target_loss": None})), ("damaged", "{")):
+        folder = lonely / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(text)
+        (folder / "metrics.jsonl").write_text("")
+    assert dashboard.main([]) == 0
     panels = sections(lonely / "runs" / "workspace.json")["language"]
     shown = {key for panel in panels for key in panel["metrics"]}
     assert shown >= {"validation_perplexity", "validation_bits_per_character"}
+    assert "skipped" in capsys.readouterr().err
 
 
 def test_a_workspace_is_saved_where_there_is_a_key(tmp_path):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     with serving() as server:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.dashboard", "--entity", "us", "--project", "them"],
+            [sys.executable, "-m", "benchmarks.dashboard", "--project", "ours"],
             cwd=tmp_path,
             env={**kept, "PYTHONPATH": str(CONF.parent), **server.environment},
             capture_output=True,
             text=True,
             check=True,
         )
-    assert (server.view["entityName"], server.view["projectName"]) == ("us", "them")
+    assert (server.view["entityName"], server.view["projectName"]) == ("me", "ours")  # the key's
     written = json.loads((tmp_path / "runs" / "workspace.json").read_text(encoding="utf-8"))
     assert json.loads(server.view["spec"]) == written["spec"]
     assert "login" not in done.stdout
+    assert not any("otel" in request for request in server.requests)
 
 
 def test_a_key_is_found_where_wandb_login_puts_it(lonely, monkeypatch):
