@@ -148,10 +148,10 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Move what an earlier attempt left into a folder of its own below ``earlier``."""
-    left = [path for path in folder.iterdir() if path.name not in (LOCK, records.EARLIER)]
-    if not left:
+    """Move what an earlier attempt left, if there was one, below the folder ``earlier``."""
+    if not (folder / records.ABOUT).exists():
         return
+    left = [path for path in folder.iterdir() if path.name not in (LOCK, records.EARLIER)]
     earlier = folder / records.EARLIER
     earlier.mkdir(exist_ok=True)
     numbers = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]

@@ -26,6 +26,7 @@ class Journal:
         task: the task.
         settings: of the training.
         model: the model, which is looked into.
+        briefly: whether the end is told in few lines, as in a sweep.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Journal:
         task: Task,
         settings: Settings,
         model: SequenceModel,
+        briefly: bool = False,
     ) -> None:
+        self.briefly = briefly
         self.path, self.about, self.task = path, description, task
         self.history: list[Record] = []
         self.figures: dict[str, Path] = {}
@@ -112,7 +115,7 @@ class Journal:
     def conclude(self) -> None:
         """Write, draw and print what the records say, and close the sinks, whatever fails."""
         with contextlib.ExitStack() as stack:
-            stack.callback(lambda: print(records.describe(self.about, folder.short(self.path))))
+            stack.callback(lambda: print(self._description()))
             stack.callback(lambda: self._close(self._ending()))
             summary = records.summarise(self.history, self.task.baseline, self.task.target_loss)
             scores = validation_scores(summary)
@@ -124,6 +127,9 @@ class Journal:
                 plot_run(self.history, self.about, figure)
                 self.figures["figure"] = figure
             self.figures |= self.looks.plot(records.title(self.about))
+
+    def _description(self) -> str:
+        return records.describe(self.about, folder.short(self.path), self.briefly)
 
     def _ending(self) -> dict[str, Any]:
         scores = records.prefixed(self.about["test"])

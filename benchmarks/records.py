@@ -166,8 +166,8 @@ def show_scores(scores: Record, metrics: dict[str, dict[str, str]]) -> str:
     return ", ".join([f"loss {show_loss(scores['loss'])}", *shown])
 
 
-def describe(about: dict[str, Any], folder: Path) -> str:
-    """The text shown at the end of a run."""
+def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
+    """The text shown at the end of a run; briefly, without a word on each file."""
     s = about["summary"]
 
     def at(name: str) -> str:
@@ -194,6 +194,8 @@ def describe(about: dict[str, Any], folder: Path) -> str:
         lines.append(f"  test, best weights:    {show_scores(about['test'], about['metrics'])}")
     if s["largest_orthogonality_error"] is not None:
         lines.append(f"  largest ‖WᵀW-I‖ during the run: {s['largest_orthogonality_error']:.1e}")
+    if briefly:
+        return "\n".join([*lines, f"written to {folder}"])
     lines.append(f"written to {folder}:")
     kinds = {
         METRICS: "one record per step",

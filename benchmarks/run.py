@@ -110,7 +110,7 @@ class Job:
         )
         # the first process alone writes
         self.journal = (
-            Journal(call.folder, description, self.task, self.settings, self.model)
+            Journal(call.folder, description, self.task, self.settings, self.model, call.sweep)
             if team.leads
             else None
         )
