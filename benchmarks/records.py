@@ -195,7 +195,8 @@ def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
     if s["largest_orthogonality_error"] is not None:
         lines.append(f"  largest ‖WᵀW-I‖ during the run: {s['largest_orthogonality_error']:.1e}")
     if briefly:
-        return "\n".join([*lines, f"written to {folder}"])
+        whose = f"{about['model']} seed {about['seed']}: "
+        return "\n".join([whose + lines[0].strip(), *lines[1:], f"  written to {folder}"])
     lines.append(f"written to {folder}:")
     kinds = {
         METRICS: "one record per step",

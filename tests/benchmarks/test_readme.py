@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, drift, generate, gradients, run, speed
+from benchmarks import compare, dashboard, drift, generate, gradients, run, speed
 from tests.benchmarks.commandline import TINY
+from tests.benchmarks.sweeping import finish, start
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +70,14 @@ def test_every_command_runs(command, here, tmp_path, capsys):
         assert here("copy")
         assert compare.main(arguments) == 0
         assert (tmp_path / "runs" / "compare-1.png").exists()
+    elif name == "dashboard":
+        assert dashboard.main([*arguments, "--spec", str(tmp_path / "workspace.json")]) == 0
+    elif "optuna" in command:  # which warns of itself when it is imported
+        given = [argument for argument in arguments if argument != "-m"]
+        finish(start(tmp_path, *given, "hydra.sweeper.n_trials=2"))
+        assert len(list(tmp_path.rglob("run.json"))) == 2
+    elif "submitit_slurm" in command:
+        pytest.skip("needs a Slurm cluster")
     elif name == "generate":
         (folder,) = here("language")
         real = [a.replace("FOLDER", str(folder)) for a in arguments]
