@@ -8,15 +8,17 @@ import json
 import math
 import os
 import secrets
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.code_version import ROOT
 from benchmarks.flow import LEAST, Flow
 from benchmarks.record import VALIDATION, Record
+from benchmarks.tasks.task import Metric
 
 from .sink import Identity
 
@@ -54,9 +56,11 @@ class Wandb:
 
         self.wandb = wandb
         self.benchmark, self.records = identity.job_type, identity.folder / "metrics.jsonl"
+        self.kept = kept(identity.metrics)
         self.lost = False
         parts = sorted((identity.folder / "wandb").glob("*run-*"))
         known = last_row(parts) if mode == "offline" else 0
+        self.resumed = bool(parts or identity.step)
         try:
             self.run = wandb.init(
                 project=project,
@@ -64,7 +68,7 @@ class Wandb:
                 dir=identity.folder,
                 id=run_id(identity.folder),
                 # a first part that says so would be appended to itself when it is synced again
-                resume="allow" if parts or identity.step else None,
+                resume="allow" if self.resumed else None,
                 name=shorten(identity.name, NAME),
                 group=shorten(identity.group, NAME),
                 job_type=identity.job_type,
@@ -81,12 +85,14 @@ class Wandb:
                 ),
             )
         except Exception as error:
+            if not parts:  # a refused run leaves nothing
+                shutil.rmtree(identity.folder / "wandb", ignore_errors=True)
             told = " ".join(str(error).split())
             raise ValueError(
                 f"W&B could not start ({told}); log in with `wandb login`, or take logger=offline"
             ) from error
         self.last = max(known, self.run.step - 1)
-        self._attempt(lambda: self._define(identity))
+        self._attempt(self._define)
         self._attempt(lambda: self._catch_up(identity.step))
 
     def write(self, record: Record) -> None:
@@ -95,60 +101,79 @@ class Wandb:
         own: dict[str, Any] = {f"{self.benchmark}/step": step}
         if record["seconds"] > 0:
             own[f"{self.benchmark}/steps_per_second"] = step / record["seconds"]
-        self._log(step, {**record, **own})
+        self._log(step, lambda: {**record, **own})
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Log histograms of the spectra, the drawing and the numbers, with the step's record."""
-        logged: dict[str, Any] = {f"flow/{name}": value for name, value in flow.numbers().items()}
-        for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
-            if values:
-                powers = [math.log10(max(value, LEAST)) for value in values]
-                logged[f"flow/log10_{name}"] = self.wandb.Histogram(powers)
-        logged["flow/gradients"] = self.wandb.Image(str(figure))
-        self._log(max(1, step), logged)
+
+        def look() -> dict[str, Any]:
+            logged: dict[str, Any] = {f"flow/{k}": value for k, value in flow.numbers().items()}
+            for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
+                if values:
+                    powers = [math.log10(max(value, LEAST)) for value in values]
+                    logged[f"flow/log10_{name}"] = self.wandb.Histogram(powers)
+            return logged | {"flow/gradients": self._image(figure)}
+
+        self._log(max(1, step), look)
 
     def sample(self, step: int, text: str) -> None:
         """Log the text as it stands."""
-        self._log(max(1, step), {"sample": self.wandb.Html(f"<pre>{html.escape(text)}</pre>")})
+        page = f"<pre>{html.escape(text)}</pre>"
+        self._log(max(1, step), lambda: {"sample": self.wandb.Html(page)})
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Add the summary and the figures, and end the run."""
-        images = {name: self.wandb.Image(str(path)) for name, path in figures.items()}
-        if images:
-            self._attempt(lambda: self.run.log(images))
+        # this ends the last row, which would else come after the summary and write over it
+        self._attempt(lambda: self.run.log({k: self._image(p) for k, p in figures.items()}))
         # the last and the best of what is logged at every step is in the summary already
         added = {k: v for k, v in summary.items() if not k.startswith(VALIDATION)}
         self._attempt(lambda: self.run.summary.update(added))
+        if self.resumed:
+            self._attempt(lambda: self.run.summary.update(self._best()))
         code = 0 if summary["status"] == "finished" else 1
         self._attempt(lambda: self.run.finish(exit_code=code))
         if self.lost:  # the next run of this process starts W&B afresh
             with contextlib.suppress(Exception):
                 self.wandb.teardown(code)
 
-    def _define(self, identity: Identity) -> None:
+    def _define(self) -> None:
         """Say what is drawn against what, and which value of a curve its summary keeps."""
-        best = {name: metric.better == "higher" for name, metric in identity.metrics.items()}
-        kept = {
-            key: "max" if higher else "min"
-            for name, higher in {"loss": False, **best}.items()
-            for key in (name, f"{VALIDATION}{name}")
-        }
         self.run.define_metric("*", step_metric="step")
         self.run.define_metric(f"{self.benchmark}/step", hidden=True)
-        for key, which in {**kept, "orthogonality_error": "max", "gradient_norm": "max"}.items():
+        for key, which in self.kept.items():
             self.run.define_metric(key, step_metric="step", summary=f"{which},last")
 
     def _catch_up(self, step: int) -> None:
         """Log what the file has up to ``step`` and W&B has not."""
         if step > self.last:
-            for line in self.records.read_text(encoding="utf-8").split("\n")[:-1]:
-                record = json.loads(line)
+            for record in self._rows():
                 if record["step"] <= step:
                     self.write(record)
 
-    def _log(self, step: int, values: dict[str, Any]) -> None:
+    def _best(self) -> dict[str, Any]:
+        """The summary of each curve over the whole run: W&B knows the last part of it alone."""
+        rows = self._rows()
+        found = {}
+        for key, which in self.kept.items():
+            values = [row[key] for row in rows if key in row]
+            if values:
+                best = max(values) if which == "max" else min(values)
+                found[key] = {which: best, "last": values[-1]}
+        return found
+
+    def _rows(self) -> list[Record]:
+        """The records in the file, less a last one that was cut short."""
+        if not self.records.exists():
+            return []
+        lines = self.records.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def _image(self, path: Path) -> Any:
+        return self.wandb.Image(str(path))
+
+    def _log(self, step: int, make: Callable[[], dict[str, Any]]) -> None:
         if step > self.last:
-            self._attempt(lambda: self.run.log(values, step=step))
+            self._attempt(lambda: self.run.log(make(), step=step))
 
     def _attempt(self, action: Callable[[], Any]) -> None:
         """Do something that must not end a training; after a failure, nothing any more."""
@@ -163,6 +188,15 @@ class Wandb:
                 f"W&B takes no more ({type(error).__name__}: {told}); {self.records} does",
                 file=sys.stderr,
             )
+
+
+def kept(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """What the summary keeps of each curve beside its last value: ``"min"`` or ``"max"``."""
+    best = {"loss": "min"} | {
+        name: "max" if metric.better == "higher" else "min" for name, metric in metrics.items()
+    }
+    validated = {f"{VALIDATION}{name}": which for name, which in best.items()}
+    return {**best, **validated, "orthogonality_error": "max", "gradient_norm": "max"}
 
 
 def run_id(folder: Path) -> str:
