@@ -42,7 +42,11 @@ def start(folder, *arguments, **environment):
 
 def finish(process):
     """What the process prints; it must end well."""
-    said, _ = process.communicate(timeout=300)
+    try:
+        said, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 0, said
     return said
 
