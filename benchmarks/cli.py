@@ -73,13 +73,13 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
-    started = False
+    started = sweeps = False
     sys.argv = [sys.argv[0], *with_values(sys.argv[1:])]
 
     def checked(cfg: DictConfig) -> Any:
-        nonlocal started
-        started = True
+        nonlocal started, sweeps
         call = called()
+        started, sweeps = True, call.sweep
         try:
             return job(cfg, call)
         except Exception as error:
@@ -104,10 +104,10 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         if wants_traceback:
             raise
         refuse(one_line(error), CONFIG_ERROR)
-    except (OSError, ValueError) as error:  # of Hydra, before it calls the job
-        if wants_traceback or started:
+    except (OSError, ValueError) as error:  # of Hydra, before it calls the job, or of a sweeper
+        if wants_traceback or (started and not sweeps):
             raise
-        refuse(one_line(error), CONFIG_ERROR)
+        refuse(one_line(error), FAILED if started else CONFIG_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -72,6 +72,28 @@ def test_a_finished_run_is_skipped_and_stays_as_it_is(command, capsys):
     assert len(command(*TINY["copy"], QUIET, "task.delay=6")) == 2
 
 
+def test_an_agent_of_a_sweep_gets_the_records_of_a_finished_run(command, monkeypatch, capsys):
+    class Heard(run.Progress):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            heard.append(options["done"])
+
+    heard = []
+    monkeypatch.setattr(run, "Progress", Heard)
+    (path,) = command(*TINY["copy"], QUIET)
+    before = contents_of_rows(path)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    command(*TINY["copy"], QUIET)
+    assert heard == [0, 3]  # a logger that is told of three steps done catches up on them
+    assert contents_of_rows(path) == before
+    assert load(path)[0]["status"] == "finished"
+
+
+def contents_of_rows(path):
+    about, rows = load(path)
+    return rows, about["test"], (path / "best.pt").read_bytes()
+
+
 def test_redo_trains_anew_and_keeps_what_was(command):
     (path,) = command(*TINY["copy"], QUIET)
     (path / "notes.txt").write_text("mine")

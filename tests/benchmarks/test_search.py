@@ -104,3 +104,14 @@ def test_a_search_that_was_killed_goes_on_to_the_same_end(whole, tmp_path):
     assert not list(tmp_path.rglob("optimization_results.yaml"))
     finish(search(tmp_path))
     assert found(tmp_path) == found(whole[0])
+
+
+def test_a_search_in_which_every_trial_fails_says_so_in_one_line(tmp_path):
+    diverging = ["model=rnn", "model.nonlinearity=relu", "optimizer.lr=interval(1e29,1e30)"]
+    more = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "train.steps=20"]
+    process = start(tmp_path, *more, *diverging)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("error: No trials are completed")
+    assert "Traceback" not in said
+    assert len(list(tmp_path.rglob("run.json"))) == 2
