@@ -12,6 +12,7 @@ import time
 import pytest
 import yaml
 
+from benchmarks import records
 from benchmarks.sinks import Identity, Wandb
 from benchmarks.sinks.wandb import run_id, shorten
 from benchmarks.tasks.task import Metric
@@ -68,6 +69,7 @@ def logs(folder, mode, event, *stretches, patience=30, **environment):
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
 
 
@@ -206,6 +208,19 @@ def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
     wanted = [(k, k, (1 if k <= 3 else 4 if k <= 8 else 7) / k) for k in range(1, 10)]
     assert [(row["_step"], row["step"], row["loss"]) for row in server.rows] == wanted
     assert server.summary["loss"] == {"last": 7 / 9, "min": 1 / 3}
+
+
+def test_the_summary_says_how_to_upload_a_run_in_parts(language, tmp_path):
+    about, _ = load(language[0])
+    told = {}
+    for parts in range(3):
+        for k in range(parts):
+            (tmp_path / "wandb" / f"offline-run-{k}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "wandb").mkdir(exist_ok=True)
+        told[parts] = records.describe(about, tmp_path)
+    assert "wandb sync" not in told[0]
+    assert f"`wandb sync {tmp_path}/wandb/offline-run-*` uploads it" in told[1]
+    assert f"`for part in {tmp_path}/wandb/offline-run-*; do wandb sync $part; done`" in told[2]
 
 
 def test_a_resumed_online_run_goes_on_in_the_same_one(tmp_path):
