@@ -20,7 +20,7 @@ from . import processes
 from .engines import with_values
 from .folder import FailedBefore
 from .refusal import ConfigError, one_line
-from .setting import run_name
+from .setting import NO_MATTER, run_name
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FAILED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
@@ -30,7 +30,8 @@ OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
     "out of memory",
     "Storage size calculation overflowed",
 )
-NOT_A_SETTING = ("model", "seed", "threads", "logger", "redo", "device")
+# what is no part of a setting's name; the model and the seed have places of their own in it
+NOT_A_SETTING = ("model", *(key for key in NO_MATTER if key != "orthogonal"))
 
 
 class Call(NamedTuple):
@@ -39,7 +40,7 @@ class Call(NamedTuple):
     Attributes:
         folder: where the run is to be written; Hydra has made it.
         model: the name of the chosen model, if the benchmark has models.
-        overrides: the overrides that make the setting, without model, seed, threads and logger.
+        overrides: the overrides that make the setting, without the model and what changes no result.
         sweep: whether it is one job of several.
         side_by_side: whether other runs of the same sweep run at the same time.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 # where, with what and how often something is written or looked at changes no result; the keys of
 # model follow those of orthogonal
-_NO_MATTER = (
+NO_MATTER = (
     "name",
     "seed",
     "threads",
@@ -45,7 +45,7 @@ def run_name(config: dict[str, Any], model: str) -> str:
 
 
 def _idle(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in _NO_MATTER)
+    return any(key == name or key.startswith(f"{name}.") for name in NO_MATTER)
 
 
 def _dotted(node: Any, prefix: str) -> dict[str, Any]:
