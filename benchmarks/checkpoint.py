@@ -17,7 +17,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Let ``fill`` write a file beside ``path``, flush it to the disk, then move it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             fill(file)

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from . import processes
+from . import processes, stopping
 from .engines import with_values
 from .folder import FailedBefore
 from .refusal import ConfigError, one_line
@@ -40,7 +40,7 @@ class Call(NamedTuple):
     Attributes:
         folder: where the run is to be written; Hydra has made it.
         model: the name of the chosen model, if the benchmark has models.
-        overrides: the overrides that make the setting, without the model and what changes no result.
+        overrides: those that make the setting, without the model and what changes no result.
         sweep: whether it is one job of several.
         side_by_side: whether other runs of the same sweep run at the same time.
     """
@@ -85,7 +85,7 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
             return job(cfg, call)
         except Exception as error:
             code = exit_code(error)
-            if code == CONFIG_ERROR:
+            if code == CONFIG_ERROR and processes.leads():
                 remove_empty(call.folder)
             if not call.sweep and (code is None or wants_traceback):
                 raise
@@ -94,11 +94,16 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
             failure = JobFailed(one_line(error), code or FAILED)
             if not call.sweep:
                 refuse(failure.message, failure.code)  # Hydra would say more than one line
-            print(f"error: {failure.message}", file=sys.stderr, flush=True)
+            if processes.leads():
+                print(f"error: {failure.message}", file=sys.stderr, flush=True)
+            if processes.started() > 1 and not is_shared(error):
+                sys.exit(FAILED)  # the other processes wait within this job
             raise failure from None
 
+    under_hydra = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(checked)()
+        with stopping.termination_exits():
+            under_hydra(checked)()
     except JobFailed as failure:
         refuse(failure.message, failure.code)
     except (HydraException, OmegaConfBaseException) as error:
@@ -124,8 +129,13 @@ def exit_code(error: Exception) -> int | None:
     """The exit code for an error that is told in one line; None for what nobody foresaw."""
     if isinstance(error, (ConfigError, OmegaConfBaseException)):
         return CONFIG_ERROR
-    foreseen = isinstance(error, (ArithmeticError, FailedBefore)) or out_of_memory(error)
-    return FAILED if foreseen else None
+    return FAILED if is_shared(error) or out_of_memory(error) else None
+
+
+def is_shared(error: Exception) -> bool:
+    """Whether all processes of a run meet an error together."""
+    kinds = (ConfigError, OmegaConfBaseException, ArithmeticError, FailedBefore)
+    return isinstance(error, kinds)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -162,9 +172,10 @@ def remove_empty(folder: Path) -> None:
     """Take back the folder that Hydra makes before a run is checked, and its empty parents."""
     below_here = [p for p in folder.parents if Path.cwd() in p.parents]
     for path in (folder, *below_here):
-        if any(path.iterdir()):
+        try:
+            path.rmdir()
+        except OSError:  # somebody's files are in it
             break
-        path.rmdir()
 
 
 def _folder_name(*, _root_: DictConfig) -> str:

@@ -75,7 +75,7 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     directions there is no one path to follow: then the lists of the gradient and the Jacobian are
     empty.
     """
-    model = copy.deepcopy(model).double().eval()
+    model = copy.deepcopy(model).cpu().double().eval()
     core = model.core
     weight = recurrent_weight(model)
     spectrum = [] if weight is None else _finite_spectrum(weight)

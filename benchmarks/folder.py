@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import pickle
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,19 +37,27 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         Taken: if another process has it, at once.
+        ConfigError: if the folder cannot be written.
     """
     path = folder / LOCK
+    lock = FileLock(path, blocking=False)
     try:
-        with FileLock(path, blocking=False):
-            path.write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
-            try:
-                yield
-            finally:
-                if [found.name for found in folder.iterdir()] == [LOCK]:
-                    path.unlink()  # nothing was begun
+        lock.acquire()
+        path.write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
     except Timeout:
-        holder = path.read_text(encoding="utf-8").strip()
-        raise Taken(f"{short(folder)} is being written by process {holder or 'unknown'}") from None
+        holder = "another process"
+        with contextlib.suppress(OSError):
+            holder = f"process {path.read_text(encoding='utf-8').strip()}"
+        raise Taken(f"{short(folder)} is being written by {holder}") from None
+    except OSError as error:
+        raise ConfigError(f"{short(folder)} cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if [found.name for found in folder.iterdir()] == [LOCK]:
+                path.unlink()  # nothing was begun
+        lock.release()
 
 
 def plan(folder: Path, config: dict[str, Any], redo: Redo) -> Plan:
@@ -64,17 +72,24 @@ def plan(folder: Path, config: dict[str, Any], redo: Redo) -> Plan:
         ConfigError: if the folder holds a run of another setting or seed, or an unreadable one.
         FailedBefore: if that run failed and is not wanted again.
     """
-    about = None if redo == "all" else look(folder)
+    try:
+        about = look(folder)
+    except ConfigError:
+        if redo != "all":
+            raise
+        about = None
     if about is None:
         return "begin"
     check_same(folder, about["config"], config)
+    if redo == "all":
+        return "begin"
     if about["status"] == "finished":
         return "skip"
     if about["status"] == "failed" and redo == "none":
         raise FailedBefore(
             f"{short(folder)} failed before: {about['error']}; redo=failed tries again"
         )
-    return "resume" if (folder / records.CHECKPOINT).exists() else "begin"
+    return "resume"
 
 
 def look(folder: Path) -> dict[str, Any] | None:
@@ -88,7 +103,9 @@ def look(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"status", "config", "error", "summary"} <= about.keys():
+        kinds = {"config": dict, "summary": dict, "resumed": list, "threads": int, "started": str}
+        right = all(isinstance(about.get(key), kind) for key, kind in kinds.items())
+        if not right or not {"status", "error", "task", "baseline"} <= about.keys():
             raise ValueError("it is not the description of a run")
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); redo=all trains anew") from error
@@ -96,8 +113,9 @@ def look(folder: Path) -> dict[str, Any] | None:
 
 
 def best_loss(folder: Path) -> float:
-    """The best validation loss of a finished run."""
-    return float((look(folder) or {})["summary"]["best_validation_loss"])
+    """The best validation loss of a finished run; nan if it does not say."""
+    loss = (look(folder) or {"summary": {}})["summary"].get("best_validation_loss")
+    return math.nan if loss is None else float(loss)
 
 
 def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -116,22 +134,43 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
 
 def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
     """Write the checkpoint of a run, after the records that it goes with."""
-    checkpoint.settle(folder / records.METRICS)
+    for name in (records.METRICS, records.LOOKS):
+        if (folder / name).exists():
+            checkpoint.settle(folder / name)
     checkpoint.save(folder / records.CHECKPOINT, content)
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """The checkpoint of a run.
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The checkpoint of a run; None if it was stopped before the first one.
 
     Raises:
         ConfigError: if it cannot be read.
     """
     path = folder / records.CHECKPOINT
+    if not path.exists():
+        return None
     try:
-        return checkpoint.load(path)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        saved = checkpoint.load(path)
+        if not {"state", "config"} <= saved.keys():
+            raise ValueError("it is no checkpoint of a run")
+        return saved
+    except Exception as error:  # damaged bytes raise almost anything
         first = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{path} cannot be read ({first}); redo=all trains anew") from error
+
+
+def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> None:
+    """See that a run goes on with the data it began with, by its task and what blindness costs.
+
+    Raises:
+        ConfigError: if the data are others.
+    """
+    for key in ("task", "baseline"):
+        if before[key] != here[key]:
+            raise ConfigError(
+                f"{short(folder)} was begun with other data ({key} {before[key]!r} there, "
+                f"{here[key]!r} here); redo=all trains anew"
+            )
 
 
 def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
@@ -147,18 +186,32 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
         )
 
 
-def set_aside(folder: Path) -> None:
-    """Move what an earlier attempt left, if there was one, below the folder ``earlier``."""
-    if not (folder / records.ABOUT).exists():
-        return
-    left = [path for path in folder.iterdir() if path.name not in (LOCK, records.EARLIER)]
+def set_aside(folder: Path) -> Path | None:
+    """Move what an earlier attempt left, if there was one, below the folder ``earlier``.
+
+    Returns where it lies now. Other files stay.
+    """
+    left = [folder / name for name in records.WRITTEN if (folder / name).exists()]
+    if not left:
+        return None
     earlier = folder / records.EARLIER
     earlier.mkdir(exist_ok=True)
     numbers = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]
     attempt = earlier / str(max(numbers, default=0) + 1)
     attempt.mkdir()
-    for path in left:
+    for path in left:  # run.json first: without it, what is left is an attempt to set aside
         path.rename(attempt / path.name)
+    return attempt
+
+
+def put_back(folder: Path, attempt: Path) -> None:
+    """Undo :func:`set_aside`, as long as nothing new has been written."""
+    for name in reversed(records.WRITTEN):
+        if (attempt / name).exists() and not (folder / name).exists():
+            (attempt / name).rename(folder / name)
+    with contextlib.suppress(OSError):
+        attempt.rmdir()
+        attempt.parent.rmdir()
 
 
 def cut(path: Path, step: int) -> list[dict[str, Any]]:
@@ -170,14 +223,14 @@ def cut(path: Path, step: int) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        try:
+    try:
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             row = json.loads(line)
             if row["step"] > step:
                 break
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} is damaged ({error}); redo=all trains anew") from error
-        rows.append(row)
+            rows.append(row)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); redo=all trains anew") from error
     text = "".join(json.dumps(row) + "\n" for row in rows)
     checkpoint.write(path, lambda file: file.write(text.encode()))
     return rows

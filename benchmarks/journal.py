@@ -45,10 +45,6 @@ class Journal:
         self.sinks: list[Sink] = []
         self.looks = Looks(model, task, settings, path, self.sinks)
 
-    def begin(self) -> None:
-        """Make place: what an earlier attempt left is set aside."""
-        folder.set_aside(self.path)
-
     def resume(self, step: int) -> None:
         """Take up what was written up to a step; what was written after it goes.
 
@@ -59,7 +55,7 @@ class Journal:
         folder.check_whole(self.path, self.history, step)
         self.looks.remember(folder.cut(self.path / records.LOOKS, step))
         before = folder.look(self.path) or self.about
-        again = {"step": step, "at": about.now()}
+        again = {"step": step, "at": about.now(), "versions": self.about["versions"]}
         self.about |= {"started": before["started"], "resumed": [*before["resumed"], again]}
 
     def open(self, *others: Sink) -> None:
@@ -82,7 +78,7 @@ class Journal:
         again = f", from step {resumed[-1]['step']} on" if resumed else ""
         print(records.introduce(self.about) + again, flush=True)
         (self.path / records.CONFIG).write_text(config, encoding="utf-8")
-        if not resumed:
+        if not self.history:
             self.looks.take(0)
 
     def take(self, record: Record) -> None:

@@ -46,6 +46,8 @@ class Looks:
         every = self.settings.diagnose_every
         if every is None or (step % every and step != self.settings.total):
             return
+        if step in self.flows:  # before the run was stopped
+            return
         batch = next(iter(self.task.held_out("validation", self.settings.batch_size, 1)))
         flow = look(self.model, self.task, batch)
         if flow.empty:

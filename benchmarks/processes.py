@@ -119,7 +119,19 @@ ALONE = Processes()
 
 def leads() -> bool:
     """Whether this process is the first of its run, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
+
+
+def rank() -> int:
+    """This process's number among those of its run."""
+    return int(os.environ.get("RANK", "0")) if started() > 1 else 0
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether an error says that another process of the run has gone."""
+    told = str(error)
+    lost = isinstance(error, dist.DistError) or "gloo" in told or "peer" in told
+    return started() > 1 and isinstance(error, RuntimeError) and lost
 
 
 def started() -> int:
@@ -157,5 +169,5 @@ def make_processes(device: str) -> Processes:
         if local >= count:
             raise ValueError(f"cuda needs a GPU for each process of this machine, found {count}")
         torch.cuda.set_device(local)
-        return Processes(int(os.environ.get("RANK", "0")), started(), torch.device("cuda", local))
-    return Processes(int(os.environ.get("RANK", "0")), started())
+        return Processes(rank(), started(), torch.device("cuda", local))
+    return Processes(rank(), started())

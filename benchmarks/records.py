@@ -20,6 +20,9 @@ FIGURE, CONFUSION = "loss.png", "confusion.png"
 LOOKS, FLOW = "gradients.jsonl", "gradients.png"
 EARLIER = "earlier"  # the folder of a run's attempts before the present one
 SAMPLE = "sample.txt"
+# all that a run writes into its folder, in the order in which it can be moved away
+WRITTEN = [ABOUT, METRICS, CONFIG, CHECKPOINT, BEST, FIGURE, CONFUSION, LOOKS, FLOW, SAMPLE]
+WRITTEN += ["wandb", "tensorboard"]
 
 CLEARLY = 0.95
 LASTING = 10

@@ -31,6 +31,7 @@ from .threads import choose_threads, vanishing_to_zero
 from .train import TrainingDiverged, evaluate, fit
 
 Threads = Annotated[int, Field(gt=0, le=1024)]
+Name = Annotated[str, Field(pattern=r"^[\w-]+$")]
 
 
 def main(name: str) -> None:
@@ -67,7 +68,8 @@ def run(cfg: DictConfig, call: Call) -> float:
         except Taken as error:
             if not call.sweep:
                 raise
-            print(f"left alone: {error}")
+            if team.leads:
+                print(f"left alone: {error}", flush=True)
             return math.nan
         if plan == "skip" and os.environ.get("WANDB_SWEEP_ID"):
             plan = "resume"  # from its end: W&B's agent waits for the records
@@ -76,25 +78,39 @@ def run(cfg: DictConfig, call: Call) -> float:
                 where = folder.short(call.folder)
                 print(f"finished already: {where} (redo=all trains it anew)", flush=True)
             return team.agree(lambda: folder.best_loss(call.folder))
-        job = Job(cfg, config, call, team)
-        job.prepare(plan)
+        before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
+        job = Job(cfg, config, call, team, before)
+        job.prepare()
         return job.train()
 
 
 class Job:
     """A run that has been checked: everything is built, nothing has been written.
 
+    Args:
+        cfg: the configuration.
+        config: the same, resolved and plain.
+        call: what the command line says beside it.
+        team: the processes that train together.
+        before: what ``run.json`` says of a run that is to go on; None for a new one.
+
     Raises:
         ConfigError: for any value that cannot be run.
     """
 
     def __init__(
-        self, cfg: DictConfig, config: dict[str, Any], call: Call, team: processes.Processes
+        self,
+        cfg: DictConfig,
+        config: dict[str, Any],
+        call: Call,
+        team: processes.Processes,
+        before: dict[str, Any] | None = None,
     ) -> None:
+        check("name", cfg.name, Name, "letters, digits, _ and -")
         self.config = config
         self.logger_node = cfg.logger
         self.call = call
-        self.team = team
+        self.team, self.before = team, before
         seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
         wanted: int | str = check(
             "threads", cfg.threads, Threads | Literal["auto"], "an integer from 1 to 1024 or auto"
@@ -118,27 +134,42 @@ class Job:
             else None
         )
 
-    def prepare(self, plan: Plan) -> None:
+    def prepare(self) -> None:
         """Bring folder, state and sinks to where the run is to start from.
 
         Raises:
             ConfigError: if what the folder holds cannot be read, or a sink refuses.
         """
-        if plan == "resume":
-            saved = self.team.agree(lambda: folder.load_checkpoint(self.call.folder))
-            self.state.load_state_dict(saved["state"])
-        self.team.agree(lambda: self._open(plan))
+        saved = self.team.agree(self._saved)
+        if saved is not None:
+            refusing("checkpoint", lambda: self.state.load_state_dict(saved["state"]))
+        self.team.agree(self._open)
 
-    def _open(self, plan: Plan) -> None:
-        """Open the journal, as the first process; the logger before its files: it can refuse."""
+    def _saved(self) -> dict[str, Any] | None:
+        if self.before is None or self.journal is None:
+            return None
+        folder.check_data(self.call.folder, self.before, self.journal.about)
+        return folder.load_checkpoint(self.call.folder)
+
+    def _open(self) -> None:
+        """Open the journal, as the first process; a logger that refuses leaves all as it was."""
         if self.journal is None:
             return
-        if plan == "resume":
-            self.journal.resume(self.state.step)
+        attempt = None
+        if self.before is None:
+            attempt = folder.set_aside(self.call.folder)
         else:
-            self.journal.begin()
+            self.journal.resume(self.state.step)
+        try:
+            self._open_sinks(self.journal)
+        except BaseException:
+            if attempt is not None:
+                folder.put_back(self.call.folder, attempt)
+            raise
+
+    def _open_sinks(self, journal: Journal) -> None:
         setting = ", ".join([self.call.model, *self.call.overrides])
-        more = {**about.sizes(self.model), "versions": self.journal.about["versions"]}
+        more = {**about.sizes(self.model), "versions": journal.about["versions"]}
         identity = Identity(
             folder=self.call.folder,
             name=f"{setting}, seed {self.config['seed']}",
@@ -158,7 +189,7 @@ class Job:
             done=self.state.step,
             alone=not self.call.side_by_side,
         )
-        self.journal.open(logger, progress)
+        journal.open(logger, progress)
 
     def train(self) -> float:
         """Train, test, write; a stopped or diverged run is written too.
@@ -184,6 +215,9 @@ class Job:
             journal.stop("failed", str(error))
             raise
         except BaseException as error:
+            if processes.lost_another(error):
+                journal.stop("interrupted", "another process of the run is gone")
+                raise
             told = f"{type(error).__name__}: {error}"
             journal.stop("failed", told, traceback.format_exc())
             raise
@@ -205,6 +239,8 @@ class Job:
             except TrainingDiverged:
                 if whole == self.state.step:  # the model is as before the step
                     self._save()
+                if self.team.any(stop.asked):
+                    stop.leave()
                 raise
         self._save()
 
@@ -240,6 +276,8 @@ class Job:
     def _threads(self, wanted: int | str) -> int:
         if isinstance(wanted, int):
             return wanted
+        if self.before is not None:
+            return int(self.before["threads"])  # another count rounds otherwise
         if self.call.side_by_side or self.team.size > 1:
             return 1  # each job keeps to one core
         return choose_threads(self.settings.batch_size, self.model.hidden_size)

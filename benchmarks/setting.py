@@ -52,6 +52,11 @@ def _dotted(node: Any, prefix: str) -> dict[str, Any]:
     if isinstance(node, dict) and node:
         parts = [_dotted(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()]
         return {key: value for part in parts for key, value in part.items()}
-    if isinstance(node, float) and node.is_integer():
-        node = int(node)  # 1.0 and 1 are one number
-    return {prefix: node}
+    return {prefix: _plain(node)}
+
+
+def _plain(value: Any) -> Any:
+    """The value, with 1.0 and 1 as one number."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

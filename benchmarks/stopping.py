@@ -10,12 +10,31 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-_DEFAULTS: dict[int, Any] = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGTERM: signal.SIG_DFL,
+
+@contextlib.contextmanager
+def termination_exits() -> Iterator[None]:
+    """Within it, SIGTERM ends this process as an exit does, so that a sweep's workers end too."""
+    main = threading.current_thread() is threading.main_thread()
+    mine = main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+_REPLACED: dict[int, tuple[Any, ...]] = {
+    signal.SIGINT: (signal.default_int_handler,),
+    signal.SIGTERM: (signal.SIG_DFL, _exit),
 }
 if hasattr(signal, "SIGHUP"):  # the terminal is gone
-    _DEFAULTS[signal.SIGHUP] = signal.SIG_DFL
+    _REPLACED[signal.SIGHUP] = (signal.SIG_DFL,)
 
 
 class Stop:
@@ -36,32 +55,33 @@ class Stop:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Stop]:
-    """Within it, the first Ctrl-C, SIGTERM or SIGHUP is only noted; a second one acts at once.
+    """Within it, Ctrl-C, SIGTERM or SIGHUP is only noted; a Ctrl-C after it acts at once.
 
     A handler that somebody else has set, as launchers of clusters do, stays.
     """
     stop = Stop()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if stop.asked is not None:
-            _leave(number)
+        if stop.asked is not None:  # other signals come twice by themselves, from shell and system
+            if number == signal.SIGINT:
+                _leave(number)
+            return
         stop.asked = number
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        text = f"{name}: stopping after this step; once more stops at once, unsaved"
+        text = f"{name}: stopping after this step; Ctrl-C stops at once, unsaved"
         with contextlib.suppress(OSError):
             print(f"\n{text}", file=sys.stderr, flush=True)
 
-    replaced = []
+    replaced = {}
     if threading.current_thread() is threading.main_thread():
-        for number, default in _DEFAULTS.items():
-            if signal.getsignal(number) == default:
-                signal.signal(number, note)
-                replaced.append(number)
+        for number, handlers in _REPLACED.items():
+            if signal.getsignal(number) in handlers:
+                replaced[number] = signal.signal(number, note)
     try:
         yield stop
     finally:
-        for number in replaced:
-            signal.signal(number, _DEFAULTS[number])
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
 
 
 def _leave(number: int) -> NoReturn:

@@ -14,6 +14,8 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from .processes import leads
+
 LEAST = 1.0  # seconds: what took less was skipped and says nothing of the others
 
 
@@ -41,7 +43,7 @@ class SweepProgress(Callback):
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which run begins."""
         self.job_began = time.time()
-        if self.total is None:
+        if self.total is None or not leads():
             return
         number = int(config.hydra.job.num)
         left = self._left(number, workers(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -25,5 +26,6 @@ def watched(items: Iterable[Item], label: str, total: int | None = None) -> Iter
             said = time.monotonic()
             of = f" of {total}" if total else ""
             text = f"{label}: {number}{of} done in {said - began:.0f} s"
-            print(text, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # whoever watched is gone
+                print(text, file=sys.stderr, flush=True)
         yield item

@@ -28,6 +28,7 @@ REFUSED = {
     "seed=-1": ["seed", "-1"],
     "seed=x": ["seed", "x"],
     "seed=../../x": ["seed", "../../x"],
+    "name=a.b": ["name", "a.b"],
     "redo=some": ["redo", "none", "failed", "all", "some"],
     "device=tpu": ["device", "cpu", "cuda", "tpu"],
     "threads=all": ["threads", "auto", "all"],
@@ -200,6 +201,6 @@ def test_jobs_side_by_side_take_one_thread_each(monkeypatch, mode, launcher, wan
     monkeypatch.setattr(cli.HydraConfig, "get", lambda: now)
     monkeypatch.setattr(run, "choose_threads", lambda *_: 7)
     job = object.__new__(run.Job)
-    job.call, job.team = cli.called(), ALONE
+    job.call, job.team, job.before = cli.called(), ALONE, None
     job.settings, job.model = SimpleNamespace(batch_size=4), SimpleNamespace(hidden_size=4)
     assert job._threads(wanted) == threads

@@ -1,65 +1,13 @@
-"""The same command again: what is finished is skipped, what was stopped goes on bit for bit."""
+"""The same command again: what is finished is skipped, what failed is kept until asked for."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 
-from benchmarks import folder, run, train
-from tests.benchmarks.commandline import CONF, TINY, load
-
-QUIET = "logger=disabled"
-LONGER = ["train.steps=9", "train.save_every=2", "train.evaluate_every=2", "train.diagnose_every=4"]
-
-
-def leave_after(monkeypatch, step, number):
-    """Let the process get a signal while it trains, once."""
-    calls = []
-
-    def fit(*arguments):
-        for record in train.fit(*arguments):
-            if record["step"] == step and not calls:
-                calls.append(number)
-                os.kill(os.getpid(), number)
-            yield record
-
-    monkeypatch.setattr(run, "fit", fit)
-
-
-def contents(path):
-    """What a run has left, less what is about time."""
-    about, rows = load(path)
-    saved = torch.load(path / "checkpoint.pt", weights_only=True)["state"]
-    best = torch.load(path / "best.pt", weights_only=True)
-    return {
-        "rows": [{k: v for k, v in row.items() if k != "seconds"} for row in rows],
-        "looks": (path / "gradients.jsonl").read_text(),
-        "test": about["test"],
-        "best": (best["step"], best["model"]),
-        "state": {k: v for k, v in saved.items() if k != "seconds"},
-    }
-
-
-def assert_equal(a, b, where=""):
-    assert type(a) is type(b), where
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), where
-        for k, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}[{k}]")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
+from benchmarks import folder, run
+from tests.benchmarks.commandline import TINY, load
+from tests.benchmarks.stopped import QUIET
 
 
 def test_a_finished_run_is_skipped_and_stays_as_it_is(command, capsys):
@@ -96,96 +44,19 @@ def contents_of_rows(path):
 
 def test_redo_trains_anew_and_keeps_what_was(command):
     (path,) = command(*TINY["copy"], QUIET)
-    (path / "notes.txt").write_text("mine")
     before = contents_of_files(path)
+    (path / "notes.txt").write_text("mine")
     for attempt in (1, 2):
         command(*TINY["copy"], QUIET, "redo=all")
         assert load(path)[0]["status"] == "finished"
         assert len(load(path)[1]) == 3
         assert (path / "earlier" / str(attempt) / "run.json").exists()
     assert contents_of_files(path / "earlier" / "1") == before
+    assert (path / "notes.txt").read_text() == "mine"
 
 
 def contents_of_files(path):
     return {p.name: p.read_bytes() for p in path.iterdir() if p.name != ".lock"}
-
-
-@pytest.mark.parametrize(
-    ("name", "number", "more"),
-    [
-        ("copy", signal.SIGINT, []),
-        ("copy", signal.SIGHUP, ["model=exprnn", "optimizer=adam"]),
-        ("copy", signal.SIGTERM, ["optimizer.algorithm.rows=0.5"]),
-        ("adding", signal.SIGINT, ["model=gru"]),
-        ("language", signal.SIGTERM, ["network.dropout=0.5", "network.num_layers=2"]),
-        ("language", signal.SIGTERM, ["model=lstm", "train.patience=1"]),
-        ("pixels", signal.SIGTERM, ["optimizer=muon"]),
-    ],
-)
-def test_a_stopped_run_goes_on_bit_for_bit(command, monkeypatch, capsys, name, more, number):
-    tiny = [*TINY[name], *LONGER, *more, QUIET]
-    command(*tiny, "hydra.run.dir=whole", name=name)
-    leave_after(monkeypatch, 5, number)
-    with pytest.raises(SystemExit) as stop:
-        command(*tiny, "hydra.run.dir=parts", name=name)
-    assert stop.value.code == 128 + number
-    assert "stopping after this step" in capsys.readouterr().err
-    about, rows = load(Path("parts"))
-    assert about["status"] == "interrupted"
-    assert len(rows) == torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 5
-    assert Path("parts/loss.png").exists()
-    command(*tiny, "hydra.run.dir=parts", name=name)
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
-    about = load(Path("parts"))[0]
-    assert (about["status"], about["error"]) == ("finished", None)
-    assert [again["step"] for again in about["resumed"]] == [5]
-    assert "from step 5 on" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["copy", "language"])
-def test_a_killed_run_goes_on_bit_for_bit(command, tmp_path, name):
-    tiny = [*TINY[name], *LONGER, QUIET, "train.steps=150", "train.save_every=7"]
-    tiny += ["train.diagnose_every=100", "train.evaluate_every=20"]
-    command(*tiny, "hydra.run.dir=whole", name=name)
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.{name}", *tiny, "hydra.run.dir=parts"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CONF.parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    rows = tmp_path / "parts" / "metrics.jsonl"
-    while not rows.exists() or rows.read_bytes().count(b"\n") < 20:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert load(Path("parts"))[0]["status"] == "running"
-    command(*tiny, "hydra.run.dir=parts", name=name)
-    assert load(Path("parts"))[0]["resumed"][0]["step"] >= 14
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
-
-
-def test_a_second_signal_acts_at_once_and_saves_no_half_step(command, monkeypatch):
-    real = torch.optim.Optimizer.zero_grad
-    steps = []
-
-    def twice(self, *arguments):
-        steps.append(1)
-        if len(steps) == 4:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.01)
-        return real(self, *arguments)
-
-    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", twice)
-    with pytest.raises(SystemExit) as stop:
-        command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
-    assert stop.value.code == 130
-    assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 2
-    command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
-    command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=whole")
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
 
 
 def test_a_failed_run_is_kept_with_its_traceback_and_tried_again_only_when_asked(
@@ -250,40 +121,24 @@ def test_a_run_that_another_process_writes_is_refused_at_once(command, capsys, t
     assert load(here)[0]["status"] == "finished"
 
 
-def damage_checkpoint(path):
-    (path / "checkpoint.pt").write_bytes(b"PK")
+def test_an_attempt_that_was_half_set_aside_is_not_taken_up(command):
+    (path,) = command(*TINY["copy"], QUIET)
+    (path / "earlier" / "1").mkdir(parents=True)
+    (path / "run.json").rename(path / "earlier" / "1" / "run.json")
+    command(*TINY["copy"], QUIET)
+    assert len(load(path)[1]) == 3
+    assert (path / "earlier" / "2" / "metrics.jsonl").exists()
 
 
-def lose_rows(path):
-    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (path / "metrics.jsonl").write_text("".join([lines[0], *lines[2:]]))
-
-
-def damage_rows(path):
-    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (path / "metrics.jsonl").write_text("".join([lines[0], "{\n", *lines[1:]]))
-
-
-def damage_about(path):
-    (path / "run.json").write_text("{}")
-
-
-@pytest.mark.parametrize("damage", [damage_checkpoint, lose_rows, damage_rows, damage_about])
-def test_what_cannot_be_resumed_is_one_line_and_stays(command, monkeypatch, capsys, damage):
-    tiny = [*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=here"]
-    with monkeypatch.context() as patch:
-        leave_after(patch, 5, signal.SIGTERM)
-        with pytest.raises(SystemExit):
-            command(*tiny)
-    damage(Path("here"))
-    rows = Path("here/metrics.jsonl").read_text()
-    capsys.readouterr()
+def test_a_logger_that_refuses_leaves_a_finished_run_where_it_was(command, monkeypatch, capsys):
+    (path,) = command(*TINY["copy"], QUIET)
+    before = contents_of_files(path)
+    for key in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("NETRC", str(path.parent / "netrc"))
     with pytest.raises(SystemExit) as stop:
-        command(*tiny)
+        command(*TINY["copy"], "logger=online", "redo=all")
     assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "here/" in line
-    assert "redo=all" in line
-    assert sorted(json.loads(row)["step"] for row in rows.splitlines() if len(row) > 1)
-    command(*tiny, "redo=all")
-    assert load(Path("here"))[0]["status"] == "finished"
+    assert contents_of_files(path) == before
+    assert not (path / "earlier").exists()

@@ -1,0 +1,186 @@
+"""A run that was stopped goes on bit for bit, or says in one line why it cannot."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import run, train
+from tests.benchmarks.commandline import CONF, TINY, load
+from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, contents, leave_after
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "more"),
+    [
+        ("copy", signal.SIGINT, []),
+        ("copy", signal.SIGHUP, ["model=exprnn", "optimizer=adam"]),
+        ("copy", signal.SIGTERM, ["optimizer.algorithm.rows=0.5"]),
+        ("adding", signal.SIGINT, ["model=gru"]),
+        ("language", signal.SIGTERM, ["network.dropout=0.5", "network.num_layers=2"]),
+        ("language", signal.SIGTERM, ["model=lstm", "train.patience=1"]),
+        ("pixels", signal.SIGTERM, ["optimizer=muon"]),
+    ],
+)
+def test_a_stopped_run_goes_on_bit_for_bit(command, monkeypatch, capsys, name, more, number):
+    tiny = [*TINY[name], *LONGER, *more, QUIET]
+    command(*tiny, "hydra.run.dir=whole", name=name)
+    leave_after(monkeypatch, 5, number)
+    with pytest.raises(SystemExit) as stop:
+        command(*tiny, "hydra.run.dir=parts", name=name)
+    assert stop.value.code == 128 + number
+    assert "stopping after this step" in capsys.readouterr().err
+    about, rows = load(Path("parts"))
+    assert about["status"] == "interrupted"
+    assert len(rows) == torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 5
+    assert Path("parts/loss.png").exists()
+    command(*tiny, "hydra.run.dir=parts", name=name)
+    assert_equal(contents(Path("whole")), contents(Path("parts")))
+    about = load(Path("parts"))[0]
+    assert (about["status"], about["error"]) == ("finished", None)
+    assert [again["step"] for again in about["resumed"]] == [5]
+    assert "from step 5 on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["copy", "language"])
+def test_a_killed_run_goes_on_bit_for_bit(command, tmp_path, name):
+    tiny = [*TINY[name], *LONGER, QUIET, "train.steps=150", "train.save_every=7"]
+    tiny += ["train.diagnose_every=100", "train.evaluate_every=20"]
+    command(*tiny, "hydra.run.dir=whole", name=name)
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"benchmarks.{name}", *tiny, "hydra.run.dir=parts"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CONF.parent)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    rows = tmp_path / "parts" / "metrics.jsonl"
+    while not rows.exists() or rows.read_bytes().count(b"\n") < 20:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert load(Path("parts"))[0]["status"] == "running"
+    command(*tiny, "hydra.run.dir=parts", name=name)
+    assert load(Path("parts"))[0]["resumed"][0]["step"] >= 14
+    assert_equal(contents(Path("whole")), contents(Path("parts")))
+
+
+def test_a_second_signal_acts_at_once_and_saves_no_half_step(command, monkeypatch):
+    real = torch.optim.Optimizer.zero_grad
+    steps = []
+
+    def twice(self, *arguments):
+        steps.append(1)
+        if len(steps) == 4:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", twice)
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
+    assert stop.value.code == 130
+    assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 2
+    command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
+    command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=whole")
+    assert_equal(contents(Path("whole")), contents(Path("parts")))
+
+
+def damage_checkpoint(path):
+    (path / "checkpoint.pt").write_bytes(b"PK")
+
+
+def lose_rows(path):
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text("".join([lines[0], *lines[2:]]))
+
+
+def damage_rows(path):
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text("".join([lines[0], "{\n", *lines[1:]]))
+
+
+def lose_utf8(path):
+    with (path / "metrics.jsonl").open("r+b") as file:
+        file.seek(5)
+        file.write(b"\xff")
+
+
+def damage_about(path):
+    (path / "run.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_checkpoint, lose_rows, damage_rows, lose_utf8, damage_about]
+)
+def test_what_cannot_be_resumed_is_one_line_and_stays(command, monkeypatch, capsys, damage):
+    tiny = [*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=here"]
+    with monkeypatch.context() as patch:
+        leave_after(patch, 5, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            command(*tiny)
+    damage(Path("here"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command(*tiny)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "here/" in line
+    assert "redo=all" in line
+    command(*tiny, "redo=all")
+    assert load(Path("here"))[0]["status"] == "finished"
+    assert len(load(Path("here"))[1]) == 9
+
+
+def test_other_data_under_the_same_name_are_refused(command, monkeypatch, capsys, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("A penny saved is a penny earned. " * 60, encoding="utf-8")
+    tiny = [a for a in TINY["language"] if not a.startswith("data.name")]
+    tiny += [*LONGER, QUIET, "data.path=text.txt", "hydra.run.dir=here"]
+    with monkeypatch.context() as patch:
+        leave_after(patch, 5, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            command(*tiny, name="language")
+    text.write_text("a penny earned is A penny saved. " * 60, encoding="utf-8")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command(*tiny, name="language")
+    assert stop.value.code == 2
+    assert "was begun with other data" in capsys.readouterr().err
+
+
+def test_a_resumed_run_takes_as_many_threads_as_before(command, monkeypatch):
+    tiny = [*TINY["copy"], *LONGER, QUIET, "threads=auto", "hydra.run.dir=here"]
+    monkeypatch.setattr(run, "choose_threads", lambda *_: 3)
+    with monkeypatch.context() as patch:
+        leave_after(patch, 5, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            command(*tiny)
+    monkeypatch.setattr(run, "choose_threads", lambda *_: 2)
+    command(*tiny)
+    assert load(Path("here"))[0]["threads"] == 3
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again_in_its_place(command, monkeypatch):
+    def killed(*arguments):
+        for record in train.fit(*arguments):
+            yield record
+            raise SystemExit(9)
+
+    tiny = [*TINY["copy"], *LONGER, QUIET]
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "fit", killed)
+        with pytest.raises(SystemExit):
+            command(*tiny, "hydra.run.dir=parts")
+    assert not Path("parts/checkpoint.pt").exists()
+    command(*tiny, "hydra.run.dir=parts")
+    command(*tiny, "hydra.run.dir=whole")
+    assert_equal(contents(Path("whole")), contents(Path("parts")))
+    assert not Path("parts/earlier").exists()
