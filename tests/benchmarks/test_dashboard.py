@@ -90,6 +90,7 @@ def test_curves_are_grouped_by_setting_with_a_band_over_seeds(lonely):
 def test_scores_that_only_local_runs_have_are_shown_too(lonely, capsys):
     about = {"config": {"name": "language"}, "metrics": {"perplexity": {}}, "task": "t"}
     about |= {"model": "m", "seed": 0, "status": "s", "started": "", "baseline": 1, "test": None}
+    about |= {"hidden_size": 1, "parameters": 1}
     for name, text in (("words", json.dumps(about | {"target_loss": None})), ("damaged", "{")):
         folder = lonely / "runs" / name
         folder.mkdir(parents=True)

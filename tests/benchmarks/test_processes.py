@@ -57,8 +57,9 @@ def test_two_processes_are_as_one_and_write_once(tmp_path):
 
 
 def test_two_processes_stop_together_and_one_takes_over(tmp_path):
-    setting = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.diagnose_every=null"]
-    setting += ["optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5", "hydra.run.dir=here"]
+    setting = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.save_every=50"]
+    setting += ["train.diagnose_every=null", "optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5"]
+    setting += ["hydra.run.dir=here"]
     rows = tmp_path / "here" / "metrics.jsonl"
     with start(tmp_path, 2, *setting) as process:
         while not rows.exists() or rows.read_bytes().count(b"\n") < 10:
