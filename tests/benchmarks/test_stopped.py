@@ -184,3 +184,20 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_in_its_place(com
     command(*tiny, "hydra.run.dir=whole")
     assert_equal(contents(Path("whole")), contents(Path("parts")))
     assert not Path("parts/earlier").exists()
+
+
+def test_a_run_that_diverged_is_saved_as_before_the_step(command, monkeypatch):
+    def check(what, value, step):
+        if (what, step) == ("gradient norm", 5):
+            raise train.TrainingDiverged("a bit of cosmic radiation")
+
+    tiny = [*TINY["copy"], *LONGER, QUIET, "train.save_every=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_check_finite", check)
+        with pytest.raises(SystemExit) as stop:
+            command(*tiny, "hydra.run.dir=parts")
+        assert stop.value.code == 1
+    assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 4
+    command(*tiny, "hydra.run.dir=parts", "redo=failed")
+    command(*tiny, "hydra.run.dir=whole")
+    assert_equal(contents(Path("whole")), contents(Path("parts")))
