@@ -56,12 +56,13 @@ def test_two_processes_are_as_one_and_write_once(tmp_path):
     assert names[0] == names[1]
 
 
-def test_two_processes_stop_together_and_one_takes_over(tmp_path):
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_any_number_of_processes_stops_together_and_takes_over(tmp_path, before, after):
     setting = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.save_every=50"]
     setting += ["train.diagnose_every=null", "optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5"]
     setting += ["hydra.run.dir=here"]
     rows = tmp_path / "here" / "metrics.jsonl"
-    with start(tmp_path, 2, *setting) as process:
+    with start(tmp_path, before, *setting) as process:
         while not rows.exists() or rows.read_bytes().count(b"\n") < 10:
             assert process.poll() is None
             time.sleep(0.01)
@@ -71,11 +72,11 @@ def test_two_processes_stop_together_and_one_takes_over(tmp_path):
     saved = torch.load(tmp_path / "here" / "checkpoint.pt", weights_only=True)["state"]
     assert about["status"] == "interrupted"
     assert len(records) == saved["step"] < 800
-    assert saved["memory"].shape[1] == 6  # what both remember
-    with start(tmp_path, 1, *setting) as process:
+    assert saved["memory"].shape[1] == 6  # what all of them remember
+    with start(tmp_path, after, *setting) as process:
         _, err = process.communicate(timeout=60)
     about, records = load(tmp_path / "here")
-    assert (about["status"], about["processes"]) == ("finished", 1), err
+    assert (about["status"], about["processes"]) == ("finished", after), err
     assert [again["step"] for again in about["resumed"]] == [saved["step"]]
     with start(tmp_path, 1, *setting[:-1], "hydra.run.dir=whole") as process:
         process.communicate(timeout=60)
