@@ -108,7 +108,7 @@ def look(folder: Path) -> dict[str, Any] | None:
         if not right or not {"status", "error", "task", "baseline"} <= about.keys():
             raise ValueError("it is not the description of a run")
     except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); redo=all trains anew") from error
+        raise _unreadable(path, error) from error
     return about
 
 
@@ -155,8 +155,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             raise ValueError("it is no checkpoint of a run")
         return saved
     except Exception as error:  # damaged bytes raise almost anything
-        first = str(error).partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{path} cannot be read ({first}); redo=all trains anew") from error
+        raise _unreadable(path, error) from error
 
 
 def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> None:
@@ -181,8 +180,8 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
     """
     if [row["step"] for row in rows] != list(range(1, step + 1)):
         raise ConfigError(
-            f"{folder / records.METRICS} must hold steps 1 to {step}, as the checkpoint does, "
-            f"got {len(rows)} of them; redo=all trains anew"
+            f"{short(folder / records.METRICS)} must hold steps 1 to {step}, as the checkpoint "
+            f"does, got {len(rows)} of them; redo=all trains anew"
         )
 
 
@@ -230,10 +229,16 @@ def cut(path: Path, step: int) -> list[dict[str, Any]]:
                 break
             rows.append(row)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged ({error}); redo=all trains anew") from error
+        raise _unreadable(path, error) from error
     text = "".join(json.dumps(row) + "\n" for row in rows)
     checkpoint.write(path, lambda file: file.write(text.encode()))
     return rows
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    """The refusal of a file of a run; torch's errors say much after their first line."""
+    first = str(error).partition("\n")[0] or type(error).__name__
+    return ConfigError(f"{short(path)} cannot be read ({first}); redo=all trains anew")
 
 
 def short(path: Path) -> Path:
