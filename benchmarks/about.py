@@ -6,12 +6,16 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import traceback
 from typing import Any
 
 from . import records
 from .code_version import code_version
 from .models import SequenceModel, count_parameters, degrees_of_freedom
+from .processes import lost_another
+from .storage import Unwritable
 from .tasks.task import Task
+from .train import TrainingDiverged
 
 PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
 
@@ -69,6 +73,22 @@ def begin(
         "solved": False,
         "config": config,
     }
+
+
+def ending(error: BaseException) -> dict[str, Any]:
+    """What there is to say of a run that an error ends before its end."""
+    status, told, trace = "failed", f"{type(error).__name__}: {error}", None
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        status, told = "interrupted", "stopped from outside"
+    elif isinstance(error, Unwritable):  # the same command goes on, once there is room
+        status, told = "interrupted", str(error)
+    elif isinstance(error, TrainingDiverged):
+        told = str(error)
+    elif lost_another(error):
+        status, told = "interrupted", "another process of the run is gone"
+    else:
+        trace = "".join(traceback.format_exception(error))
+    return {"status": status, "error": told, "traceback": trace}
 
 
 def now() -> str:

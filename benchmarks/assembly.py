@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from pydantic import PositiveInt
 from torch.optim import Optimizer
 
-from . import checkpoint
+from . import checkpoint, generators
 from .models import Network, SequenceModel, assemble, largest_hidden_size
 from .processes import ALONE, Processes
 from .refusal import ConfigError, build, check, refusing
@@ -141,24 +140,22 @@ def make_state(
             f"train.batch_size must be a multiple of the {processes.size} processes, "
             f"got {settings.batch_size}"
         )
-    torch.manual_seed(stream(seed, "initialisation").initial_seed())
+    generators.seed(stream(seed, "initialisation").initial_seed())
     model = make_model(cfg, Interface.of(task), budget).to(processes.device)
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
     if not processes.leads:  # dropout is not to be the same in every share of a batch
-        torch.manual_seed(stream(seed, f"process {processes.rank}").initial_seed())
+        generators.seed(stream(seed, f"process {processes.rank}").initial_seed())
     return task, settings, start(model, optimizer, settings, stream(seed, "training"), processes)
 
 
-def save_model(
-    path: Path, model: SequenceModel, task: Task, config: dict[str, Any], step: int
-) -> None:
-    """Write the weights with all that :func:`load_model` needs to build the model again."""
+def save_model(path: Path, state: State, task: Task, config: dict[str, Any]) -> None:
+    """Write the best weights with all that :func:`load_model` needs to build the model again."""
     content = {
-        "model": model.state_dict(),
-        "hidden_size": model.hidden_size,
+        "model": state.best,
+        "hidden_size": state.model.hidden_size,
         "interface": asdict(Interface.of(task)),
         "config": config,
-        "step": step,
+        "step": state.best_step,
     }
     checkpoint.save(path, content)
 
@@ -179,7 +176,7 @@ def load_model(path: Path) -> tuple[SequenceModel, Interface]:
             saved["hidden_size"],
             saved["model"],
         )
-    except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
         first = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{path} holds no model of a run ({first})") from error
     model = refusing("run", lambda: make_model(config, interface, None, size))

@@ -1,45 +1,76 @@
-"""Files that are written whole or not at all; checkpoints are read without running their code."""
+"""Checkpoints: torch's files under a seal, so that no damage to them goes unseen."""
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
+from . import storage
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint of tensors and plain containers."""
-    write(path, lambda file: torch.save(content, file))
-
-
-def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """Let ``fill`` write a file beside ``path``, flush it to the disk, then move it into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+# Note [The seal]
+# torch reads a checkpoint's tensors without looking at the checksums that the file, a zip archive,
+# has of them: a flipped bit becomes a weight. Hence the archive's comment, which ends the file, is
+# the SHA-256 of all bytes before it. Any program that reads torch's files reads the sealed ones.
+SEAL = b"orthornn sha256 "
+_LENGTH = len(SEAL) + 2 * hashlib.sha256().digest_size
+_NO_COMMENT = bytes(2)  # how an archive without a comment ends: the comment's length
 
 
-def settle(path: Path) -> None:
-    """See that what was written to a file is on the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+class Damaged(ValueError):
+    """The bytes of a checkpoint are not those that were written."""
+
+
+def save(path: Path, content: dict[str, Any], before: Callable[[], object] | None = None) -> None:
+    """Write a checkpoint of tensors and plain containers, whole or not at all.
+
+    Args:
+        path: the file.
+        content: what :func:`load` returns.
+        before: as of :func:`benchmarks.storage.write`.
+
+    Raises:
+        Unwritable: if it cannot be written.
+    """
+    file = io.BytesIO()
+    torch.save(content, file)
+    storage.write(path, seal(file.getvalue()), before)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint on the CPU; tensors and plain containers only."""
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    """Read a checkpoint on the CPU; tensors and plain containers only.
+
+    Raises:
+        OSError: if it cannot be read.
+        Damaged: if its seal is missing or broken, before torch sees it.
+        pickle.UnpicklingError: if it holds anything else.
+    """
+    archive = unseal(path.read_bytes())
+    content: dict[str, Any] = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     return content
+
+
+def seal(archive: bytes) -> bytes:
+    """A zip archive with the SHA-256 of what comes before it as its comment."""
+    if not archive.endswith(_NO_COMMENT):
+        raise ValueError("a checkpoint must be a zip archive without a comment")
+    sealed = archive[: -len(_NO_COMMENT)] + _LENGTH.to_bytes(2, "little")
+    return sealed + SEAL + hashlib.sha256(sealed).hexdigest().encode()
+
+
+def unseal(sealed: bytes) -> bytes:
+    """The archive under a seal, which stays at its end.
+
+    Raises:
+        Damaged: if the seal is missing, or not of these bytes.
+    """
+    archive, ending = sealed[:-_LENGTH], sealed[-_LENGTH:]
+    if not ending.startswith(SEAL):
+        raise Damaged("its seal is missing: it was cut short, or is of another program")
+    if ending != SEAL + hashlib.sha256(archive).hexdigest().encode():
+        raise Damaged("its SHA-256 is not the one that it was written with: it is damaged")
+    return sealed

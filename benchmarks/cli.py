@@ -21,6 +21,7 @@ from .engines import with_values
 from .folder import FailedBefore
 from .refusal import ConfigError, one_line
 from .setting import NO_MATTER, run_name
+from .storage import Unwritable
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FAILED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130
@@ -129,7 +130,8 @@ def exit_code(error: Exception) -> int | None:
     """The exit code for an error that is told in one line; None for what nobody foresaw."""
     if isinstance(error, (ConfigError, OmegaConfBaseException)):
         return CONFIG_ERROR
-    return FAILED if is_shared(error) or out_of_memory(error) else None
+    foreseen = is_shared(error) or isinstance(error, Unwritable) or out_of_memory(error)
+    return FAILED if foreseen else None
 
 
 def is_shared(error: Exception) -> bool:

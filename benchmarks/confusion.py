@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .plot import literal
+from .plot import literal, write_figure
 
 
 class Confusion:
@@ -55,4 +55,4 @@ class Confusion:
             ylabel="true class",
         )
         axes.title.set_fontsize(10)
-        figure.savefig(path)
+        write_figure(path, figure)

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from orthornn.diagnostics import gradient_norms, jacobian, saturation, singular_values
 
 from .models import SequenceModel, orthogonal_weights
-from .plot import literal
+from .plot import literal, write_figure
 from .tasks.task import Batch, Task
 
 COLUMNS = 16  # sequences of a batch that are looked at
@@ -149,7 +149,7 @@ def plot_flow(flows: dict[str, Flow], title: str, path: Path) -> None:
         draw(axes, flows)
         if draw is panels[0] and axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def draw_gradients(axes: Axes, flows: dict[str, Flow]) -> None:

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from . import checkpoint, records
+from . import records, storage
+from .keys import Redo
 from .refusal import ConfigError
 from .setting import setting
+from .storage import short
 
-Redo = Literal["none", "failed", "all"]
 Plan = Literal["begin", "resume", "skip"]
 LOCK = ".lock"
 MOST_SHOWN = 3  # keys in which two settings differ
@@ -35,6 +36,8 @@ class Taken(ConfigError):
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a run's folder; the lock dies with its owner.
 
+    Files that a killed process has left half written are removed.
+
     Raises:
         Taken: if another process has it, at once.
         ConfigError: if the folder cannot be written.
@@ -44,13 +47,18 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
         path.write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
+        for name in records.WRITTEN:
+            for left in folder.glob(storage.temporary_name(name)):
+                left.unlink()
     except Timeout:
         holder = "another process"
         with contextlib.suppress(OSError):
             holder = f"process {path.read_text(encoding='utf-8').strip()}"
         raise Taken(f"{short(folder)} is being written by {holder}") from None
     except OSError as error:
-        raise ConfigError(f"{short(folder)} cannot be written: {error}") from error
+        lock.release()
+        told = error.strerror or error
+        raise ConfigError(f"{short(folder)} cannot be written: {told}") from error
     try:
         yield
     finally:
@@ -108,7 +116,7 @@ def look(folder: Path) -> dict[str, Any] | None:
         if not right or not {"status", "error", "task", "baseline"} <= about.keys():
             raise ValueError("it is not the description of a run")
     except (OSError, ValueError, AttributeError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return about
 
 
@@ -130,32 +138,6 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
         told = [f"{key}={old.get(key)} there, {new.get(key)} here" for key in differ[:MOST_SHOWN]]
         more = [f"and {len(differ) - MOST_SHOWN} more"] if len(differ) > MOST_SHOWN else []
         raise ConfigError(f"{short(folder)} holds another run ({'; '.join([*told, *more])})")
-
-
-def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
-    """Write the checkpoint of a run, after the records that it goes with."""
-    for name in (records.METRICS, records.LOOKS):
-        if (folder / name).exists():
-            checkpoint.settle(folder / name)
-    checkpoint.save(folder / records.CHECKPOINT, content)
-
-
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The checkpoint of a run; None if it was stopped before the first one.
-
-    Raises:
-        ConfigError: if it cannot be read.
-    """
-    path = folder / records.CHECKPOINT
-    if not path.exists():
-        return None
-    try:
-        saved = checkpoint.load(path)
-        if not {"state", "config"} <= saved.keys():
-            raise ValueError("it is no checkpoint of a run")
-        return saved
-    except Exception as error:  # damaged bytes raise almost anything
-        raise _unreadable(path, error) from error
 
 
 def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> None:
@@ -190,24 +172,26 @@ def set_aside(folder: Path) -> Path | None:
 
     Returns where it lies now. Other files stay.
     """
-    left = [folder / name for name in records.WRITTEN if (folder / name).exists()]
+    left = [path for name in records.WRITTEN for path in sorted(folder.glob(name))]
     if not left:
         return None
     earlier = folder / records.EARLIER
-    earlier.mkdir(exist_ok=True)
-    numbers = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]
-    attempt = earlier / str(max(numbers, default=0) + 1)
-    attempt.mkdir()
-    for path in left:  # run.json first: without it, what is left is an attempt to set aside
-        path.rename(attempt / path.name)
+    with storage.writing(earlier):
+        earlier.mkdir(exist_ok=True)
+        taken = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]
+        attempt = earlier / str(max(taken, default=0) + 1)
+        attempt.mkdir()
+        for path in left:  # run.json first: without it, what is left is an attempt to set aside
+            path.rename(attempt / path.name)
     return attempt
 
 
 def put_back(folder: Path, attempt: Path) -> None:
     """Undo :func:`set_aside`, as long as nothing new has been written."""
     for name in reversed(records.WRITTEN):
-        if (attempt / name).exists() and not (folder / name).exists():
-            (attempt / name).rename(folder / name)
+        for path in sorted(attempt.glob(name)):
+            if not (folder / path.name).exists():
+                path.rename(folder / path.name)
     with contextlib.suppress(OSError):
         attempt.rmdir()
         attempt.parent.rmdir()
@@ -221,26 +205,21 @@ def cut(path: Path, step: int) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    rows = []
+    rows, lines = [], []
     try:
         for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             row = json.loads(line)
             if row["step"] > step:
                 break
             rows.append(row)
+            lines.append(f"{line}\n")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, error) from error
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    checkpoint.write(path, lambda file: file.write(text.encode()))
+        raise unreadable(path, error) from error
+    storage.write_text(path, "".join(lines))
     return rows
 
 
-def _unreadable(path: Path, error: Exception) -> ConfigError:
+def unreadable(path: Path, error: Exception) -> ConfigError:
     """The refusal of a file of a run; torch's errors say much after their first line."""
     first = str(error).partition("\n")[0] or type(error).__name__
     return ConfigError(f"{short(path)} cannot be read ({first}); redo=all trains anew")
-
-
-def short(path: Path) -> Path:
-    """A path relative to where the user stands, if it is below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

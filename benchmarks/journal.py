@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import about, checkpoint, folder, records
+from . import about, folder, records, storage
 from .looks import Looks
 from .models import SequenceModel
 from .plot import plot_run
-from .record import Record, validation_scores
+from .record import Record, numbers, validation_scores
+from .refusal import warn
 from .settings import Settings
 from .sinks import JsonLines, Sink
 from .tasks.task import Scores, Task
@@ -51,11 +52,18 @@ class Journal:
         Raises:
             ConfigError: if it cannot be read, or records are missing.
         """
-        self.history += folder.cut(self.path / records.METRICS, step)
+        self.history += map(numbers, folder.cut(self.path / records.METRICS, step))
         folder.check_whole(self.path, self.history, step)
         self.looks.remember(folder.cut(self.path / records.LOOKS, step))
         before = folder.look(self.path) or self.about
-        again = {"step": step, "at": about.now(), "versions": self.about["versions"]}
+        here = self.about["versions"]
+        again = {"step": step, "at": about.now(), "versions": here}
+        there = [before, *before["resumed"]][-1]["versions"]
+        differ = [
+            f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]
+        ]
+        if differ:
+            warn(f"{storage.short(self.path)} goes on with other versions ({'; '.join(differ)})")
         self.about |= {"started": before["started"], "resumed": [*before["resumed"], again]}
 
     def open(self, *others: Sink) -> None:
@@ -76,8 +84,8 @@ class Journal:
         self._write_about()
         resumed = self.about["resumed"]
         again = f", from step {resumed[-1]['step']} on" if resumed else ""
-        print(records.introduce(self.about) + again, flush=True)
-        (self.path / records.CONFIG).write_text(config, encoding="utf-8")
+        _say(records.introduce(self.about) + again)
+        storage.write_text(self.path / records.CONFIG, config)
         if not self.history:
             self.looks.take(0)
 
@@ -90,7 +98,7 @@ class Journal:
 
     def sample(self, step: int, text: str) -> None:
         """Keep what a model of text wrote after a step."""
-        (self.path / records.SAMPLE).write_text(text, encoding="utf-8")
+        storage.write_text(self.path / records.SAMPLE, text)
         for sink in self.sinks:
             sink.sample(step, text)
 
@@ -98,34 +106,40 @@ class Journal:
         """The run has reached its end."""
         self.about |= {"test": test, "status": "finished"}
 
-    def stop(self, status: str, error: str, trace: str | None = None) -> None:
-        """The run ends before its end.
-
-        Args:
-            status: ``"failed"`` or ``"interrupted"``.
-            error: why, in a line.
-            trace: the traceback of a failure.
-        """
-        self.about |= {"status": status, "error": error, "traceback": trace}
+    def stop(self, error: BaseException) -> None:
+        """The run ends before its end."""
+        self.about |= about.ending(error)
 
     def conclude(self) -> None:
-        """Write, draw and print what the records say, and close the sinks, whatever fails."""
+        """Draw, write and print what the records say, and close the sinks, whatever fails.
+
+        Raises:
+            Unwritable: if a file could not be written; the run counts as interrupted then.
+        """
         with contextlib.ExitStack() as stack:
-            stack.callback(lambda: print(self._description()))
+            stack.callback(lambda: _say(self._description()))
             stack.callback(lambda: self._close(self._ending()))
+            stack.callback(self._write_about)  # what is called finished has its figures
             summary = records.summarise(self.history, self.task.baseline, self.task.target_loss)
             scores = validation_scores(summary)
             solved = bool(scores) and self.task.is_solved(scores)
             self.about |= {"summary": summary, "solved": solved}
-            self._write_about()
-            if self.history:
-                figure = self.path / records.FIGURE
-                plot_run(self.history, self.about, figure)
-                self.figures["figure"] = figure
-            self.figures |= self.looks.plot(records.title(self.about))
+            try:
+                self._draw()
+            except storage.Unwritable as error:
+                if self.about["status"] == "finished":
+                    self.stop(error)
+                raise
+
+    def _draw(self) -> None:
+        if self.history:
+            figure = self.path / records.FIGURE
+            plot_run(self.history, self.about, figure)
+            self.figures["figure"] = figure
+        self.figures |= self.looks.plot(records.title(self.about))
 
     def _description(self) -> str:
-        return records.describe(self.about, folder.short(self.path), self.briefly)
+        return records.describe(self.about, storage.short(self.path), self.briefly)
 
     def _ending(self) -> dict[str, Any]:
         scores = records.prefixed(self.about["test"])
@@ -139,4 +153,10 @@ class Journal:
 
     def _write_about(self) -> None:
         text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write(self.path / records.ABOUT, lambda file: file.write(text.encode()))
+        storage.write_text(self.path / records.ABOUT, text)
+
+
+def _say(text: str) -> None:
+    """Print a text; whoever reads it may be gone, or the disk that it goes to full."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from . import storage
 from .flow import Flow, look, plot_flow
 from .models import SequenceModel
 from .records import FLOW, LOOKS
@@ -53,8 +54,8 @@ class Looks:
         if flow.empty:
             return
         self.flows[step] = flow
-        with (self.folder / LOOKS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **flow._asdict()}) + "\n")
+        text = json.dumps({"step": step, **flow._asdict()}) + "\n"
+        storage.append(self.folder / LOOKS, text)
         path = self.folder / FLOW
         plot_flow({f"step {step}": flow}, f"{self.task.title}, step {step}", path)
         for sink in self.sinks:

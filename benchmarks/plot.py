@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from . import storage
 from .record import Record
 from .records import title
 
@@ -64,7 +66,7 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
         right.set_ylabel(", ".join(shares), color=GREEN)
         right.tick_params(axis="y", colors=GREEN)
     figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=3)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def literal(text: str) -> str:
@@ -72,13 +74,30 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure, whole or not at all, in the format that the file's name says.
+
+    Raises:
+        Unwritable: if it cannot be written.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix("."))
+    storage.write(path, drawn.getvalue())
+
+
 def running_mean(values: list[float]) -> list[float]:
-    """The mean of each value and those before it, over a hundredth of them all."""
+    """The mean of each value and those before it, over a hundredth of them all.
+
+    What is not finite is left out; nan where nothing else is left.
+    """
     width = max(1, len(values) // SMOOTHING)
-    sums = np.cumsum([0.0, *values])
+    finite = np.isfinite(values)
+    sums = np.cumsum([0.0, *np.where(finite, values, 0.0)])
+    counts = np.cumsum([0, *finite])
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(0, ends - width)
-    means: list[float] = ((sums[ends] - sums[starts]) / (ends - starts)).tolist()
+    total, count = sums[ends] - sums[starts], counts[ends] - counts[starts]
+    means: list[float] = np.where(count > 0, total / np.maximum(count, 1), np.nan).tolist()
     return means
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+from typing import Any
+
 Record = dict[str, float]
 
 VALIDATION = "validation_"
+SKIPPED = "skipped"  # batches passed over so far, in the record of one that was
 
 
 def validation_scores(record: Record) -> Record:
@@ -14,3 +19,14 @@ def validation_scores(record: Record) -> Record:
         for name, value in record.items()
         if name.startswith(VALIDATION)
     }
+
+
+def line(record: Record) -> str:
+    """A record as a line of JSON, which has no number that is not finite: null stands for it."""
+    plain = {name: value if math.isfinite(value) else None for name, value in record.items()}
+    return json.dumps(plain) + "\n"
+
+
+def numbers(row: dict[str, Any]) -> Record:
+    """A row of JSON as a record: nan for null."""
+    return {name: math.nan if value is None else value for name, value in row.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter
 
-from .record import VALIDATION, Record, validation_scores
+from .record import VALIDATION, Record, numbers, validation_scores
 
 METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -20,9 +20,11 @@ FIGURE, CONFUSION = "loss.png", "confusion.png"
 LOOKS, FLOW = "gradients.jsonl", "gradients.png"
 EARLIER = "earlier"  # the folder of a run's attempts before the present one
 SAMPLE = "sample.txt"
+EARLIER_CHECKPOINTS = "checkpoint-[0-9]*.pt"  # those before the newest, the latest first
+WANDB_ID = "wandb/id"
 # all that a run writes into its folder, in the order in which it can be moved away
-WRITTEN = [ABOUT, METRICS, CONFIG, CHECKPOINT, BEST, FIGURE, CONFUSION, LOOKS, FLOW, SAMPLE]
-WRITTEN += ["wandb", "tensorboard"]
+WRITTEN = [ABOUT, METRICS, CONFIG, CHECKPOINT, EARLIER_CHECKPOINTS, BEST, FIGURE, CONFUSION, LOOKS]
+WRITTEN += [FLOW, SAMPLE, "wandb", "tensorboard"]
 
 CLEARLY = 0.95
 LASTING = 10
@@ -85,10 +87,10 @@ def _lines(text: str) -> list[Record]:
         ValueError: if a line is no record.
     """
     lines = text.split("\n")[:-1]
-    found: list[Record] = json.loads(f"[{','.join(lines)}]")
+    found: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
     if len(found) != len(lines) or not all(isinstance(record, dict) for record in found):
         raise ValueError(f"{METRICS} holds lines that are no records")
-    return found
+    return [numbers(row) if None in row.values() else row for row in found]
 
 
 def first_below(records: list[Record], threshold: float | None) -> Record | None:
@@ -205,7 +207,7 @@ def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
         METRICS: "one record per step",
         ABOUT: "summary, sizes, versions",
         CONFIG: "the resolved configuration",
-        CHECKPOINT: "model, optimizer and random states",
+        CHECKPOINT: "model, optimizer and random states; beside it those before it",
         BEST: "the weights with the lowest validation loss",
         FIGURE: "the loss against its baseline",
         CONFUSION: "what was taken for what, on the test set",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -124,3 +126,9 @@ def _field(key: str, location: tuple[int | str, ...], message: str, got: object)
 
 def _squeeze(text: str) -> str:
     return " ".join(text.split())
+
+
+def warn(text: str) -> None:
+    """Tell the user something that stops nothing, in one line."""
+    with contextlib.suppress(OSError):  # whoever watched is gone
+        print(f"warning: {_squeeze(text)}", file=sys.stderr, flush=True)

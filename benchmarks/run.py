@@ -6,32 +6,30 @@ import contextlib
 import copy
 import math
 import os
-import traceback
+import time
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, NonNegativeInt, PositiveInt
 
-from . import about, checkpoint, cli, folder, processes, records
+from . import about, cli, folder, processes, records, saves
 from .assembly import make_state, save_model
 from .cli import Call
 from .confusion import Confusion
-from .folder import Plan, Redo, Taken
+from .folder import Plan, Taken
 from .generate import write_sample
 from .journal import Journal
+from .keys import Keys
 from .record import Record, validation_scores
-from .refusal import build, check, refusing
+from .refusal import build, refusing
 from .setting import fingerprint
 from .sinks import Identity, Progress, Sink
 from .stopping import deferred
+from .storage import Unwritable, short
 from .tasks.task import Scores
 from .threads import choose_threads, vanishing_to_zero
-from .train import TrainingDiverged, evaluate, fit
-
-Threads = Annotated[int, Field(gt=0, le=1024)]
-Name = Annotated[str, Field(pattern=r"^[\w-]+$")]
+from .train import BadBatch, TrainingDiverged, evaluate, fit
 
 
 def main(name: str) -> None:
@@ -51,17 +49,16 @@ def run(cfg: DictConfig, call: Call) -> float:
         ConfigError: if it cannot be run; nothing has been written then.
         FailedBefore: if it failed, and ``redo`` does not say to try again.
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
+        Unwritable: if a file could not be written; the run can go on from its last checkpoint.
     """
-    redo: Redo = check(
-        "redo", cfg.redo, Literal["none", "failed", "all"], "one of ['none', 'failed', 'all']"
-    )
-    team = refusing("device", lambda: processes.make_processes(cfg.device))
+    keys = Keys.of(cfg)
+    team = refusing("device", lambda: processes.make_processes(keys.device))
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     with contextlib.ExitStack() as stack:
 
         def enter() -> Plan:
             stack.enter_context(folder.locked(call.folder))
-            return folder.plan(call.folder, config, redo)
+            return folder.plan(call.folder, config, keys.redo)
 
         try:
             plan = team.agree(enter)
@@ -75,11 +72,12 @@ def run(cfg: DictConfig, call: Call) -> float:
             plan = "resume"  # from its end: W&B's agent waits for the records
         if plan == "skip":
             if team.leads:
-                where = folder.short(call.folder)
-                print(f"finished already: {where} (redo=all trains it anew)", flush=True)
+                print(
+                    f"finished already: {short(call.folder)} (redo=all trains it anew)", flush=True
+                )
             return team.agree(lambda: folder.best_loss(call.folder))
         before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
-        job = Job(cfg, config, call, team, before)
+        job = Job(cfg, keys, config, call, team, before)
         job.prepare()
         return job.train()
 
@@ -89,6 +87,7 @@ class Job:
 
     Args:
         cfg: the configuration.
+        keys: its plain keys.
         config: the same, resolved and plain.
         call: what the command line says beside it.
         team: the processes that train together.
@@ -101,29 +100,22 @@ class Job:
     def __init__(
         self,
         cfg: DictConfig,
+        keys: Keys,
         config: dict[str, Any],
         call: Call,
         team: processes.Processes,
         before: dict[str, Any] | None = None,
     ) -> None:
-        check("name", cfg.name, Name, "letters, digits, _ and -")
         self.config = config
         self.logger_node = cfg.logger
         self.call = call
         self.team, self.before = team, before
-        seed: int = check("seed", cfg.seed, NonNegativeInt, "an integer >= 0")
-        wanted: int | str = check(
-            "threads", cfg.threads, Threads | Literal["auto"], "an integer from 1 to 1024 or auto"
-        )
-        budget: int | None = check(
-            "budget", cfg.budget, PositiveInt | None, "an integer > 0 or null"
-        )
-
-        self.task, self.settings, self.state = make_state(cfg, seed, budget, team)
+        self.task, self.settings, self.state = make_state(cfg, keys.seed, keys.budget, team)
         self.model = self.state.model
-        threads = self._threads(wanted)
+        threads = self._threads(keys.threads)
         torch.set_num_threads(threads)
-        self.name = f"{call.model} seed {seed}"
+        self.name = f"{call.model} seed {keys.seed}"
+        self.saved_step, self.saved_at = 0, time.monotonic()
         description = about.begin(
             self.task, call.model, self.model, self.config, threads, team.size
         )
@@ -143,13 +135,17 @@ class Job:
         saved = self.team.agree(self._saved)
         if saved is not None:
             refusing("checkpoint", lambda: self.state.load_state_dict(saved["state"]))
+            self.saved_step = self.state.step
         self.team.agree(self._open)
 
     def _saved(self) -> dict[str, Any] | None:
         if self.before is None or self.journal is None:
             return None
         folder.check_data(self.call.folder, self.before, self.journal.about)
-        return folder.load_checkpoint(self.call.folder)
+        saved = saves.load(self.call.folder, self.config)
+        if saved is not None:
+            saves.restore_id(self.call.folder, saved)
+        return saved
 
     def _open(self) -> None:
         """Open the journal, as the first process; a logger that refuses leaves all as it was."""
@@ -203,26 +199,18 @@ class Job:
             return self.state.best_loss
         try:
             journal.introduce(OmegaConf.to_yaml(self.config))
+            self._save_best()  # also of a run that goes on, whose file may be damaged
             self._steps()
             scores = self.team.agree(self._test)
             if self.task.vocabulary is not None:
                 journal.sample(self.state.step, write_sample(self.call.folder))
             journal.finish(scores)
-        except (KeyboardInterrupt, SystemExit):
-            journal.stop("interrupted", "stopped from outside")
-            raise
-        except TrainingDiverged as error:
-            journal.stop("failed", str(error))
-            raise
         except BaseException as error:
-            if processes.lost_another(error):
-                journal.stop("interrupted", "another process of the run is gone")
-                raise
-            told = f"{type(error).__name__}: {error}"
-            journal.stop("failed", told, traceback.format_exc())
+            journal.stop(error)
+            with contextlib.suppress(Unwritable):  # the first error is told
+                journal.conclude()
             raise
-        finally:
-            journal.conclude()
+        journal.conclude()
         return self.state.best_loss
 
     def _steps(self) -> None:
@@ -236,34 +224,54 @@ class Job:
                     if self.team.any(stop.asked):
                         self._save()
                         stop.leave()
-            except TrainingDiverged:
+            except TrainingDiverged as error:
                 if whole == self.state.step:  # the model is as before the step
                     self._save()
                 if self.team.any(stop.asked):
                     stop.leave()
-                raise
+                raise type(error)(f"{error}{self._where(error)}") from error
         self._save()
+
+    def _where(self, error: TrainingDiverged) -> str:
+        """What helps to find out why a run diverged."""
+        newest = short(self.call.folder / records.CHECKPOINT)
+        told = f"; the last good checkpoint is {newest}, of step {self.saved_step}"
+        if isinstance(error, BadBatch):
+            seed = self.config["seed"]
+            told = f", on the batch that it draws from there with seed {seed}{told}"
+            return f"{told}; train.skip=N passes over N such batches"
+        return told
 
     def _take(self, record: Record) -> None:
         """Write a record, and save what the settings and a new best ask for."""
         if self.journal is not None:
             self.journal.take(record)
             if validation_scores(record) and self.state.best_step == self.state.step:
-                # before the checkpoint, which would else know of a best that is not there
-                path = self.call.folder / records.BEST
-                save_model(path, self.model, self.task, self.config, self.state.step)
-        if self.state.step % self.settings.save_every == 0:
+                self._save_best()
+        if self.state.step % self.settings.save_every == 0 or self.team.any(self._is_late()):
             self._save()
+
+    def _is_late(self) -> bool:
+        most = self.settings.save_minutes
+        return most is not None and time.monotonic() - self.saved_at >= 60 * most
 
     def _save(self) -> None:
         state = self.state.state_dict()
-        if self.team.leads:
-            folder.save_checkpoint(self.call.folder, {"state": state, "config": self.config})
+        if self.journal is not None:
+            versions = self.journal.about["versions"]
+            content = {"state": state, "config": self.config, "versions": versions}
+            saves.save(self.call.folder, content, self.settings.keep)
+        self.saved_step, self.saved_at = self.state.step, time.monotonic()
+
+    def _save_best(self) -> None:
+        if self.state.best is not None:
+            save_model(self.call.folder / records.BEST, self.state, self.task, self.config)
 
     def _test(self) -> Scores:
         """Scores of the best weights on the test set; with a confusion matrix if that says much."""
         model = copy.deepcopy(self.model)  # the checkpoint's is that of the last step
-        model.load_state_dict(checkpoint.load(self.call.folder / records.BEST)["model"])
+        if self.state.best is not None:
+            model.load_state_dict(self.state.best)
         confusion = None if self.task.classes is None else Confusion(self.task.classes)
         see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
         scores = evaluate(model, self.task, self.settings, "test", see, self.team.alone())

@@ -18,6 +18,8 @@ NO_MATTER = (
     "logger",
     "orthogonal",
     "train.save_every",
+    "train.save_minutes",
+    "train.keep",
     "train.diagnose_every",
 )
 DIGITS = 10  # of the hexadecimal fingerprint

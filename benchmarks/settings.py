@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from .tasks.task import Task
 
 MOST_EPOCHS = 1e6
+MOST_CHECKPOINTS = 1000
 SELDOM = 100  # steps between evaluations where the data has no epochs
 
 
@@ -31,6 +32,10 @@ class Settings:
             an epoch, or every 100 steps where there are no epochs.
         evaluation_batches: batches of a held-out set; None for all of them.
         save_every: steps between checkpoints; the last step is always saved.
+        save_minutes: minutes after which a checkpoint is written all the same; None for never.
+        keep: how many checkpoints are kept, for when the newest is damaged.
+        skip: batches whose loss or gradient is not finite that are passed over, without an update;
+            one more ends the run.
         diagnose_every: steps between looks at gradients through time and spectra; None for never.
 
     Raises:
@@ -47,6 +52,9 @@ class Settings:
     evaluate_every: PositiveInt | None = None
     evaluation_batches: PositiveInt | None = 4
     save_every: PositiveInt = 100
+    save_minutes: PositiveFloat | None = 10.0
+    keep: Annotated[int, Field(gt=0, le=MOST_CHECKPOINTS)] = 2
+    skip: NonNegativeInt = 0
     diagnose_every: PositiveInt | None = None
 
     def __post_init__(self) -> None:

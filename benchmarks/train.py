@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,11 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from . import generators
 from .models import SequenceModel, orthogonality_error
 from .optimizer import StepSizeFactor
 from .processes import ALONE, Processes
-from .record import VALIDATION, Record
+from .record import SKIPPED, VALIDATION, Record
 from .settings import Settings
 from .streams import Split
 from .tasks.task import Scores, Task, derived
@@ -27,6 +29,10 @@ Memory = Tensor | tuple[Tensor, ...] | None
 
 class TrainingDiverged(ArithmeticError):
     """The loss or its gradient is not finite, so the run cannot go on."""
+
+
+class BadBatch(TrainingDiverged):
+    """That of one batch is not finite, and nothing has moved yet."""
 
 
 @dataclass
@@ -46,8 +52,12 @@ class State:
     """What the model remembers of the batch before, for tasks whose batches continue."""
     best_loss: float = math.inf
     best_step: int = 0
+    best: dict[str, Tensor] | None = None
+    """The weights with the lowest validation loss, on the CPU."""
     stalled: int = 0
     """Evaluations since the last new best or halving of the learning rates."""
+    skipped: int = 0
+    """Batches that were passed over."""
 
     def __post_init__(self) -> None:
         self.replica = self.processes.replicate(self.model)
@@ -63,7 +73,7 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
-            "global_generators": self.processes.gather(torch.get_rng_state()),
+            "global_generators": self.processes.gather(generators.states(self.processes.device)),
             "memory": _beside_each_other(memories),
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -75,13 +85,14 @@ class State:
         self.schedule.load_state_dict(saved["schedule"])
         self.generator.set_state(saved["generator"])
         if self.processes.rank < len(saved["global_generators"]):
-            torch.set_rng_state(saved["global_generators"][self.processes.rank])
+            own = saved["global_generators"][self.processes.rank]
+            generators.restore(own, self.processes.device)
         self.memory = _own_columns(saved["memory"], self.processes)
         for name in _PLAIN:
             setattr(self, name, saved[name])
 
 
-_PLAIN = ("step", "seconds", "best_loss", "best_step", "stalled")
+_PLAIN = ("step", "seconds", "best_loss", "best_step", "best", "stalled", "skipped")
 
 
 def start(
@@ -102,12 +113,13 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
     A record holds ``step``, ``epoch`` if there are any, ``loss`` and the task's metrics on the
     step's batch before the update, ``penalty`` if the model has one, ``gradient_norm`` (before
     clipping), ``learning_rate``, ``orthogonality_error`` if the model is meant to be orthogonal,
-    ``seconds`` of training so far, and on some steps ``validation_*``.
+    ``seconds`` of training so far, and on some steps ``validation_*``. That of a step whose batch
+    was passed over has ``skipped``, how many were so far, and numbers that are not finite.
 
     Raises:
-        TrainingDiverged: at the first loss or gradient norm that is not finite, the model being
-            as before that step, if a point cannot be moved by its step, or at a validation loss
-            that is not finite.
+        TrainingDiverged: at a loss or gradient norm that is not finite, the state being as before
+            that step, once ``settings.skip`` batches were passed over; if a point cannot be moved
+            by its step; or at a validation loss that is not finite.
     """
     per_epoch = task.steps_per_epoch(settings.batch_size)
     while state.step < settings.total:
@@ -116,7 +128,7 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
         record: Record = {"step": number}
         if per_epoch is not None:
             record["epoch"] = round(number / per_epoch, 4)
-        record |= _update(state, task, settings)
+        _advance(state, task, settings, record)
         state.step = number
         state.seconds += time.monotonic() - began
 
@@ -132,49 +144,57 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
         yield record
 
 
-def _update(state: State, task: Task, settings: Settings) -> Record:
-    """One step of the optimizer, and what there is to say of it."""
+def _advance(state: State, task: Task, settings: Settings, record: Record) -> None:
+    """One step, noted in its record: an update, or a batch that is passed over."""
+    drawn = state.generator.get_state(), generators.torch_states(state.processes.device)
+    rate = state.optimizer.param_groups[0]["lr"]
+    try:
+        memory = _update(state, task, settings, record)
+    except BadBatch:
+        if state.skipped >= settings.skip:
+            state.generator.set_state(drawn[0])  # as before the step, in the data too
+            generators.restore(drawn[1], state.processes.device)
+            raise
+        state.skipped += 1
+        record[SKIPPED] = state.skipped
+        memory = None
+    record["learning_rate"] = rate
+    with warnings.catch_warnings():  # of a first batch that was passed over
+        warnings.filterwarnings("ignore", "Detected call of .lr_scheduler.step", UserWarning)
+        state.schedule.step()
+    state.memory = _detached(memory)
+
+
+def _update(state: State, task: Task, settings: Settings, record: Record) -> Memory:
+    """One step of the optimizer, noted in its record; returns what is remembered of the batch."""
     number = state.step + 1
     state.model.train()
-    drawn = state.generator.get_state(), torch.get_rng_state()
     batch = task.training(settings.batch_size, state.step, state.generator)
     batch = state.processes.share(batch)
-    try:
-        state.optimizer.zero_grad()
-        output, memory = state.replica(batch.input, state.memory if batch.continues else None)
-        loss = task.loss(output, batch.target)
-        scores = {"loss": loss.item(), **task.score(output.detach(), batch.target)}
-        record: Record = derived(task, state.processes.mean(scores))
-        _check_finite("loss", record["loss"], number)
-        penalty = state.model.penalty()
-        if penalty is not None:
-            record["penalty"] = penalty.item()
-            loss = loss + penalty
-        loss.backward()  # type: ignore[no-untyped-call]
-        record |= _move(state, settings)
-    except TrainingDiverged:
-        state.generator.set_state(drawn[0])  # as before the step, in the data too
-        torch.set_rng_state(drawn[1])
-        raise
-    state.schedule.step()
-    state.memory = _detached(memory)
-    return record
+    state.optimizer.zero_grad()
+    memory: Memory
+    output, memory = state.replica(batch.input, state.memory if batch.continues else None)
+    loss = task.loss(output, batch.target)
+    scores = {"loss": loss.item(), **task.score(output.detach(), batch.target)}
+    record |= derived(task, state.processes.mean(scores))
+    _check_finite("loss", record["loss"], number, BadBatch)
+    penalty = state.model.penalty()
+    if penalty is not None:
+        record["penalty"] = penalty.item()
+        loss = loss + penalty
+    loss.backward()  # type: ignore[no-untyped-call]
 
-
-def _move(state: State, settings: Settings) -> Record:
-    """The optimizer's part of a step."""
     parameters = [p for p in state.model.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    rate = state.optimizer.param_groups[0]["lr"]
-    record = {"gradient_norm": norm.item(), "learning_rate": rate}
-    _check_finite("gradient norm", record["gradient_norm"], state.step + 1)
+    record["gradient_norm"] = norm.item()
+    _check_finite("gradient norm", record["gradient_norm"], number, BadBatch)
     if settings.clip is not None:
         nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
     try:
         state.optimizer.step()
     except FloatingPointError as error:
-        raise TrainingDiverged(f"{error} (step {state.step + 1})") from error
-    return record
+        raise TrainingDiverged(f"{error} (step {number})") from error
+    return memory
 
 
 @torch.no_grad()
@@ -216,6 +236,8 @@ def _judge(state: State, loss: float, patience: int | None) -> None:
     """Note a new best, or halve the learning rates after enough evaluations without one."""
     if loss < state.best_loss:
         state.best_loss, state.best_step, state.stalled = loss, state.step, 0
+        weights = state.model.state_dict()
+        state.best = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
         return
     state.stalled += 1
     if patience is not None and state.stalled >= patience:
@@ -225,9 +247,11 @@ def _judge(state: State, loss: float, patience: int | None) -> None:
             group["lr"] *= 0.5
 
 
-def _check_finite(what: str, value: float, step: int) -> None:
+def _check_finite(
+    what: str, value: float, step: int, error: type[TrainingDiverged] = TrainingDiverged
+) -> None:
     if not math.isfinite(value):
-        raise TrainingDiverged(f"the {what} is {value} at step {step}")
+        raise error(f"the {what} is {value} at step {step}")
 
 
 def _detached(memory: Memory) -> Memory:

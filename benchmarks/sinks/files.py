@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from benchmarks import storage
 from benchmarks.flow import Flow
-from benchmarks.record import Record
+from benchmarks.record import Record, line
 
 
 class JsonLines:
-    """``metrics.jsonl``: one JSON object per step, flushed at once; the source of truth."""
+    """``metrics.jsonl``: one JSON object per step, written at once; the source of truth.
+
+    Raises:
+        Unwritable: if the file cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.file: TextIO = path.open("a", encoding="utf-8")
+        self.path = path
+        with storage.writing(path):
+            self.file = path.open("ab", buffering=0)
 
     def write(self, record: Record) -> None:
-        """Append the record as one line."""
-        self.file.write(json.dumps(record) + "\n")
-        self.file.flush()
+        """Append the record as one line.
+
+        Raises:
+            Unwritable: if that cannot be done.
+        """
+        with storage.writing(self.path):
+            storage.write_all(self.file, line(record).encode())
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: looks have a file of their own."""

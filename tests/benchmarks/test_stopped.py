@@ -93,8 +93,9 @@ def test_a_second_signal_acts_at_once_and_saves_no_half_step(command, monkeypatc
     assert_equal(contents(Path("whole")), contents(Path("parts")))
 
 
-def damage_checkpoint(path):
-    (path / "checkpoint.pt").write_bytes(b"PK")
+def damage_checkpoints(path):
+    for name in ("checkpoint.pt", "checkpoint-1.pt"):
+        (path / name).write_bytes(b"PK")
 
 
 def lose_rows(path):
@@ -118,7 +119,7 @@ def damage_about(path):
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_checkpoint, lose_rows, damage_rows, lose_utf8, damage_about]
+    "damage", [damage_checkpoints, lose_rows, damage_rows, lose_utf8, damage_about]
 )
 def test_what_cannot_be_resumed_is_one_line_and_stays(command, monkeypatch, capsys, damage):
     tiny = [*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=here"]
@@ -187,9 +188,9 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_in_its_place(com
 
 
 def test_a_run_that_diverged_is_saved_as_before_the_step(command, monkeypatch):
-    def check(what, value, step):
+    def check(what, value, step, *error):
         if (what, step) == ("gradient norm", 5):
-            raise train.TrainingDiverged("a bit of cosmic radiation")
+            raise train.BadBatch("a bit of cosmic radiation")
 
     tiny = [*TINY["copy"], *LONGER, QUIET, "train.save_every=3"]
     with monkeypatch.context() as patch:
