@@ -38,7 +38,8 @@ def save(path: Path, content: dict[str, Any], before: Callable[[], object] | Non
     """
     file = io.BytesIO()
     torch.save(content, file)
-    storage.write(path, seal(file.getvalue()), before)
+    seal(file)
+    storage.write(path, file.getbuffer(), before)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -49,28 +50,34 @@ def load(path: Path) -> dict[str, Any]:
         Damaged: if its seal is missing or broken, before torch sees it.
         pickle.UnpicklingError: if it holds anything else.
     """
-    archive = unseal(path.read_bytes())
-    content: dict[str, Any] = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    sealed = path.read_bytes()
+    check_seal(sealed)
+    file = io.BytesIO(sealed)
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return content
 
 
-def seal(archive: bytes) -> bytes:
-    """A zip archive with the SHA-256 of what comes before it as its comment."""
-    if not archive.endswith(_NO_COMMENT):
+def seal(archive: io.BytesIO) -> None:
+    """Give a zip archive the SHA-256 of what comes before it as its comment."""
+    if bytes(archive.getbuffer()[-len(_NO_COMMENT) :]) != _NO_COMMENT:
         raise ValueError("a checkpoint must be a zip archive without a comment")
-    sealed = archive[: -len(_NO_COMMENT)] + _LENGTH.to_bytes(2, "little")
-    return sealed + SEAL + hashlib.sha256(sealed).hexdigest().encode()
+    archive.seek(-len(_NO_COMMENT), io.SEEK_END)
+    archive.write(_LENGTH.to_bytes(len(_NO_COMMENT), "little"))
+    archive.write(_seal_of(archive.getbuffer()))
 
 
-def unseal(sealed: bytes) -> bytes:
-    """The archive under a seal, which stays at its end.
+def check_seal(sealed: bytes) -> None:
+    """See that a seal is that of the bytes before it.
 
     Raises:
-        Damaged: if the seal is missing, or not of these bytes.
+        Damaged: if it is missing, or of other bytes.
     """
-    archive, ending = sealed[:-_LENGTH], sealed[-_LENGTH:]
+    archive, ending = memoryview(sealed)[:-_LENGTH], sealed[-_LENGTH:]
     if not ending.startswith(SEAL):
         raise Damaged("its seal is missing: it was cut short, or is of another program")
-    if ending != SEAL + hashlib.sha256(archive).hexdigest().encode():
+    if ending != _seal_of(archive):
         raise Damaged("its SHA-256 is not the one that it was written with: it is damaged")
-    return sealed
+
+
+def _seal_of(archive: memoryview) -> bytes:
+    return SEAL + hashlib.sha256(archive).hexdigest().encode()

@@ -141,13 +141,18 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
 
 
 def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> None:
-    """See that a run goes on with the data it began with, by its task and what blindness costs.
+    """See that a run has the data it began with, by its task and what blindness costs.
+
+    Args:
+        folder: the run's folder.
+        before: what ``run.json`` says.
+        here: what it would say now; what is not in it is not compared.
 
     Raises:
         ConfigError: if the data are others.
     """
     for key in ("task", "baseline"):
-        if before[key] != here[key]:
+        if key in here and before[key] != here[key]:
             raise ConfigError(
                 f"{short(folder)} was begun with other data ({key} {before[key]!r} there, "
                 f"{here[key]!r} here); redo=all trains anew"

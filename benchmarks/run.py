@@ -8,13 +8,14 @@ import math
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from . import about, cli, folder, processes, records, saves
-from .assembly import make_state, save_model
+from .assembly import make_state, make_task, save_model
 from .cli import Call
 from .confusion import Confusion
 from .folder import Plan, Taken
@@ -22,7 +23,7 @@ from .generate import write_sample
 from .journal import Journal
 from .keys import Keys
 from .record import Record, validation_scores
-from .refusal import build, refusing
+from .refusal import ConfigError, build, refusing
 from .setting import fingerprint
 from .sinks import Identity, Progress, Sink
 from .stopping import deferred
@@ -71,15 +72,29 @@ def run(cfg: DictConfig, call: Call) -> float:
         if plan == "skip" and os.environ.get("WANDB_SWEEP_ID"):
             plan = "resume"  # from its end: W&B's agent waits for the records
         if plan == "skip":
+            team.agree(lambda: _check_text(cfg, call.folder))
             if team.leads:
-                print(
-                    f"finished already: {short(call.folder)} (redo=all trains it anew)", flush=True
-                )
+                told = f"finished already: {short(call.folder)} (redo=all trains it anew)"
+                print(told, flush=True)
             return team.agree(lambda: folder.best_loss(call.folder))
         before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
         job = Job(cfg, keys, config, call, team, before)
         job.prepare()
         return job.train()
+
+
+def _check_text(cfg: DictConfig, path: Path) -> None:
+    """See that a finished run has read the user's own text as it stands now, if it still does.
+
+    Raises:
+        ConfigError: if the text has changed.
+    """
+    if OmegaConf.select(cfg, "data.path") is None:
+        return
+    here = {}
+    with contextlib.suppress(ConfigError):  # the text may have gone, the run is there
+        here = {"task": make_task(cfg).title}
+    folder.check_data(path, folder.look(path) or {}, here)
 
 
 class Job:

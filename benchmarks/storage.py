@@ -30,7 +30,9 @@ def writing(path: Path) -> Iterator[None]:
         raise Unwritable(path, error) from error
 
 
-def write(path: Path, content: bytes, before: Callable[[], object] | None = None) -> None:
+def write(
+    path: Path, content: bytes | memoryview, before: Callable[[], object] | None = None
+) -> None:
     """Write a file beside ``path``, flush it to the disk, then move it into place.
 
     Whatever happens on the way, ``path`` holds the old content or the new one.

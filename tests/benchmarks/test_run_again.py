@@ -17,6 +17,11 @@ def test_a_finished_run_is_skipped_and_stays_as_it_is(command, capsys):
     assert command(*TINY["copy"], QUIET, "threads=2", "train.save_every=1") == [path]
     assert {p: p.stat().st_mtime_ns for p in path.iterdir() if p.name != ".lock"} == before
     assert f"finished already: runs/copy/{path.name}" in capsys.readouterr().out
+    for wrong in ("threads=0", "redo=twice", "device=tpu", "seed=1.5"):
+        with pytest.raises(SystemExit) as stop:
+            command(*TINY["copy"], QUIET, wrong, "hydra.run.dir=" + str(path))
+        assert stop.value.code == 2
+        assert wrong.partition("=")[0] in capsys.readouterr().err
     assert len(command(*TINY["copy"], QUIET, "task.delay=6")) == 2
 
 

@@ -157,6 +157,22 @@ def test_other_data_under_the_same_name_are_refused(command, monkeypatch, capsys
     assert "was begun with other data" in capsys.readouterr().err
 
 
+def test_a_finished_run_of_a_text_that_has_changed_is_not_skipped(command, capsys, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("A penny saved is a penny earned. " * 60, encoding="utf-8")
+    tiny = [a for a in TINY["language"] if not a.startswith("data.name")]
+    tiny += [QUIET, "data.path=text.txt", "hydra.run.dir=here"]
+    command(*tiny, name="language")
+    text.write_text("a penny earned is A penny saved. " * 60, encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        command(*tiny, name="language")
+    assert stop.value.code == 2
+    assert "was begun with other data" in capsys.readouterr().err
+    text.unlink()
+    command(*tiny, name="language")
+    assert "finished already" in capsys.readouterr().out
+
+
 def test_a_resumed_run_takes_as_many_threads_as_before(command, monkeypatch):
     tiny = [*TINY["copy"], *LONGER, QUIET, "threads=auto", "hydra.run.dir=here"]
     monkeypatch.setattr(run, "choose_threads", lambda *_: 3)
