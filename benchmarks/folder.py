@@ -14,11 +14,11 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from . import records, storage
-from .keys import Redo
 from .refusal import ConfigError
 from .setting import setting
 from .storage import short
 
+Redo = Literal["none", "failed", "all"]
 Plan = Literal["begin", "resume", "skip"]
 LOCK = ".lock"
 MOST_SHOWN = 3  # keys in which two settings differ

@@ -21,7 +21,6 @@ from .confusion import Confusion
 from .folder import Plan, Taken
 from .generate import write_sample
 from .journal import Journal
-from .keys import Keys
 from .record import Record, validation_scores
 from .refusal import ConfigError, build, refusing
 from .setting import fingerprint
@@ -52,14 +51,13 @@ def run(cfg: DictConfig, call: Call) -> float:
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
         Unwritable: if a file could not be written; the run can go on from its last checkpoint.
     """
-    keys = Keys.of(cfg)
-    team = refusing("device", lambda: processes.make_processes(keys.device))
+    team = refusing("device", lambda: processes.make_processes(cfg.device))
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     with contextlib.ExitStack() as stack:
 
         def enter() -> Plan:
             stack.enter_context(folder.locked(call.folder))
-            return folder.plan(call.folder, config, keys.redo)
+            return folder.plan(call.folder, config, cfg.redo)
 
         try:
             plan = team.agree(enter)
@@ -78,7 +76,7 @@ def run(cfg: DictConfig, call: Call) -> float:
                 print(told, flush=True)
             return team.agree(lambda: folder.best_loss(call.folder))
         before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
-        job = Job(cfg, keys, config, call, team, before)
+        job = Job(cfg, config, call, team, before)
         job.prepare()
         return job.train()
 
@@ -102,7 +100,6 @@ class Job:
 
     Args:
         cfg: the configuration.
-        keys: its plain keys.
         config: the same, resolved and plain.
         call: what the command line says beside it.
         team: the processes that train together.
@@ -115,7 +112,6 @@ class Job:
     def __init__(
         self,
         cfg: DictConfig,
-        keys: Keys,
         config: dict[str, Any],
         call: Call,
         team: processes.Processes,
@@ -125,11 +121,11 @@ class Job:
         self.logger_node = cfg.logger
         self.call = call
         self.team, self.before = team, before
-        self.task, self.settings, self.state = make_state(cfg, keys.seed, keys.budget, team)
+        self.task, self.settings, self.state = make_state(cfg, cfg.seed, cfg.budget, team)
         self.model = self.state.model
-        threads = self._threads(keys.threads)
+        threads = self._threads(cfg.threads)
         torch.set_num_threads(threads)
-        self.name = f"{call.model} seed {keys.seed}"
+        self.name = f"{call.model} seed {cfg.seed}"
         self.saved_step, self.saved_at = 0, time.monotonic()
         description = about.begin(
             self.task, call.model, self.model, self.config, threads, team.size
