@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PositiveInt
 from torch.optim import Optimizer
 
-from . import checkpoint, generators
-from .models import Network, SequenceModel, assemble, largest_hidden_size
-from .processes import ALONE, Processes
+from . import checkpoint, generators, memory
+from .models import Network, SequenceModel, assemble, count_parameters, largest_hidden_size
+from .processes import ALONE, CPU, Processes
 from .refusal import ConfigError, build, check, refusing
 from .settings import Settings
 from .streams import stream
@@ -70,7 +71,11 @@ def make_settings(cfg: DictConfig, task: Task) -> Settings:
 
 
 def make_model(
-    cfg: DictConfig, task: Interface, budget: int | None, hidden_size: int | None = None
+    cfg: DictConfig,
+    task: Interface,
+    budget: int | None,
+    hidden_size: int | None = None,
+    device: torch.device = CPU,
 ) -> SequenceModel:
     """The model of a configuration, drawn from torch's global generator.
 
@@ -79,6 +84,7 @@ def make_model(
         task: what the model reads and answers.
         budget: stored parameters; decides the hidden size where none is given.
         hidden_size: takes precedence over ``cfg.model.hidden_size`` and over the budget.
+        device: whose memory it has to fit; it is made on the CPU.
 
     Raises:
         ConfigError: if neither decides the size, or the model cannot be built.
@@ -95,6 +101,8 @@ def make_model(
             "network.bidirectional must be false for this task: a model that reads from both ends "
             "would see the token it is to predict"
         )
+
+    room = memory.installed(device)
 
     def of_size(size: int) -> SequenceModel:
         return assemble(
@@ -114,9 +122,28 @@ def make_model(
     if size is None:
         if budget is None:
             raise ConfigError("one of budget and model.hidden_size must be given")
+        _check_room(f"budget={budget}", memory.least(budget), room)
         fitting = budget
         size = refusing("model", lambda: largest_hidden_size(of_size, fitting))
-    return refusing("model", lambda: of_size(size))
+    chosen = size
+    _check_room(f"model.hidden_size={chosen}", memory.least(chosen**2), room)
+    count = refusing("model", lambda: _count(of_size, chosen))
+    _check_room(f"a model of {count:,} parameters", memory.least(count), room)
+    return refusing("model", lambda: of_size(chosen))
+
+
+def _count(of_size: Callable[[int], SequenceModel], size: int) -> int:
+    with torch.device("meta"):
+        return count_parameters(of_size(size))
+
+
+def _check_room(what: str, wanted: int, room: int) -> None:
+    """Refuse what cannot fit the memory at all: the system would kill it without a word."""
+    if wanted > room:
+        raise ConfigError(
+            f"{what} takes at least {memory.gigabytes(wanted)}, "
+            f"and there are {memory.gigabytes(room)} of memory"
+        )
 
 
 def make_state(
@@ -141,11 +168,24 @@ def make_state(
             f"got {settings.batch_size}"
         )
     generators.seed(stream(seed, "initialisation").initial_seed())
-    model = make_model(cfg, Interface.of(task), budget).to(processes.device)
+    device = processes.device
+    model = make_model(cfg, Interface.of(task), budget, device=device).to(device)
+    _check_step(model, task, settings.batch_size // processes.size, memory.installed(device))
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
     if not processes.leads:  # dropout is not to be the same in every share of a batch
         generators.seed(stream(seed, f"process {processes.rank}").initial_seed())
     return task, settings, start(model, optimizer, settings, stream(seed, "training"), processes)
+
+
+def _check_step(model: SequenceModel, task: Task, batch_size: int, room: int) -> None:
+    """Refuse a batch that no step of this model can keep in memory."""
+    core = model.core
+    width = model.features * int(getattr(core, "num_layers", 1))
+    width += 0 if task.tokens else task.input_size
+    width += 0 if task.single_answer else task.output_size
+    wanted = memory.least(count_parameters(model), task.length * batch_size * width)
+    what = f"train.batch_size: a step of {batch_size} sequences of length {task.length}"
+    _check_room(what, wanted, room)
 
 
 def save_model(path: Path, state: State, task: Task, config: dict[str, Any]) -> None:

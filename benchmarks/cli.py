@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from . import processes, stopping
 from .engines import with_values
 from .folder import FailedBefore
+from .keys import check_keys
 from .refusal import ConfigError, one_line
-from .setting import NO_MATTER, run_name
+from .setting import MOST_OF_NAME, NO_MATTER, plain_name, run_name
 from .storage import Unwritable
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -83,6 +84,7 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         call = called()
         started, sweeps = True, call.sweep
         try:
+            check_keys(cfg)
             return job(cfg, call)
         except Exception as error:
             code = exit_code(error)
@@ -187,5 +189,11 @@ def _folder_name(*, _root_: DictConfig) -> str:
     return run_name(config, str(_root_.hydra.runtime.choices.get("model", "")))
 
 
+def _inside(name: object) -> str:
+    """The resolver ``${inside:TEXT}``: one folder below, whatever the text; it is refused later."""
+    return plain_name(name, 4 * MOST_OF_NAME) or "_"
+
+
 # here, because the worker processes of a sweep import this file and call nothing of it first
 OmegaConf.register_new_resolver("run_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("inside", _inside, replace=True)

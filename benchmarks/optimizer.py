@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, NonNegativeInt
 from torch import nn
 from torch.optim import Optimizer
 
 from orthornn import param_groups
+from orthornn.points import ADAPTIVITIES, ON_NONFINITE, is_point
 
 from .models import slow_parameters
+from .refusal import ConfigError, check
 
 MOST = 1e30  # a larger step is none in float32
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+_SHARE = (Share, "a number >= 0 and < 1")
+_SWITCH = (bool, "true or false")
+_OFF = (Literal[False], "false: it is for graphs on a GPU and derivatives of a training")
+# the options of our optimizers and torch's: a type for pydantic, and what was expected in words
+OPTIONS: dict[str, tuple[Any, str]] = {
+    "momentum": _SHARE,
+    "dampening": (Annotated[float, Field(ge=0, le=1)], "a number from 0 to 1"),
+    "alpha": _SHARE,
+    "betas": (
+        Annotated[list[Share], Field(min_length=2, max_length=2)],
+        "two numbers, each >= 0 and < 1",
+    ),
+    "eps": (Annotated[float, Field(gt=0, le=1)], "a number > 0 and <= 1"),
+    "weight_decay": (Annotated[float, Field(ge=0, le=MOST)], "a finite number >= 0"),
+    "rows": (
+        Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, le=1)] | None,
+        "a share in (0, 1], a number >= 2 or null",
+    ),
+    "seed": (NonNegativeInt, "an integer >= 0"),
+    "adaptivity": (Literal[ADAPTIVITIES], "one of ['element', 'matrix', null]"),
+    "on_nonfinite": (Literal[ON_NONFINITE], f"one of {list(ON_NONFINITE)}"),
+    **dict.fromkeys(
+        ("nesterov", "centered", "amsgrad", "maximize", "decoupled_weight_decay"), _SWITCH
+    ),
+    **dict.fromkeys(("foreach", "fused"), (bool | None, "true, false or null")),
+    **dict.fromkeys(("capturable", "differentiable"), _OFF),
+}
+OF_POINTS = ("rows", "adaptivity")
 
 
 def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float) -> Optimizer:
@@ -24,7 +59,9 @@ def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float)
 
     Raises:
         ValueError: if a learning rate is not finite, negative, or ``lr`` 0.
+        ConfigError: if an option of the algorithm is out of its range, or finds nothing to move.
     """
+    check_options(model, algorithm)
     for name, value, least in (("lr", lr, "> 0"), ("lr_ortho", lr_ortho, ">= 0")):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{name} must be a number {least}, got {value!r}")
@@ -39,6 +76,32 @@ def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float)
         groups += [{**group, "params": apart, "lr": lr_ortho}] if apart else []
     optimizer: Optimizer = algorithm(groups)
     return optimizer
+
+
+def check_options(model: nn.Module, algorithm: Any) -> None:
+    """See that each option of one of our optimizers, or of torch's, is in its range.
+
+    Args:
+        model: what is to be moved.
+        algorithm: the optimizer's class with its options, but for the parameters; what a class of
+            somebody else takes is for that class to say.
+
+    Raises:
+        ConfigError: for an option out of its range, or one of points where the model has none.
+    """
+    if not isinstance(algorithm, partial):
+        raise ConfigError(f"optimizer.algorithm must be a group of keys, got {algorithm!r}")
+    if getattr(algorithm.func, "__module__", "").partition(".")[0] not in ("orthornn", "torch"):
+        return
+    for name in OPTIONS.keys() & algorithm.keywords.keys():
+        value = algorithm.keywords[name]
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        check(f"optimizer.algorithm.{name}", list(value) if listed else value, *OPTIONS[name])
+        if name in OF_POINTS and value is not None and not any(map(is_point, model.parameters())):
+            raise ConfigError(
+                f"optimizer.algorithm.{name} must be null for a model without a weight on a "
+                f"manifold, which it would be for, got {value!r}"
+            )
 
 
 @dataclass(eq=False)

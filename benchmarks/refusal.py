@@ -95,19 +95,20 @@ def one_line(error: BaseException, key: str = "") -> str:
     )
     if missing_option:
         group, got, options = missing_option.group(1, 2, 3)
-        return _choose(group, got, options.split())
+        return choose(group, got, options.split())
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         parent = cause.parent_node
         if cause.key is not None and cause.key not in parent:
             prefix = str(cause.full_key or cause.key).rpartition(".")[0]
             where = f"a key of {prefix}" if prefix else "a key of the configuration"
-            return _choose(where, str(cause.key), [str(name) for name in parent])
+            return choose(where, str(cause.key), [str(name) for name in parent])
         return f"{cause.full_key}: {_squeeze(str(cause))}"
     return _squeeze(str(error))
 
 
-def _choose(what: str, got: str, choices: Iterable[str]) -> str:
+def choose(what: str, got: str, choices: Iterable[str]) -> str:
+    """The message for a name that is none of the choices, with the nearest of them."""
     extra = EXTRAS.get(what, {}).get(got)
     if extra:
         return f'{what}={got} needs: pip install -c constraints.txt -e ".[{extra}]"'

@@ -23,7 +23,8 @@ NO_MATTER = (
     "train.diagnose_every",
 )
 DIGITS = 10  # of the hexadecimal fingerprint
-MOST = 127  # characters of a name; W&B takes as many
+MOST = 127  # bytes of a run's name; W&B takes as many characters
+MOST_OF_NAME = 60  # characters of a benchmark's name: a file's has 255 bytes, a letter up to 4
 
 
 def setting(config: dict[str, Any]) -> dict[str, Any]:
@@ -42,8 +43,13 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 def run_name(config: dict[str, Any], model: str) -> str:
     """The name of a run's folder: ``MODEL-FINGERPRINT-seedSEED``, safe as a file's name."""
-    name = f"{model}-{fingerprint(config)}-seed{config.get('seed')}"
-    return re.sub(r"[^\w-]", "_", name)[:MOST]
+    tail = plain_name(f"-{fingerprint(config)}-seed{config.get('seed')}", MOST)
+    return plain_name(model, MOST - len(tail.encode())) + tail
+
+
+def plain_name(text: object, most: int) -> str:
+    """A text as the name of one file of at most so many bytes: a path in it leads nowhere."""
+    return re.sub(r"[^\w-]", "_", str(text)).encode(errors="replace")[:most].decode(errors="ignore")
 
 
 def _idle(key: str) -> bool:

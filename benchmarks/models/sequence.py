@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from .elman import ElmanRNN
+
+MOST_LAYERS = 128
+MOST_ENTRIES = 1_000_000  # of an embedding's row
 
 State = Tensor | tuple[Tensor, ...]
 
@@ -127,10 +130,10 @@ class Network:
         ValueError: for a value out of its range.
     """
 
-    num_layers: PositiveInt = 1
+    num_layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)] = 1
     bidirectional: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    embedding_size: PositiveInt | None = None
+    embedding_size: Annotated[int, Field(gt=0, le=MOST_ENTRIES)] | None = None
     tied: bool = False
 
 

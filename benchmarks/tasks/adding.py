@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .fresh import Fresh
+from .fresh import MOST_STEPS, Fresh
 from .task import Batch, Metric, Scores
 
 CORRECT = 0.04
@@ -35,7 +35,7 @@ class Adding(Fresh):
         target_loss: the loss below which the task counts as solved.
     """
 
-    length: Annotated[int, Field(ge=2)] = 200
+    length: Annotated[int, Field(ge=2, le=MOST_STEPS)] = 200
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
     input_size: ClassVar[int] = 2

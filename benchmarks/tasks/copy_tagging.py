@@ -6,12 +6,12 @@ import math
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .fresh import Fresh
+from .fresh import MOST_STEPS, MOST_SYMBOLS, Fresh
 from .task import Batch, Metric, Scores
 
 BLANK = 0
@@ -37,9 +37,9 @@ class CopyTagging(Fresh):
         target_loss: the loss below which the task counts as solved.
     """
 
-    delay: PositiveInt = 200
-    symbols: PositiveInt = 10
-    alphabet: Annotated[int, Field(ge=2)] = 8
+    delay: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 200
+    symbols: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 10
+    alphabet: Annotated[int, Field(ge=2, le=MOST_SYMBOLS)] = 8
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
     single_answer: ClassVar[bool] = False

@@ -12,6 +12,9 @@ from benchmarks.streams import Split, stream
 
 from .task import Batch
 
+MOST_STEPS = 10_000_000  # of a sequence
+MOST_SYMBOLS = 1_000_000  # of an alphabet
+
 # the purposes under which held-out data is drawn; training and initialisation have their own
 _PURPOSES: dict[Split, str] = {"validation": "evaluation", "test": "test"}
 

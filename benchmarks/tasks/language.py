@@ -15,6 +15,7 @@ from torch.nn import functional
 from benchmarks.data.corpora import Corpus
 from benchmarks.streams import Split
 
+from .fresh import MOST_STEPS
 from .memoryless import counted_loss
 from .task import Batch, Metric, Scores, Vocabulary
 
@@ -54,13 +55,18 @@ class Language:
     """
 
     data: Corpus
-    window: Annotated[int, Field(ge=1)] = 150
+    window: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 150
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     tokens: ClassVar[bool] = True
     causal: ClassVar[bool] = True
     single_answer: ClassVar[bool] = False
     classes: ClassVar[None] = None
+
+    @property
+    def length(self) -> int:
+        """The window, or all of a text that is shorter."""
+        return min(self.window, len(self.data.training))
 
     @property
     def input_size(self) -> int:

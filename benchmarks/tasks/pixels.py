@@ -50,6 +50,11 @@ class Pixels:
     metrics: ClassVar[dict[str, Metric]] = {"accuracy": Metric(".2%")}
 
     @property
+    def length(self) -> int:
+        """Pixels of an image."""
+        return int(self.data.training[0].shape[1])
+
+    @property
     def output_size(self) -> int:
         """Classes."""
         return len(self.data.classes)

@@ -57,6 +57,10 @@ class Task(Protocol):
     """A source of batches that also scores: everything the trainer does not know."""
 
     @property
+    def length(self) -> int:
+        """Steps T of a sequence, or of the window in which gradients flow back."""
+
+    @property
     def input_size(self) -> int:
         """Features I of the input, or the size of the vocabulary."""
 
