@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from omegaconf import DictConfig, OmegaConf
-from pydantic import PositiveInt
+from pydantic import PositiveInt, TypeAdapter
+from pydantic.dataclasses import dataclass
 from torch.optim import Optimizer
 
 from . import checkpoint, generators, memory
+from .data.text import END, UNKNOWN
 from .models import Network, SequenceModel, assemble, count_parameters, largest_hidden_size
 from .processes import ALONE, CPU, Processes
 from .refusal import ConfigError, build, check, refusing
@@ -20,9 +22,10 @@ from .settings import Settings
 from .streams import stream
 from .tasks.task import Task
 from .train import State, start
+from .trust import check_saved
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
 class Interface:
     """What a model must know of a task, and what is needed to use it without the data.
 
@@ -30,13 +33,24 @@ class Interface:
     vocabulary's.
     """
 
-    input_size: int
-    output_size: int
+    input_size: PositiveInt
+    output_size: PositiveInt
     tokens: bool
     single_answer: bool
     causal: bool
     symbols: tuple[str, ...] = ()
-    level: str = ""
+    level: Literal["", "character", "word"] = ""
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            return
+        sizes = len(set(self.symbols)), self.input_size, self.output_size
+        if not self.tokens or not self.level or len({*sizes, len(self.symbols)}) != 1:
+            raise ValueError(f"{len(self.symbols)} symbols must be tokens in and out, got {sizes}")
+        if self.level == "character" and set(map(len, self.symbols)) != {1}:
+            raise ValueError("a symbol must be one character")
+        if self.level == "word" and not {UNKNOWN, END} <= set(self.symbols):
+            raise ValueError(f"words must have {UNKNOWN} and {END} among them")
 
     @classmethod
     def of(cls, task: Task) -> Interface:
@@ -200,25 +214,30 @@ def save_model(path: Path, state: State, task: Task, config: dict[str, Any]) -> 
     checkpoint.save(path, content)
 
 
-def load_model(path: Path) -> tuple[SequenceModel, Interface]:
+def load_model(path: Path, trusted: Collection[str] = ()) -> tuple[SequenceModel, Interface]:
     """A model as :func:`save_model` wrote it, without its data.
 
+    Args:
+        path: the file; whoever made it, nothing but models of this project is called.
+        trusted: dotted names of other classes that it may name.
+
     Raises:
-        ConfigError: if the file is not there or holds no such model.
+        ConfigError: if the file is not there, holds no such model or names anything else.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path} does not exist: the run has no evaluated model yet")
     try:
+        if not path.is_file():
+            raise ConfigError(f"{path} does not exist: the run has no evaluated model yet")
         saved = checkpoint.load(path)
         interface = Interface(**saved["interface"])
-        config, size, weights = (
-            OmegaConf.create(saved["config"]),
-            saved["hidden_size"],
-            saved["model"],
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        size: int = TypeAdapter(PositiveInt).validate_python(saved["hidden_size"], strict=True)
+        weights = saved["model"]
+        config = {key: saved["config"][key] for key in ("model", "network")}
+    except ConfigError:
+        raise
+    except Exception as error:  # damaged bytes raise almost anything
         first = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{path} holds no model of a run ({first})") from error
-    model = refusing("run", lambda: make_model(config, interface, None, size))
+    check_saved(config, trusted, str(path))
+    model = refusing("run", lambda: make_model(OmegaConf.create(config), interface, None, size))
     refusing("run", lambda: model.load_state_dict(weights))
     return model.eval(), interface

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from . import processes, stopping
+from . import processes, stopping, sweep
 from .engines import with_values
 from .folder import FailedBefore
 from .keys import check_keys
@@ -122,8 +122,13 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
 
 
 def refuse(message: str, code: int) -> NoReturn:
-    """Leave with one line; of several processes of one run, the first speaks for all."""
+    """Leave with one line; of several processes of one run, the first speaks for all.
+
+    What could not be run leaves no folder, nor does a sweep of nothing else.
+    """
     if processes.leads():
+        for folder in sweep.unused() if code == CONFIG_ERROR else ():
+            remove_empty(folder)
         print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
@@ -152,7 +157,7 @@ def called() -> Call:
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     launcher = str(choices.get("hydra/launcher", "basic"))
-    sweep = hydra_config.mode == RunMode.MULTIRUN
+    several = hydra_config.mode == RunMode.MULTIRUN
     return Call(
         folder=Path(hydra_config.runtime.output_dir),
         model=str(choices.get("model", "")),
@@ -161,8 +166,8 @@ def called() -> Call:
             for override in hydra_config.overrides.task
             if override.partition("=")[0] not in NOT_A_SETTING
         ),
-        sweep=sweep,
-        side_by_side=sweep and launcher != "basic",
+        sweep=several,
+        side_by_side=several and launcher != "basic",
     )
 
 

@@ -1,7 +1,8 @@
 """Let a trained language model write: ``python -m benchmarks.generate run=FOLDER prompt="my "``.
 
-Every argument is ``name=value``: run, prompt, length, temperature, top_k, seed; the text streams to
-the terminal as it is drawn.
+Every argument is ``name=value``: run, prompt, length, temperature, top_k, seed, trust; the text
+streams to the terminal as it is drawn. A run may come from anybody: its file can make no other code
+run than the models of this project, unless ``trust`` names it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .data.text import END, UNKNOWN, encode
 from .models import SequenceModel
 from .refusal import ConfigError, one_line
 from .streams import stream
+from .trust import targets
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -38,6 +40,8 @@ class Request:
         temperature: divides the logits: below 1 the likely is made likelier, 0 takes the likeliest.
         top_k: draw from the k likeliest tokens only; all by default.
         seed: of the draws.
+        trust: dotted names of your own classes that the file of the run may call, separated by
+            commas.
     """
 
     run: Path
@@ -46,6 +50,7 @@ class Request:
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.8
     top_k: PositiveInt | None = None
     seed: NonNegativeInt = 0
+    trust: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         torch.set_num_threads(1)  # single steps are far too small to share
         request = parse(sys.argv[1:] if arguments is None else arguments)
-        model, interface = load_model(request.run / records.BEST)
+        model, interface = load_model(request.run / records.BEST, request.trust.split(","))
         pieces = write(model, interface, request)
         print(request.prompt, end="", flush=True)
         for piece in pieces:
@@ -97,7 +102,7 @@ def write(model: SequenceModel, interface: Interface, request: Request) -> Itera
     model starts as after the end of a line. ``<unk>`` is never drawn.
 
     Raises:
-        ConfigError: for a model that does not read text.
+        ConfigError: for a model that does not read text, or whose weights are not finite.
         DataError: if the model does not know a character of the prompt.
     """
     if not interface.symbols:
@@ -113,9 +118,14 @@ def write(model: SequenceModel, interface: Interface, request: Request) -> Itera
     return _draw(model, interface, request, tokens)
 
 
-def write_sample(run: Path) -> str:
-    """What the best weights of a run write by themselves."""
-    model, interface = load_model(run / records.BEST)
+def write_sample(run: Path, config: object = None) -> str:
+    """What the best weights of a run write by themselves.
+
+    Args:
+        run: its folder.
+        config: of the run, as the command line gave it; what it names, the folder's file may name.
+    """
+    model, interface = load_model(run / records.BEST, set(targets(config)))
     return "".join(write(model, interface, Request(run=run)))
 
 
@@ -131,6 +141,8 @@ def _draw(
     for _ in range(request.length):
         output, state = model(tokens.unsqueeze(1), state)
         logits = output[-1, 0].double()
+        if not bool(logits.isfinite().all()):
+            raise ConfigError("the model of this run answers with numbers that are not finite")
         if forbidden is not None:
             logits[forbidden] = -torch.inf
         tokens = choose(logits, request.temperature, request.top_k, generator)

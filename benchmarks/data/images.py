@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .cache import DataError, fetch
+from .cache import MOST_UNPACKED, DataError, fetch
 
 PERMUTATION = 92916  # the seed of the published permutation
 MNIST_VALIDATION = 5_000
@@ -119,9 +119,12 @@ def read_idx(name: str) -> Bytes:
     """
     path = fetch(name)
     try:
-        raw = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as packed:
+            raw = packed.read(MOST_UNPACKED + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a readable gzip file: {error}") from error
+    if len(raw) > MOST_UNPACKED:
+        raise DataError(f"{path} must unpack to at most {MOST_UNPACKED:,} bytes, it has more")
     start = 4 + 4 * raw[3] if len(raw) > 3 else 4
     if raw[:3] != b"\0\0\x08" or len(raw) < start:
         raise DataError(

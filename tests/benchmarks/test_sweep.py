@@ -23,6 +23,7 @@ def sweep_config(*overrides, number=0, sweeper=None, launcher=None):
                 "overrides": {"task": list(overrides)},
                 "sweeper": sweeper or {},
                 "launcher": launcher or {},
+                "sweep": {"dir": "runs"},
                 "job": {"num": number},
             }
         }
