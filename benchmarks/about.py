@@ -7,12 +7,16 @@ import importlib.metadata
 import os
 import platform
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from . import records
 from .code_version import code_version
 from .models import SequenceModel, count_parameters, degrees_of_freedom
 from .processes import lost_another
+from .setting import fingerprint
+from .sinks import Identity
 from .storage import Unwritable
 from .tasks.task import Task
 from .train import TrainingDiverged
@@ -73,6 +77,33 @@ def begin(
         "solved": False,
         "config": config,
     }
+
+
+def identify(
+    description: dict[str, Any], task: Task, folder: Path, overrides: Sequence[str], step: int
+) -> Identity:
+    """By what a run is known outside its folder.
+
+    Args:
+        description: what :func:`begin` says of it.
+        task: the task.
+        folder: where its files are.
+        overrides: of the command line, those that make the setting.
+        step: 0, or the step after which it goes on.
+    """
+    config, model = description["config"], description["model"]
+    setting = ", ".join([model, *overrides])
+    more = ("hidden_size", "parameters", "degrees_of_freedom", "versions")
+    return Identity(
+        folder=folder,
+        name=f"{setting}, seed {config['seed']}",
+        group=f"{setting} ({fingerprint(config)})",
+        job_type=config["name"],
+        tags=(task.title, model),
+        config=config | {name: description[name] for name in more},
+        metrics=task.metrics,
+        step=step,
+    )
 
 
 def ending(error: BaseException) -> dict[str, Any]:

@@ -15,16 +15,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from . import about, cli, folder, processes, records, saves
-from .assembly import make_state, make_task, save_model
+from .assembly import Interface, make_state, make_task, save_model
 from .cli import Call
 from .confusion import Confusion
 from .folder import Plan, Taken
 from .generate import write_sample
 from .journal import Journal
+from .models import SequenceModel
 from .record import Record, validation_scores
 from .refusal import ConfigError, build, refusing
-from .setting import fingerprint
-from .sinks import Identity, Progress, Sink
+from .sinks import Progress, Sink
 from .stopping import deferred
 from .storage import Unwritable, short
 from .tasks.task import Scores
@@ -175,17 +175,8 @@ class Job:
             raise
 
     def _open_sinks(self, journal: Journal) -> None:
-        setting = ", ".join([self.call.model, *self.call.overrides])
-        more = {**about.sizes(self.model), "versions": journal.about["versions"]}
-        identity = Identity(
-            folder=self.call.folder,
-            name=f"{setting}, seed {self.config['seed']}",
-            group=f"{setting} ({fingerprint(self.config)})",
-            job_type=self.config["name"],
-            tags=(self.task.title, self.call.model),
-            config=self.config | more,
-            metrics=self.task.metrics,
-            step=self.state.step,
+        identity = about.identify(
+            journal.about, self.task, self.call.folder, self.call.overrides, self.state.step
         )
         logger: Sink = build("logger", self.logger_node, identity)
         progress = Progress(
@@ -206,15 +197,16 @@ class Job:
         journal = self.journal
         if journal is None:
             self._steps()
-            self.team.agree(self._test)
+            self.team.agree(lambda: self._test(self._best()))
             return self.state.best_loss
         try:
             journal.introduce(OmegaConf.to_yaml(self.config))
             self._save_best()  # also of a run that goes on, whose file may be damaged
             self._steps()
-            scores = self.team.agree(self._test)
+            best = self._best()
+            scores = self.team.agree(lambda: self._test(best))
             if self.task.vocabulary is not None:
-                journal.sample(self.state.step, write_sample(self.call.folder))
+                journal.sample(self.state.step, write_sample(best, Interface.of(self.task)))
             journal.finish(scores)
         except BaseException as error:
             journal.stop(error)
@@ -278,11 +270,15 @@ class Job:
         if self.state.best is not None:
             save_model(self.call.folder / records.BEST, self.state, self.task, self.config)
 
-    def _test(self) -> Scores:
-        """Scores of the best weights on the test set; with a confusion matrix if that says much."""
-        model = copy.deepcopy(self.model)  # the checkpoint's is that of the last step
+    def _best(self) -> SequenceModel:
+        """The model with the best weights, beside that of the last step."""
+        model = copy.deepcopy(self.model)
         if self.state.best is not None:
             model.load_state_dict(self.state.best)
+        return model.eval()
+
+    def _test(self, model: SequenceModel) -> Scores:
+        """Scores of a model on the test set; with a confusion matrix if that says much."""
         confusion = None if self.task.classes is None else Confusion(self.task.classes)
         see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
         scores = evaluate(model, self.task, self.settings, "test", see, self.team.alone())
