@@ -26,7 +26,6 @@ from .data.text import END, UNKNOWN, encode
 from .models import SequenceModel
 from .refusal import ConfigError, one_line
 from .streams import stream
-from .trust import targets
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})

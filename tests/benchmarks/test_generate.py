@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import generate, models
+from benchmarks import checkpoint, generate, models
 from benchmarks.assembly import Interface, load_model
 from benchmarks.generate import Request, choose, write
 from benchmarks.models import Network, assemble
@@ -137,7 +137,7 @@ def test_a_bidirectional_model_is_refused_with_the_reason(command):
     (folder,) = command(*TINY["language"], "logger=disabled", name="language")
     saved = torch.load(folder / "best.pt", weights_only=True)
     saved["config"]["network"]["bidirectional"] = True
-    torch.save(saved, folder / "best.pt")
+    checkpoint.save(folder / "best.pt", saved)
     with pytest.raises(ConfigError, match="would see the token it is to predict"):
         load_model(folder / "best.pt")
 
