@@ -164,6 +164,7 @@ def test_drift_stands_every_mode_beside_geoopt(tmp_path, capsys):
     found = {row["name"]: row for row in json.loads(path.read_text())}
     ours = [row for name, row in found.items() if "geoopt" not in name]
     assert len(ours) == len(drift.MODES)
+    assert max(row["norm"] for row in ours) < 1e-5
     assert max(row["worst"] for row in ours) < 1e-6
     assert max(row["power"] for row in ours) < 1.01
     assert found["geoopt canonical (its default)"]["worst"] > 1e-6  # the peer shows that it can
@@ -176,4 +177,16 @@ def test_drift_shows_a_weight_that_is_lost():
             self.param_groups[0]["params"][0].data.fill_(float("nan"))
 
     lost = drift.drift(Stiefel(), Lost, 0.1, 4, 5, "float32")
-    assert lost.worst == float("inf")
+    assert lost.norm == lost.worst == float("inf")
+
+
+def test_drift_runs_one_mode_alone_and_tells_its_progress(tmp_path, capsys):
+    assert drift.main(["--modes", "Adam", "--peers", "--lr", "0.1", "--steps", "5"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    told = []
+    drift.drift(Stiefel(), drift.MODES["Adam"], 0.1, 4, 1001, "float32", told.append)
+    assert sum(told) == 1001
+    for wrong in (["--lr", "nan"], ["--lr", "-1"], ["--json", str(tmp_path / "no" / "x.json")]):
+        with pytest.raises(SystemExit):
+            drift.main(wrong)
+        assert wrong[0] in capsys.readouterr().err
