@@ -78,7 +78,7 @@ class OrthoRNNCell(nn.RNNCellBase):
         h = hx if batched or hx is None else hx.unsqueeze(0)
         self._check(x, h)
         dtype = precision.at_least_single(self.weight_hh.dtype)
-        with precision.without_autocast(x) as out:
+        with precision.full_precision(x) as out:
             if h is None:
                 h = x.new_zeros(len(x), self.hidden_size)
             bias = cast(total_bias(self, ""), dtype)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .exact import exactly
 from .internals import batched
 from .nonlinearity import NONLINEARITIES, Nonlinearity
 from .reference import reference
@@ -64,6 +65,7 @@ def blocks(x: Tensor, batch_sizes: Tensor | None, bytes_per_row: int) -> Iterato
             step, row = stop, rows.stop
 
 
+@exactly
 def run_forward(
     x: Tensor,
     h0: Tensor,
@@ -90,6 +92,7 @@ def run_forward(
     return states
 
 
+@exactly
 def run_backward(
     grad: Tensor,
     inputs: Sequence[Tensor | None],

@@ -17,11 +17,13 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from .exact import exactly
 from .linalg import polar_step, qr_factor
 
 Initializer = Callable[..., Tensor]
 
 
+@exactly
 def haar_(
     tensor: Tensor, *, generator: Generator | None = None, determinant: int | None = None
 ) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import membership
 from .charts import TANGENT_STATE, Chart, choose, count_rows, has_frame
+from .exact import exact_products
 from .linalg import shorten, square_norm
 from .manifold import Stiefel
 from .update import Group, Rule, State, mean_square
@@ -118,13 +119,15 @@ def _step_plain(optimizer: torch.optim.Optimizer, step: Any) -> None:
         optimizer.param_groups = groups
 
 
-def _full_precision() -> contextlib.AbstractContextManager[Any]:
-    """No autocast: a product in bfloat16 would throw a point off its manifold."""
-    stack = contextlib.ExitStack()
-    for device in ("cpu", "cuda"):
-        if torch.is_autocast_enabled(device):
-            stack.enter_context(torch.autocast(device, enabled=False))
-    return stack
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """No autocast, no TF32: a product in bfloat16 would throw a point off its manifold."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(exact_products())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:

@@ -3,7 +3,8 @@
 An orthogonal matrix does not survive half precision: rounded to bfloat16, entries of WᵀW are off
 by 2e-3, and T steps raise that to the power T. So W is kept in float32 (float64 in a float64
 module) and the states run in its precision; half precision is for what goes in and comes out, by
-``module.bfloat16()`` or autocast.
+``module.bfloat16()`` or autocast. Products in TF32 or bfloat16, which a process may ask for, are
+for the rest of the model; see :mod:`orthornn.exact`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from .exact import exact_products
 
 A = TypeVar("A", Tensor, "Tensor | None")
 
@@ -43,14 +46,15 @@ def accepts(dtype: torch.dtype, x: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
-    """Products keep the dtype of their factors; yields the dtype that the output is to have."""
+def full_precision(x: Tensor) -> Iterator[torch.dtype]:
+    """Products have the precision of their factors; yields the dtype the output is to have."""
     low = autocast_dtype(x)
-    if low is None:
-        yield x.dtype
-        return
-    with torch.autocast(x.device.type, enabled=False):
-        yield low
+    with exact_products():
+        if low is None:
+            yield x.dtype
+            return
+        with torch.autocast(x.device.type, enabled=False):
+            yield low
 
 
 def cast(a: A, dtype: torch.dtype) -> A:

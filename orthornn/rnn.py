@@ -236,7 +236,7 @@ class OrthoRNN(nn.RNNBase):
         """All layers and directions over time-first or packed rows."""
         finals: list[Tensor] = []
         suffixes = iter(self._suffixes())
-        with precision.without_autocast(x) as out:
+        with precision.full_precision(x) as out:
             for layer in range(self.num_layers):
                 if layer > 0 and self.training and self.dropout != 0:
                     x = torch.dropout(x, self.dropout, True)
