@@ -164,7 +164,6 @@ class Stiefel(Manifold):  # type: ignore[misc]
         """
         return geometry.logarithm(x, y, METRICS[self.metric])
 
-    @exactly
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distance, ``(..., n, p)`` to ``(...)``; Inf between unequal determinants.
 

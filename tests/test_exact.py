@@ -184,14 +184,19 @@ def test_a_recurrence_and_its_gradients_are_exact(backend, nonlinearity):
     assert torch.equal(exact, lowered)
 
 
-@pytest.mark.parametrize("make", [lambda: OrthoRNN(3, N, backend="reference"), OrthoRNNCell])
-def test_the_forward_pass_of_a_plain_loop_is_exact(make):
-    def run():
-        module = OrthoRNNCell(3, N) if make is OrthoRNNCell else make()
-        result = module(torch.randn(16, 3))
-        return result if make is OrthoRNNCell else result[0]
+FORWARD = {
+    "reference": lambda: OrthoRNN(3, N, backend="reference")(torch.randn(5, N, 3))[0],
+    "cell": lambda: OrthoRNNCell(3, N)(torch.randn(N, 3), torch.randn(N, N)),
+    "compiled": lambda: torch.compile(OrthoRNN(3, N), backend="eager", fullgraph=True)(
+        torch.randn(5, N, 3)
+    )[0],
+}
 
-    exact, lowered = exact_and_lowered(run)
+
+@pytest.mark.parametrize("forward", FORWARD.values(), ids=FORWARD)
+def test_the_forward_pass_is_exact_however_it_runs(forward):
+    exact, lowered = exact_and_lowered(forward)
+    torch.compiler.reset()
     assert torch.equal(exact, lowered)
 
 
