@@ -1,7 +1,9 @@
 """Why orthogonal recurrence works, made visible: ``python -m benchmarks.gradients [...]``.
 
 Trains the models on copy memory and draws, before and after, the norm of the gradient against time,
-the spectrum of the Jacobian over all steps, and what clipping does to a weight scaled above 1.
+the spectrum of the Jacobian over all steps, and what clipping does to a weight scaled above 1. The
+nonlinearities beside modReLU are there by name: with W orthogonal too, the gradient survives only
+where their slope is 1.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
+
+from orthornn.nonlinearity import NONLINEARITIES
 
 from .assembly import make_state
 from .cli import compose
@@ -50,7 +54,12 @@ SUBJECTS = {
         f"W scaled by {SCALED}, clipped", ("model=ortho_free", "train.clip=1.0"), SCALED
     ),
 }
-
+USUAL = list(SUBJECTS)
+SUBJECTS |= {
+    name: Subject(f"OrthoRNN, {name}", ("model=ortho", f"orthogonal.nonlinearity={name}"))
+    for name in NONLINEARITIES
+    if name != "modrelu"
+}
 
 MEASURED = (
     "‖∂L/∂h_1‖/‖∂L/∂h_T‖",
@@ -79,15 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--models", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--models", nargs="+", choices=SUBJECTS, default=USUAL)
     parser.add_argument("--delay", type=int, default=100, help="T of copy memory")
-    parser.add_argument("--steps", type=int, default=200, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=200, help="optimizer steps; 0 looks once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/gradients"))
     options = parser.parse_args(arguments)
-    if min(options.delay, options.steps, options.threads) < 1 or options.seed < 0:
-        parser.error("--delay, --steps and --threads must be at least 1, --seed at least 0")
+    if min(options.delay, options.threads) < 1 or min(options.steps, options.seed) < 0:
+        parser.error("--delay and --threads must be at least 1, --steps and --seed at least 0")
     torch.set_num_threads(options.threads)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def tell(subject: Subject, delay: int, steps: int, seed: int) -> Story:
     """Look, train with the step sizes of the copy benchmark, look again."""
-    cfg = compose("copy", [*subject.overrides, f"task.delay={delay}", f"train.steps={steps}"])
+    overrides = [*subject.overrides, f"task.delay={delay}", f"train.steps={max(1, steps)}"]
+    cfg = compose("copy", overrides)
     task, settings, state = make_state(cfg, seed, cfg.budget)
     model = state.model
     weight = recurrent_weight(model)
@@ -120,6 +130,8 @@ def tell(subject: Subject, delay: int, steps: int, seed: int) -> Story:
         weight.mul_(subject.gain)  # detached, but the same memory
     (batch,) = task.held_out("validation", settings.batch_size, 1)
     before = look(model, task, batch)
+    if not steps:
+        return Story(subject.label, before, before, [], [], "not trained")
     losses: list[float] = []
     norms: list[float] = []
     outcome = "trained"

@@ -14,6 +14,7 @@ from benchmarks.tasks.adding import Adding
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
 from orthornn import linalg
+from orthornn.nonlinearity import NONLINEARITIES
 
 TASK = CopyMemory(delay=12, symbols=2)
 
@@ -177,7 +178,7 @@ def test_the_figure_tells_vanishing_exploding_and_orthogonal_apart(tmp_path, cap
     arguments = ["--delay", "40", "--steps", "3", "--folder", str(tmp_path)]
     assert gradients.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert all(subject.label in printed for subject in gradients.SUBJECTS.values())
+    assert all(subject.label in printed for subject in map(gradients.SUBJECTS.get, gradients.USUAL))
     assert (tmp_path / "gradients.png").exists()
     told = json.loads((tmp_path / "gradients.json").read_text())["models"]
     first = {
@@ -191,6 +192,18 @@ def test_the_figure_tells_vanishing_exploding_and_orthogonal_apart(tmp_path, cap
     assert all(len(story["losses"]) == 3 for story in told)
 
 
+def test_an_orthogonal_weight_keeps_the_gradient_only_where_the_slope_is_one(tmp_path, capsys):
+    names = [name for name in NONLINEARITIES if name != "modrelu"]
+    arguments = ["--models", *names, "--delay", "40", "--steps", "0", "--folder", str(tmp_path)]
+    assert gradients.main(arguments) == 0
+    assert capsys.readouterr().out.count("not trained") == len(names)
+    told = json.loads((tmp_path / "gradients.json").read_text())["models"]
+    norms = [story["before"]["gradient_norms"] for story in told]
+    kept = {name: norm[0] / norm[-1] for name, norm in zip(names, norms, strict=True)}
+    assert kept.pop("identity") == pytest.approx(1.0, abs=1e-9)
+    assert 0 < max(kept.values()) < 0.1
+
+
 def test_a_model_that_diverges_is_part_of_the_story(tmp_path):
     subject = gradients.Subject(
         "wild", ("model=rnn", "model.nonlinearity=relu", "train.clip=null"), 9
@@ -202,7 +215,9 @@ def test_a_model_that_diverges_is_part_of_the_story(tmp_path):
     assert "at step" in gradients.table([story])
 
 
-@pytest.mark.parametrize("arguments", [["--delay", "0"], ["--models", "mlp"], ["--seed", "-1"]])
+@pytest.mark.parametrize(
+    "arguments", [["--delay", "0"], ["--models", "mlp"], ["--seed", "-1"], ["--steps", "-1"]]
+)
 def test_impossible_arguments_are_refused(arguments, tmp_path):
     with pytest.raises(SystemExit) as stop:
         gradients.main([*arguments, "--folder", str(tmp_path)])
