@@ -201,7 +201,7 @@ def test_an_orthogonal_weight_keeps_the_gradient_only_where_the_slope_is_one(tmp
     norms = [story["before"]["gradient_norms"] for story in told]
     kept = {name: norm[0] / norm[-1] for name, norm in zip(names, norms, strict=True)}
     assert kept.pop("identity") == pytest.approx(1.0, abs=1e-9)
-    assert 0 < max(kept.values()) < 0.1
+    assert 0 < max(kept.values()) < 0.5
 
 
 def test_a_model_that_diverges_is_part_of_the_story(tmp_path):
