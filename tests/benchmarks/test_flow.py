@@ -200,7 +200,7 @@ def test_an_orthogonal_weight_keeps_the_gradient_only_where_the_slope_is_one(tmp
     told = json.loads((tmp_path / "gradients.json").read_text())["models"]
     norms = [story["before"]["gradient_norms"] for story in told]
     kept = {name: norm[0] / norm[-1] for name, norm in zip(names, norms, strict=True)}
-    assert kept.pop("identity") == pytest.approx(1.0, abs=1e-9)
+    assert kept.pop("identity") == pytest.approx(1.0, abs=1e-5)  # W is drawn in float32
     assert 0 < max(kept.values()) < 0.5
 
 
