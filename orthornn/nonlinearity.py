@@ -1,5 +1,13 @@
 """The nonlinearities of the recurrence, each with its derivative in terms of its output.
 
+None stretches a gradient: every slope is at most 1. Only where it is 1 does an orthogonal W keep
+the gradient: always for the identity, in the units that are on for modReLU and ReLU. tanh has the
+slope 1 at 0 alone, so the gradient shrinks at every step, however orthogonal W is
+(``python -m benchmarks.gradients`` measures it).
+
+At a kink the derivative is that of torch: for modReLU 0 at its threshold and at 0, for ReLU 0 at 0,
+for leaky ReLU the small slope at 0. NaN comes out as NaN.
+
 modReLU is the real form of the one in Arjovsky, Shah & Bengio, "Unitary Evolution Recurrent
 Neural Networks", ICML 2016.
 """
@@ -38,8 +46,9 @@ class Nonlinearity(NamedTuple):
 def modrelu(z: Tensor, b: Tensor) -> Tensor:
     """``sign(z) relu(|z| + b)``, b of shape ``(H,)`` broadcast over ``(..., H)``.
 
-    Where ``|z| + b <= 0`` and at ``z = 0`` both the value and the derivative are 0; elsewhere the
-    derivative is 1 in z and sign(z) in b.
+    Where ``|z| + b <= 0`` and at ``z = 0`` both the value and the derivatives are 0; elsewhere the
+    derivative is 1 in z and sign(z) in b. The sign is one comparison: ``z / √(zz)`` would have the
+    derivative NaN at 0, and where zz vanishes or overflows.
     """
     return z.sign() * torch.relu(z.abs() + b)
 
