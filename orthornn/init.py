@@ -41,8 +41,7 @@ def haar_(
         ValueError: if ``tensor`` has fewer than two axes, or a determinant is asked of one that
             is not square.
     """
-    if tensor.ndim < 2:
-        raise ValueError(f"haar_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}")
+    _check("haar_", tensor)
     check_component(tensor, determinant)
     wide = tensor.shape[-2] < tensor.shape[-1]
     shape = tensor.mT.shape if wide else tensor.shape
@@ -109,10 +108,7 @@ def identity_(
         ValueError: if ``tensor`` has fewer than two axes, or a determinant is asked of one that
             is not square.
     """
-    if tensor.ndim < 2:
-        raise ValueError(
-            f"identity_ expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}"
-        )
+    _check("identity_", tensor)
     check_component(tensor, determinant)
     with torch.no_grad():
         tensor.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
@@ -162,10 +158,21 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
+def _check(name: str, tensor: Tensor) -> None:
+    """Refuse what cannot hold an orthogonal matrix."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} expects a tensor to fill, got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} expects a tensor of a real floating dtype, got {tensor.dtype}")
+    if tensor.ndim < 2:
+        raise ValueError(f"{name} expects a tensor of shape (..., n, p), got {tuple(tensor.shape)}")
+
+
 def _rotation_blocks_(
     tensor: Tensor, low: float, high: float, generator: Generator | None, name: str
 ) -> Tensor:
-    if tensor.ndim < 2 or tensor.shape[-2] != tensor.shape[-1]:
+    _check(name, tensor)
+    if tensor.shape[-2] != tensor.shape[-1]:
         raise ValueError(
             f"{name} expects a square tensor of shape (..., n, n), got {tuple(tensor.shape)}"
         )

@@ -9,9 +9,7 @@ References:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from geoopt import ManifoldTensor
@@ -19,35 +17,12 @@ from geoopt.manifolds.base import Manifold
 from torch import Generator, Tensor
 
 from . import geometry, linalg, membership
-from .exact import exactly
 from .geometry import METRICS
 from .init import check_determinant, haar_, identity_
 from .linalg import skew
 from .membership import Verdict
 from .retraction import RETRACTIONS
-
-Method = TypeVar("Method", bound=Callable[..., Tensor])
-
-
-def upright(method: Method) -> Method:
-    """Run a method that is written for n >= p on the transposes where the point is wide.
-
-    Always in the precision of its arguments: autocast would round the point to bfloat16, and so
-    might the process's own setting; see :mod:`orthornn.exact`.
-    """
-
-    @functools.wraps(method)
-    @exactly
-    def turned(self: Stiefel, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
-        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-            with torch.autocast(x.device.type, enabled=False):
-                return turned(self, x, *args, **kwargs)
-        if x.shape[-2] >= x.shape[-1]:
-            return method(self, x, *args, **kwargs)
-        named = {name: tensor.mT for name, tensor in kwargs.items()}
-        return method(self, x.mT, *(tensor.mT for tensor in args), **named).mT
-
-    return turned  # type: ignore[return-value]
+from .upright import of_matrices, upright
 
 
 class Stiefel(Manifold):  # type: ignore[misc]
@@ -113,7 +88,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
     def _settings(self) -> tuple[str, str, int | None]:
         return self.retraction, self.metric, self.determinant
 
-    @exactly
+    @of_matrices
     def inner(
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
     ) -> Tensor:
@@ -164,6 +139,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
         """
         return geometry.logarithm(x, y, METRICS[self.metric])
 
+    @of_matrices
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distance, ``(..., n, p)`` to ``(...)``; Inf between unequal determinants.
 
@@ -190,24 +166,24 @@ class Stiefel(Manifold):  # type: ignore[misc]
         """
         return geometry.transport(x, y, v)
 
-    @exactly
+    @of_matrices
     def coordinates(self, x: Tensor, u: Tensor) -> Tensor:
         """``a = skew(xᵀu)``: the tangent part of ``u`` in the Lie algebra, for square ``x``."""
         return skew(x.mT @ u)
 
-    @exactly
+    @of_matrices
     def from_coordinates(self, x: Tensor, a: Tensor) -> Tensor:
         """The tangent vector ``x a`` of the skew ``a``, for square ``x``."""
         return x @ a
 
-    @exactly
+    @of_matrices
     def gradient_coordinates(self, x: Tensor, g: Tensor) -> Tensor:
         """``coordinates(x, egrad2rgrad(x, g))``, with one product instead of three."""
         a = skew(x.mT @ g)
         scale = METRICS[self.metric].square_gradient
         return a if scale == 1 else a.mul_(scale)
 
-    @exactly
+    @of_matrices
     def turn(self, x: Tensor, a: Tensor, scale: float = 1.0) -> Tensor:
         """``retr(x, from_coordinates(x, scale * a))``, with one product less, for square ``x``."""
         return RETRACTIONS[self.retraction].turn(x, a, scale)

@@ -14,8 +14,10 @@ DTYPES = (torch.float32, torch.float64)
 Verdict = tuple[bool, "str | None"]
 
 
-def dtype(x: Tensor) -> Verdict:
-    """Points are real, in single or double precision."""
+def dtype(x: object) -> Verdict:
+    """Points are real tensors, in single or double precision."""
+    if not isinstance(x, Tensor):
+        return False, f"expected a tensor, got {type(x).__name__}"
     if x.dtype in DTYPES:
         return True, None
     return False, (

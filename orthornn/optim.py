@@ -45,7 +45,12 @@ def param_groups(
 
     Returns:
         The groups that are not empty.
+
+    Raises:
+        TypeError: if ``model`` is not a module.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"param_groups expects a torch.nn.Module, got {type(model).__name__}")
     params = [p for p in model.parameters() if p.requires_grad]
     plain: dict[str, Any] = {"params": [p for p in params if not is_point(p)], "lr": lr}
     if weight_decay is not None:

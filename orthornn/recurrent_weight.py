@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
+from types import NoneType
 from typing import Any, TypeVar, overload
 
 import geoopt
@@ -16,6 +17,7 @@ from .internals import is_fake, mode_active, without_subclass
 from .manifold import Stiefel
 from .parameters import RECURRENT, start
 from .precision import at_least_single
+from .upright import check_matrix
 
 Recurrent = TypeVar("Recurrent", bound=type[nn.Module])
 M = TypeVar("M", bound=nn.Module)
@@ -135,12 +137,19 @@ def project_(module: nn.Module, state_dict: Any = None) -> Any:
         ``module``, or ``state_dict`` where one is given.
 
     Raises:
+        TypeError: for what is not a module, or not a dictionary of tensors.
+        ValueError: for an entry of ``state_dict`` that is not a matrix.
         torch.linalg.LinAlgError: for a weight with NaN or Inf.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"project_ expects a torch.nn.Module, got {type(module).__name__}")
+    if not isinstance(state_dict, (MutableMapping, NoneType)):
+        raise TypeError(f"project_ expects a state dict, got {type(state_dict).__name__}")
     with torch.no_grad():
         if state_dict is not None:
             for name, p in module.named_parameters(remove_duplicate=False):
                 if isinstance(p, ManifoldParameter) and name in state_dict:
+                    check_matrix(name, state_dict[name])
                     w = state_dict[name].detach()
                     state_dict[name] = p.manifold.projx(w.to(at_least_single(w.dtype)))
             return state_dict

@@ -22,6 +22,7 @@ ROOMS = [
     "geometry",
     "retraction",
     "membership",
+    "upright",
     "manifold",
     "nonlinearity",
     "update",
