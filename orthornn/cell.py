@@ -37,6 +37,7 @@ class OrthoRNNCell(nn.RNNCellBase):
             another number of axes.
         TypeError: for an argument of another type.
         RuntimeError: for an input or state of another size or dtype.
+        torch.fx.proxy.TraceError: as for :class:`orthornn.OrthoRNN`.
     """
 
     def __init__(

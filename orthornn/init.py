@@ -38,6 +38,7 @@ def haar_(
             None leaves it to chance, either being equally likely.
 
     Raises:
+        TypeError: if ``tensor`` is not a tensor of a real floating dtype.
         ValueError: if ``tensor`` has fewer than two axes, or a determinant is asked of one that
             is not square.
     """
@@ -67,6 +68,7 @@ def henaff_(
         determinant: -1 turns the sign of the first column; 1 and None leave it.
 
     Raises:
+        TypeError: if ``tensor`` is not a tensor of a real floating dtype.
         ValueError: if ``tensor`` is not square.
     """
     _rotation_blocks_(tensor, -math.pi, math.pi, generator, "henaff_")
@@ -88,6 +90,7 @@ def cayley_(
         determinant: -1 turns the sign of the first column; 1 and None leave it.
 
     Raises:
+        TypeError: if ``tensor`` is not a tensor of a real floating dtype.
         ValueError: if ``tensor`` is not square.
     """
     _rotation_blocks_(tensor, 0.0, math.pi / 2, generator, "cayley_")
@@ -105,6 +108,7 @@ def identity_(
         determinant: -1 makes the first entry -1 (square only); 1 and None leave it.
 
     Raises:
+        TypeError: if ``tensor`` is not a tensor of a real floating dtype.
         ValueError: if ``tensor`` has fewer than two axes, or a determinant is asked of one that
             is not square.
     """

@@ -50,7 +50,11 @@ class Stiefel(Manifold):  # type: ignore[misc]
             ``origin`` and ``projx`` then give; None (default) for any.
 
     Raises:
-        ValueError: for an unknown retraction, metric or determinant.
+        ValueError: for an unknown retraction, metric or determinant; by its methods, for a tensor
+            of fewer than two axes.
+        TypeError: by its methods, for what is not a tensor.
+        RuntimeError: by its methods, for shapes or dtypes that do not go together.
+        torch.linalg.LinAlgError: by its methods, for NaN or Inf where a decomposition is taken.
     """
 
     name = "Stiefel"
@@ -262,6 +266,9 @@ class SpecialOrthogonal(Stiefel):
     Args:
         retraction: as for :class:`Stiefel`.
         metric: as for :class:`Stiefel`.
+
+    Raises:
+        ValueError: for an unknown retraction or metric.
     """
 
     name = "SpecialOrthogonal"

@@ -44,6 +44,7 @@ class RiemannianMuon(torch.optim.Adam):
         ValueError: for a point that is not square, a learning rate that is not finite, or a group
             of points with weight decay, ``amsgrad``, ``capturable``, ``differentiable`` or
             ``fused``.
+        RuntimeError: by ``step``, for a sparse gradient of a point; nothing has moved.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 

@@ -91,6 +91,7 @@ class RiemannianSGD(torch.optim.SGD):
     Raises:
         ValueError: for a learning rate that is not finite, and for a group of points with weight
             decay, ``fused`` or ``differentiable``.
+        RuntimeError: by ``step``, for a sparse gradient of a point; nothing has moved.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
@@ -156,6 +157,7 @@ class RiemannianAdam(torch.optim.Adam):
         ValueError: for an unknown adaptivity, ``"element"`` on a point that is not square, a
             learning rate that is not finite, or a group of points with ``eps = 0``, weight decay,
             ``capturable``, ``differentiable`` or ``fused``.
+        RuntimeError: by ``step``, for a sparse gradient of a point; nothing has moved.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
@@ -219,6 +221,7 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         ValueError: for an unknown adaptivity, ``"element"`` on a point that is not square, a
             learning rate that is not finite, or a group of points with ``alpha >= 1``,
             ``eps = 0``, weight decay, ``centered``, ``capturable`` or ``differentiable``.
+        RuntimeError: by ``step``, for a sparse gradient of a point; nothing has moved.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 

@@ -89,6 +89,7 @@ class OrthoRNN(nn.RNNBase):
             of axes or another dtype.
         TypeError: for an argument of another type.
         RuntimeError: for an input or h0 of another shape, an h0 of another dtype.
+        torch.fx.proxy.TraceError: where ``torch.fx`` traces the module itself, not one around it.
 
     Example:
         >>> rnn = OrthoRNN(10, 190)
