@@ -138,12 +138,12 @@ def make_model(
             raise ConfigError("one of budget and model.hidden_size must be given")
         _check_room(f"budget={budget}", memory.least(budget), room)
         fitting = budget
-        size = refusing("model", lambda: largest_hidden_size(of_size, fitting))
+        size = refusing("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
     chosen = size
     _check_room(f"model.hidden_size={chosen}", memory.least(chosen**2), room)
-    count = refusing("model", lambda: _count(of_size, chosen))
+    count = refusing("model", lambda: _count(of_size, chosen), cfg.model)
     _check_room(f"a model of {count:,} parameters", memory.least(count), room)
-    return refusing("model", lambda: of_size(chosen))
+    return refusing("model", lambda: of_size(chosen), cfg.model)
 
 
 def _count(of_size: Callable[[int], SequenceModel], size: int) -> int:

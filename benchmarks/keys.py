@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -53,7 +53,7 @@ def check_keys(cfg: DictConfig) -> None:
     """
     for key in cfg:
         if key not in (*PLAIN, *GROUPS, *OPTIONAL):
-            _refuse_key("a key of the configuration", str(key), cfg, [*PLAIN, *GROUPS, *OPTIONAL])
+            _refuse_key("", str(key), cfg, [*PLAIN, *GROUPS, *OPTIONAL])
     for key in (*PLAIN, *GROUPS):
         if key not in cfg:
             raise ConfigError(f"{key} is missing")
@@ -75,7 +75,7 @@ def _check_start(orthogonal: DictConfig) -> None:
     """How recurrent weights start: checked here, for not every model reads it."""
     for key in orthogonal:
         if key not in START:
-            _refuse_key("a key of orthogonal", str(key), orthogonal, START)
+            _refuse_key("orthogonal", str(key), orthogonal, START)
     for key in START:
         if key not in orthogonal:
             raise ConfigError(f"orthogonal.{key} is missing")
@@ -88,9 +88,10 @@ def _check_start(orthogonal: DictConfig) -> None:
         raise ConfigError(str(error)) from error
 
 
-def _refuse_key(what: str, key: str, node: DictConfig, known: Any) -> None:
+def _refuse_key(group: str, key: str, node: DictConfig, known: Iterable[str]) -> None:
     value = OmegaConf.to_container(node).get(key)  # type: ignore[union-attr]
-    raise ConfigError(f"{key}={value!r} sets nothing: {choose(what, key, known)}")
+    told = choose(f"a key of {group or 'the configuration'}", key, known)
+    raise ConfigError(f"{group}{'.' if group else ''}{key}={value!r} sets nothing: {told}")
 
 
 def _check_leaf(key: str, value: Any) -> None:

@@ -46,18 +46,11 @@ def build(key: str, node: DictConfig, *args: Any, **kwargs: Any) -> Any:
         made = hydra.utils.instantiate(node)
         return made(*args, **kwargs) if args or kwargs else made
 
-    try:
-        return refusing(key, make)
-    except ConfigError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        where = _places(node, key, unknown.group(1)) if unknown else []
-        if not where:
-            raise
-        raise ConfigError(where[0]) from error
+    return refusing(key, make, node)
 
 
-def refusing(key: str, action: Callable[[], Made]) -> Made:
-    """Do what the values below ``cfg.<key>`` are for.
+def refusing(key: str, action: Callable[[], Made], node: object = None) -> Made:
+    """Do what the values below ``cfg.<key>`` are for; ``node`` holds them, if that helps.
 
     Raises:
         ConfigError: if it is refused.
@@ -68,7 +61,10 @@ def refusing(key: str, action: Callable[[], Made]) -> Made:
         raise
     except REFUSALS as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        raise ConfigError(one_line(cause or error, key)) from error
+        told = one_line(cause or error, key)
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", told)
+        places = _places(node, key, unknown.group(1)) if unknown else []
+        raise ConfigError(places[0] if places else told) from error
 
 
 def check(key: str, value: object, kind: Any, expected: str) -> Any:

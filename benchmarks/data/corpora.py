@@ -176,7 +176,7 @@ def _from_path(path: Path) -> Text:
         files = _split_files(path) if path.is_dir() else [path]
         parts = tuple(_read(file) for file in files)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"path {path} cannot be read: {error.strerror or error}") from error
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
     size = sum(map(len, parts))
     return Text(path.resolve().name, parts, f"{size:,} characters, sha256 {digest[:8]}")
