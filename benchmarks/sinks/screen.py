@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,8 +63,7 @@ class Progress:
             rate = step / max(record["seconds"], 1e-3)
             line = f"{self.label} {step}/{self.steps} {text} {rate:.3g} steps/s"
             left = f"{(self.steps - step) / rate:.0f} s left"
-            with contextlib.suppress(OSError):  # whoever watched is gone; the run goes on
-                print(f"{line}, {left}", file=sys.stderr, flush=True)
+            print(f"{line}, {left}", file=sys.stderr, flush=True)
 
     def show(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: a look does not fit on a line."""

@@ -7,23 +7,26 @@ import html
 import json
 import math
 import os
-import secrets
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.code_version import ROOT
 from benchmarks.flow import LEAST, Flow
 from benchmarks.record import VALIDATION, Record
 from benchmarks.tasks.task import Metric
 
+from .guarded import Lost, warn
 from .sink import Identity
+from .wandb_folder import find_parts, is_offline, last_row, mark_uploaded, run_id
+
+if TYPE_CHECKING:
+    from wandb import Run
 
 NAME, TAG = 128, 64  # characters that the server takes
 ENDING = 40  # characters of a long name that are kept at its end, where the fingerprint is
+LOCAL = 60  # seconds for what waits for the disk alone
 
 
 class Wandb:
@@ -34,66 +37,40 @@ class Wandb:
     logged twice, and those that it lost when the run was killed, up to fifteen seconds, are taken
     from ``metrics.jsonl``. The id of a sweep's agent (``WANDB_RUN_ID``) takes precedence.
 
-    Nothing that happens to W&B once the training has begun ends it: the sink says so in one line
-    and takes no more. Beside the record, every row has ``BENCHMARK/step`` and
+    Where a server cannot be had, the run goes on offline and a warning says how to upload it; what
+    no server would mend is refused. After an error W&B is let go of, so that the next run of this
+    process starts it afresh. Beside the record, every row has ``BENCHMARK/step`` and
     ``BENCHMARK/steps_per_second``: an axis that belongs to the runs of one benchmark alone. W&B's
     own reports of errors and use are off unless ``WANDB_ERROR_REPORTING`` asks for them: they are
-    sent in offline mode too, and make a process wait for a server that does not answer.
+    sent in offline mode too, and make a process wait for a server that does not answer. Its
+    messages and its question for a key are off unless ``WANDB_SILENT=false``.
 
     Args:
         identity: which run it is.
         project: W&B project.
         mode: ``"online"`` or ``"offline"``.
-        timeout: seconds to wait for the server at the start and at the end.
+        timeout: seconds to wait for the server in all, half at the start and half at the end.
 
     Raises:
-        ValueError: if W&B cannot start, for lack of a key or of a network, say.
+        ValueError: if W&B refuses, for lack of a key or for a project's name, say.
+        Lost: if it cannot start even offline.
     """
 
-    def __init__(self, identity: Identity, *, project: str, mode: str, timeout: float = 30) -> None:
+    def __init__(self, identity: Identity, *, project: str, mode: str, timeout: float = 10) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
         self.wandb = wandb
-        self.benchmark, self.records = identity.job_type, identity.folder / "metrics.jsonl"
+        self.benchmark, self.folder = identity.job_type, identity.folder
         self.kept = kept(identity.metrics)
-        self.lost = False
-        parts = sorted((identity.folder / "wandb").glob("*run-*"))
-        known = last_row(parts) if mode == "offline" else 0
-        self.resumed = bool(parts or identity.step)
-        try:
-            self.run = wandb.init(
-                project=project,
-                mode=mode,  # type: ignore[arg-type]
-                dir=identity.folder,
-                id=run_id(identity.folder),
-                # a first part that says so would be appended to itself when it is synced again
-                resume="allow" if self.resumed else None,
-                name=shorten(identity.name, NAME),
-                group=shorten(identity.group, NAME),
-                job_type=identity.job_type,
-                tags=[shorten(tag, TAG) for tag in identity.tags if tag],
-                config=identity.config,
-                save_code=False,
-                settings=wandb.Settings(
-                    console="off",
-                    silent=True,
-                    init_timeout=timeout,
-                    finish_timeout=timeout,
-                    finish_timeout_raises=True,
-                    git_root=str(ROOT),  # not that of the folder where the user stands
-                ),
-            )
-        except Exception as error:
-            if not parts:  # a refused run leaves nothing
-                shutil.rmtree(identity.folder / "wandb", ignore_errors=True)
-            told = " ".join(str(error).split())
-            raise ValueError(
-                f"W&B could not start ({told}); log in with `wandb login`, or take logger=offline"
-            ) from error
-        self.last = max(known, self.run.step - 1)
-        self._attempt(self._define)
-        self._attempt(lambda: self._catch_up(identity.step))
+        self.parts = find_parts(identity.folder)
+        self.resumed = bool(self.parts or identity.step)
+        self.run = self._start(identity, project, mode, timeout)
+        with self._letting_go():
+            self.last = self._last(identity.step)
+            self._define()
+            self._catch_up(identity.step)
 
     def write(self, record: Record) -> None:
         """Log the record under its own step."""
@@ -123,18 +100,95 @@ class Wandb:
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
         """Add the summary and the figures, and end the run."""
-        # this ends the last row, which would else come after the summary and write over it
-        self._attempt(lambda: self.run.log({k: self._image(p) for k, p in figures.items()}))
         # the last and the best of what is logged at every step is in the summary already
         added = {k: v for k, v in summary.items() if not k.startswith(VALIDATION)}
-        self._attempt(lambda: self.run.summary.update(added))
-        if self.resumed:
-            self._attempt(lambda: self.run.summary.update(self._best()))
-        code = 0 if summary["status"] == "finished" else 1
-        self._attempt(lambda: self.run.finish(exit_code=code))
-        if self.lost:  # the next run of this process starts W&B afresh
-            with contextlib.suppress(Exception):
-                self.wandb.teardown(code)
+        with self._letting_go():
+            # this ends the last row, which would else come after the summary and write over it
+            self.run.log({k: self._image(p) for k, p in figures.items()})
+            self.run.summary.update(added)
+            if self.resumed:
+                self.run.summary.update(self._best())
+            self.run.finish(exit_code=0 if summary["status"] == "finished" else 1)
+            if not self.run.offline:  # earlier parts too: this one has caught up
+                mark_uploaded(find_parts(self.folder))
+
+    def _start(self, identity: Identity, project: str, mode: str, timeout: float) -> Run:
+        """A run at W&B: online if that is wanted and can be had, else offline."""
+        refusals = (self.wandb.errors.UsageError, self.wandb.errors.AuthenticationError, ValueError)
+        try:
+            return self._init(identity, project, mode, timeout / 2)
+        except refusals as error:
+            told = " ".join(str(error).split())
+            raise ValueError(
+                f"W&B could not start ({told}); log in with `wandb login`, or take logger=offline"
+            ) from error
+        except Exception as error:
+            if mode == "offline":
+                raise Lost(f"W&B could not start ({_cause(error)})") from error
+            first = error
+        try:
+            run = self._init(identity, project, "offline", timeout / 2)
+        except Exception as error:
+            told = f"{_cause(first)}; nor offline: {_cause(error)}"
+            raise Lost(f"W&B could not start ({told})") from error
+        part = Path(run.dir).parent
+        warn(
+            f"W&B could not start online ({_cause(first)}); the run goes on offline, "
+            f"`wandb sync {part}` uploads it"
+        )
+        return run
+
+    def _init(self, identity: Identity, project: str, mode: str, patience: float) -> Run:
+        """A run in one mode; one that cannot be leaves nothing."""
+        patience = patience if mode == "online" else LOCAL
+        try:
+            return self.wandb.init(
+                project=project,
+                mode=mode,  # type: ignore[arg-type]
+                dir=identity.folder,
+                id=run_id(identity.folder),
+                # a first part that says so would be appended to itself when it is synced again
+                resume="allow" if self.resumed else None,
+                name=shorten(identity.name, NAME),
+                group=shorten(identity.group, NAME),
+                job_type=identity.job_type,
+                tags=[shorten(tag, TAG) for tag in identity.tags if tag],
+                config=identity.config,
+                save_code=False,
+                settings=self.wandb.Settings(
+                    console="off",
+                    silent=True,
+                    init_timeout=patience,
+                    finish_timeout=patience,
+                    finish_timeout_raises=True,
+                    git_root=str(ROOT),  # not that of the folder where the user stands
+                ),
+            )
+        except BaseException:
+            self._let_go()
+            for part in find_parts(identity.folder):
+                if part not in self.parts:
+                    shutil.rmtree(part, ignore_errors=True)
+            if not self.parts:
+                shutil.rmtree(identity.folder / "wandb", ignore_errors=True)
+            raise
+
+    def _last(self, step: int) -> int:
+        """The last step that W&B has, at the start of a run that goes on after ``step``.
+
+        A server says it itself; offline it is read from the parts. Where these do not say it, as
+        they went to a server that cannot be asked now or cannot be read, W&B is taken to have what
+        the checkpoint has: there a few rows may then be missing or stand twice, but never a whole
+        curve, and metrics.jsonl has them all.
+        """
+        if not self.run.offline:
+            return self.run.starting_step - 1
+        at_server = any(not is_offline(part) for part in self.parts)
+        try:
+            return max(last_row(self.parts), step if at_server else 0)
+        except Exception as error:
+            warn(f"W&B's rows cannot be read ({_cause(error)}); they are taken to end at {step}")
+            return step
 
     def _define(self) -> None:
         """Say what is drawn against what, and which value of a curve its summary keeps."""
@@ -163,9 +217,10 @@ class Wandb:
 
     def _rows(self) -> list[Record]:
         """The records in the file, less a last one that was cut short."""
-        if not self.records.exists():
+        records = self.folder / "metrics.jsonl"
+        if not records.exists():
             return []
-        lines = self.records.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = records.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines]
 
     def _image(self, path: Path) -> Any:
@@ -173,21 +228,31 @@ class Wandb:
 
     def _log(self, step: int, make: Callable[[], dict[str, Any]]) -> None:
         if step > self.last:
-            self._attempt(lambda: self.run.log(make(), step=step))
+            with self._letting_go():
+                self.run.log(make(), step=step)
 
-    def _attempt(self, action: Callable[[], Any]) -> None:
-        """Do something that must not end a training; after a failure, nothing any more."""
-        if self.lost:
-            return
+    @contextlib.contextmanager
+    def _letting_go(self) -> Iterator[None]:
+        """Do something with the run, after whose failure there is nothing more to be done.
+
+        Raises:
+            Lost: if it fails.
+        """
         try:
-            action()
+            yield
         except Exception as error:
-            self.lost = True
-            told = " ".join(str(error).split()) or "no more is known"
-            print(
-                f"W&B takes no more ({type(error).__name__}: {told}); {self.records} does",
-                file=sys.stderr,
-            )
+            self._let_go()
+            raise Lost(f"W&B failed ({_cause(error)})") from error
+
+    def _let_go(self) -> None:
+        """End W&B's process, so that the next run of this one starts it afresh."""
+        with contextlib.suppress(Exception):
+            self.wandb.teardown(1)
+
+
+def _cause(error: Exception) -> str:
+    """What happened, without W&B's advice on its own settings."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]
 
 
 def kept(metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -197,34 +262,6 @@ def kept(metrics: Mapping[str, Metric]) -> dict[str, str]:
     }
     validated = {f"{VALIDATION}{name}": which for name, which in best.items()}
     return {**best, **validated, "orthogonality_error": "max", "gradient_norm": "max"}
-
-
-def run_id(folder: Path) -> str:
-    """The agent's id, or that of the folder, which is made up and written at the first call."""
-    path = folder / "wandb" / "id"
-    given = os.environ.get("WANDB_RUN_ID")
-    if given:
-        return given
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(8), encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
-
-
-def last_row(parts: Sequence[Path]) -> int:
-    """The last step that W&B has in the folders of a run, 0 without any.
-
-    An offline run does not know that it is resumed: it would log once more the steps between the
-    checkpoint and the end, and ``wandb sync`` would number them on.
-    """
-    last = 0
-    for part in parts:
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(part)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        rows = [json.loads(line) for line in done.stdout.splitlines()]
-        steps = [r["history"]["item"].get("step", 0) for r in rows if r["type"] == "history"]
-        last = max([last, *map(int, steps)])
-    return last
 
 
 def shorten(text: str, most: int) -> str:
