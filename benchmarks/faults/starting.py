@@ -1,0 +1,183 @@
+"""How a benchmark is started to be hurt: as the command, or as a fork that calls what it calls.
+
+Python takes 3 to 4 s to import torch and the rest. A server of forks has imported them, so that a
+fork of it runs ``benchmarks.run.main`` with the arguments of a command line 10 ms after it was
+asked to; it is a process of its own that can be killed, and its exit code and output are those of
+the command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.forkserver import ensure_running
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 120.0  # seconds for a run of a second or two
+ALONE = {
+    "HYDRA_FULL_ERROR": "0",
+    "OMP_NUM_THREADS": "1",
+    # of the lock of a progress bar, which a killed process cannot take back
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
+}
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["benchmarks.run", "benchmarks.generate"])
+
+
+class Ended(NamedTuple):
+    """What a process left: exit code (None if it had to be killed), output, seconds."""
+
+    code: int | None
+    out: str
+    err: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Started:
+    """A benchmark that runs.
+
+    Attributes:
+        pid: of its process.
+        out: the file that gets what it prints.
+        err: the file that gets its errors and progress.
+        wait: waits for its end so many seconds; None if it goes on, else its exit code, which
+            after a signal is the signal's negative number.
+        began: when it was started.
+    """
+
+    pid: int
+    out: Path
+    err: Path
+    wait: Callable[[float], int | None]
+    began: float
+
+    def kill(self) -> None:
+        """Kill it at once, as kill -9 does, and see it gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait(PATIENCE)
+
+    def end(self, patience: float = PATIENCE) -> Ended:
+        """Wait until it ends by itself; it is killed if it takes longer than ``patience``."""
+        code = self.wait(patience)
+        seconds = time.monotonic() - self.began
+        if code is None:
+            self.kill()
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in (self.out, self.err)]
+        return Ended(code, *texts, seconds)
+
+
+Start = Callable[[str, Sequence[str], Path], Started]
+
+
+def fork(
+    name: str, arguments: Sequence[str], folder: Path, most_bytes: int | None = None
+) -> Started:
+    """Start a benchmark in a fork.
+
+    Args:
+        name: of the benchmark.
+        arguments: of the command line.
+        folder: from which it is called; what it prints goes beside that folder.
+        most_bytes: no file may become longer than this.
+    """
+    _serve()
+    out, err = _files(folder)
+    began = time.monotonic()
+    process = _forks.Process(target=_become, args=(name, arguments, folder, out, err, most_bytes))
+    process.start()
+
+    def wait(patience: float) -> int | None:
+        process.join(patience)
+        return process.exitcode
+
+    return Started(process.pid or 0, out, err, wait, began)
+
+
+def command(
+    name: str, arguments: Sequence[str], folder: Path, hash_seed: str | None = None
+) -> Started:
+    """Start ``python -m benchmarks.NAME``.
+
+    Args:
+        name: of the benchmark, or of another module of this package.
+        arguments: of the command line.
+        folder: from which it is called; what it prints goes beside that folder.
+        hash_seed: the value of ``PYTHONHASHSEED``.
+    """
+    out, err = _files(folder)
+    seed = {} if hash_seed is None else {"PYTHONHASHSEED": hash_seed}
+    began = time.monotonic()
+    with out.open("wb") as to_out, err.open("wb") as to_err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+            cwd=folder,
+            env={**os.environ, **ALONE, **seed, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=to_out,
+            stderr=to_err,
+        )
+
+    def wait(patience: float) -> int | None:
+        try:
+            return process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+
+    return Started(process.pid, out, err, wait, began)
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    """Where output goes: beside the folder of the call, in which nothing but the run may write."""
+    number = 1
+    while (out := folder.parent / f"{folder.name}.out-{number}").exists():
+        number += 1
+    out.touch()
+    return out, out.with_name(f"{folder.name}.err-{number}")
+
+
+def _serve() -> None:
+    """See that the server of forks runs, and finds what it is to import."""
+    before = {key: os.environ.get(key) for key in ("PYTHONPATH", *ALONE)}
+    os.environ.update(ALONE, PYTHONPATH=str(ROOT))
+    try:
+        ensure_running()
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _become(
+    name: str,
+    arguments: Sequence[str],
+    folder: Path,
+    out: Path,
+    err: Path,
+    most_bytes: int | None,
+) -> None:
+    """Be the command from here on."""
+    os.chdir(folder)
+    for number, path in ((1, out), (2, err)):
+        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(target, number)
+        os.close(target)
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    sys.argv = [f"benchmarks.{name}", *arguments]
+    importlib.import_module("benchmarks.run").main(name)
