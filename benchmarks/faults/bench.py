@@ -1,4 +1,4 @@
-"""Where a measurement is made and what is noted of it: expectations, and the folders they broke in."""
+"""Where a measurement is made, and what is noted of it: expectations, and what broke them."""
 
 from __future__ import annotations
 

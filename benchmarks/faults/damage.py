@@ -24,7 +24,7 @@ DIRECTORY = 6000  # bytes at the end, of the archive's directory
 PREVIOUS = "checkpoint-1.pt"
 
 
-def _anywhere(data: bytes, dice: Random) -> int:
+def _anywhere(data: bytearray, dice: Random) -> int:
     """A position: every second one of all, the others of the first and the last bytes."""
     size = len(data)
     start, end = dice.choice(
@@ -148,7 +148,9 @@ def _go_on(bench: Bench, row: Row, expected: Left, number: int) -> bool:
             (folder / name).write_bytes(data)
         start = command if number < COMMANDS else fork
         ended = start(PLAIN.name, PLAIN.arguments(), case.call).end()
-        if not case.expect(ended.code == 0, f"{kind}: exit code {ended.code}, {ended.err[-300:]!r}"):
+        if not case.expect(
+            ended.code == 0, f"{kind}: exit code {ended.code}, {ended.err[-300:]!r}"
+        ):
             return False
         lines = ended.err.splitlines()
         warned = [line for line in lines if records.CHECKPOINT in line and PREVIOUS in line]

@@ -163,7 +163,9 @@ def _kept(case: Case, trial: Trial, out: Path, before: int) -> bool:
     went_on = re.search(r"from step (\d+) on", out.read_text(encoding="utf-8"))
     rows = folder / records.METRICS
     lines = rows.read_bytes().count(b"\n") if rows.exists() else 0
-    every = next(int(o.partition("=")[2]) for o in trial.overrides if o.startswith("train.save_every="))
+    every = next(
+        int(o.partition("=")[2]) for o in trial.overrides if o.startswith("train.save_every=")
+    )
     due = max(0, lines - 1) // every * every  # the last row may be there before its checkpoint
     fine = case.expect(
         went_on is None or int(went_on[1]) == before,

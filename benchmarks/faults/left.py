@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def left(folder: Path) -> Left:
     state = checkpoint.load(folder / records.CHECKPOINT)["state"]
     files: dict[str, Any] = {}
     for path in sorted(folder.iterdir()):
-        if path.name in WITH_SECONDS:
+        if path.name in WITH_SECONDS or path.is_dir():  # an attempt set aside is no part of it
             continue
         if path.suffix != ".pt":
             files[path.name] = path.read_bytes()
@@ -51,7 +52,9 @@ def differences(a: Any, b: Any, where: str = "") -> list[str]:
         keys = [key for key in a if key in b]
         lost = [f"{where}.{key} is missing" for key in a if key not in b]
         more = [f"{where}.{key} is one too many" for key in b if key not in a]
-        return lost + more + [d for key in keys for d in differences(a[key], b[key], f"{where}.{key}")]
+        return (
+            lost + more + [d for key in keys for d in differences(a[key], b[key], f"{where}.{key}")]
+        )
     if isinstance(a, (list, tuple)):
         if len(a) != len(b):
             return [f"{where} has {len(a)} and {len(b)} entries"]
@@ -60,12 +63,16 @@ def differences(a: Any, b: Any, where: str = "") -> list[str]:
     if isinstance(a, torch.Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape and _bits(a) == _bits(b)
     else:
-        same = a == b or (a != a and b != b)  # nan is nan
+        same = a == b or (_is_nan(a) and _is_nan(b))
     return [] if same else [f"{where} differs"]
 
 
 def _bits(x: torch.Tensor) -> bytes:
     return x.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def _is_nan(x: Any) -> bool:
+    return isinstance(x, float) and math.isnan(x)
 
 
 def _timeless(values: dict[str, Any]) -> dict[str, Any]:

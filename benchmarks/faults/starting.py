@@ -37,12 +37,21 @@ _forks.set_forkserver_preload(["benchmarks.run", "benchmarks.generate"])
 
 
 class Ended(NamedTuple):
-    """What a process left: exit code (None if it had to be killed), output, seconds."""
+    """What a process left.
+
+    Attributes:
+        code: its exit code; None if it had to be killed.
+        out: what it printed.
+        err: its errors and progress.
+        seconds: that it took.
+        busy: seconds of a processor that it took, whatever else the machine did; 0 of a fork.
+    """
 
     code: int | None
     out: str
     err: str
     seconds: float
+    busy: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Started:
         wait: waits for its end so many seconds; None if it goes on, else its exit code, which
             after a signal is the signal's negative number.
         began: when it was started.
+        busy: seconds of a processor that it took, once it has ended.
     """
 
     pid: int
@@ -63,6 +73,7 @@ class Started:
     err: Path
     wait: Callable[[float], int | None]
     began: float
+    busy: Callable[[], float] = float
 
     def kill(self) -> None:
         """Kill it at once, as kill -9 does, and see it gone."""
@@ -76,8 +87,8 @@ class Started:
         seconds = time.monotonic() - self.began
         if code is None:
             self.kill()
-        texts = [path.read_text(encoding="utf-8", errors="replace") for path in (self.out, self.err)]
-        return Ended(code, *texts, seconds)
+        out, err = (p.read_text(encoding="utf-8", errors="replace") for p in (self.out, self.err))
+        return Ended(code, out, err, seconds, self.busy())
 
 
 Start = Callable[[str, Sequence[str], Path], Started]
@@ -131,13 +142,23 @@ def command(
             stderr=to_err,
         )
 
-    def wait(patience: float) -> int | None:
-        try:
-            return process.wait(patience)
-        except subprocess.TimeoutExpired:
-            return None
+    busy = 0.0
 
-    return Started(process.pid, out, err, wait, began)
+    def wait(patience: float) -> int | None:
+        nonlocal busy
+        until = time.monotonic() + patience
+        while process.returncode is None:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                busy = usage.ru_utime + usage.ru_stime
+            elif time.monotonic() >= until:
+                break
+            else:
+                time.sleep(min(0.005, max(0.0, until - time.monotonic())))
+        return process.returncode
+
+    return Started(process.pid, out, err, wait, began, lambda: busy)
 
 
 def _files(folder: Path) -> tuple[Path, Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from .bench import Case
@@ -25,8 +24,8 @@ class Trial(NamedTuple):
         return [*self.overrides, *ANYWHERE, *more]
 
 
-# dropout draws from torch's global generator, rows and lengths from others; patience, memory between
-# batches and momenta are states that a checkpoint has to hold too
+# dropout draws from torch's global generator, rows from others; patience, memory between batches and
+# momenta are states that a checkpoint has to hold too
 KILLED = {
     "copy": Trial(
         "copy",
@@ -75,7 +74,9 @@ def whole(case: Case, trial: Trial, *more: str) -> Left:
     """
     ended = fork(trial.name, trial.arguments(*more), case.call).end()
     if ended.code != 0:
-        raise RuntimeError(f"an undisturbed run ended with {ended.code}: {ended.err.strip()[-500:]}")
+        raise RuntimeError(
+            f"an undisturbed run ended with {ended.code}: {ended.err.strip()[-500:]}"
+        )
     return left(case.call / FOLDER)
 
 
@@ -91,16 +92,6 @@ def refused(ended: Ended, words: Sequence[str] = (), codes: Sequence[int] = (1, 
         wrong.append(f"exit code {ended.code}, expected one of {list(codes)}")
     if "Traceback" in ended.err:
         wrong.append(f"a traceback that ends in {last!r}")
-    elif not last.startswith("error: ") or sum(line.startswith("error") for line in lines) != 1:
+    elif not last.startswith("error: ") or len({x for x in lines if x.startswith("error")}) != 1:
         wrong.append(f"not one line of error at the end, but {last!r}")
     return wrong + [f"no word of {word} in {last!r}" for word in words if word not in last]
-
-
-def is_refusal(ended: Ended) -> bool:
-    """Whether a failure said one line and nothing else."""
-    return len(ended.err.strip().splitlines()) == 1
-
-
-def folder_of(case: Case) -> Path:
-    """The folder of a case's run."""
-    return case.call / FOLDER
