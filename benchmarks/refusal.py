@@ -150,6 +150,6 @@ def _squeeze(text: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Tell the user something that stops nothing, in one line."""
-    with contextlib.suppress(OSError):  # whoever watched is gone
+    """One line for whoever watches the run, if anybody still does."""
+    with contextlib.suppress(OSError, ValueError):
         print(f"warning: {_squeeze(text)}", file=sys.stderr, flush=True)

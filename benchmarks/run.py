@@ -24,7 +24,7 @@ from .journal import Journal
 from .models import SequenceModel
 from .record import Record, validation_scores
 from .refusal import ConfigError, build, refusing
-from .sinks import Progress, Sink
+from .sinks import Guarded, Progress
 from .stopping import deferred
 from .storage import Unwritable, short
 from .tasks.task import Scores
@@ -178,7 +178,7 @@ class Job:
         identity = about.identify(
             journal.about, self.task, self.call.folder, self.call.overrides, self.state.step
         )
-        logger: Sink = build("logger", self.logger_node, identity)
+        logger = Guarded("logger", lambda: build("logger", self.logger_node, identity))
         progress = Progress(
             self.settings.total,
             self.task.baseline,
@@ -187,7 +187,7 @@ class Job:
             done=self.state.step,
             alone=not self.call.side_by_side,
         )
-        journal.open(logger, progress)
+        journal.open(logger, Guarded("progress", lambda: progress))
 
     def train(self) -> float:
         """Train, test, write; a stopped or diverged run is written too.

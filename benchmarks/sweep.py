@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -22,6 +24,34 @@ _begun: list[Path] = []  # the folders of the sweeps of this process
 LEAST = 1.0  # seconds: what took less was skipped and says nothing of the others
 
 
+class Moment(NamedTuple):
+    """A point in time, for this machine and for another one to which it is sent.
+
+    Attributes:
+        machine: where it was taken.
+        steady: seconds on a clock that is never set, and that each machine starts for itself.
+        wall: seconds on the clock that people set.
+    """
+
+    machine: str
+    steady: float
+    wall: float
+
+
+def now() -> Moment:
+    """This moment."""
+    return Moment(platform.node(), time.monotonic(), time.time())
+
+
+def since(moment: Moment) -> float | None:
+    """Seconds since then; None where another machine's clock says that it is yet to come."""
+    here = now()
+    if here.machine == moment.machine:
+        return here.steady - moment.steady
+    passed = here.wall - moment.wall
+    return passed if passed >= 0 else None
+
+
 class SweepProgress(Callback):
     """Counts the runs of a sweep; silent for a single run.
 
@@ -32,8 +62,8 @@ class SweepProgress(Callback):
     def __init__(self) -> None:
         self.total: int | None = None
         self.swept: set[str] = set()
-        self.began = 0.0
-        self.job_began = 0.0
+        self.began = now()
+        self.job_began = now()
         self.lasted: list[float] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -42,11 +72,11 @@ class SweepProgress(Callback):
         self.total = count_jobs(config)
         self.swept = {override.get_key_element() for override in _swept(config)}
         self.swept |= set(config.hydra.sweeper.get("params") or ())
-        self.began = time.time()
+        self.began = now()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which run begins."""
-        self.job_began = time.time()
+        self.job_began = now()
         if self.total is None or not leads():
             return
         number = int(config.hydra.job.num)
@@ -54,12 +84,13 @@ class SweepProgress(Callback):
         later = "" if left is None else f", {duration(left)} left"
         what = " ".join(told for told in config.hydra.overrides.task if _key(told) in self.swept)
         text = f"run {number + 1} of {self.total}{later}: {what}"
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # whoever watched is gone; the sweep goes on
+            print(text, file=sys.stderr, flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how long the run took."""
-        lasted = time.time() - self.job_began
-        if lasted >= LEAST:
+        lasted = since(self.job_began)
+        if lasted is not None and lasted >= LEAST:
             self.lasted.append(lasted)
 
     def _left(self, number: int, side_by_side: int) -> float | None:
@@ -68,10 +99,10 @@ class SweepProgress(Callback):
         if side_by_side == 1:
             return sum(self.lasted) / len(self.lasted) * remaining if self.lasted else None
         ended = number + 1 - side_by_side
-        if ended < 1:
+        passed = since(self.began)
+        if ended < 1 or passed is None:
             return None
-        per_job = (time.time() - self.began) / ended
-        return per_job * (remaining + side_by_side - 1)
+        return passed / ended * (remaining + side_by_side - 1)
 
 
 def unused() -> list[Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import math
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -91,6 +93,15 @@ def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
 
 
 def _one_per_seed(runs: list[Run]) -> list[Run]:
-    ordered = sorted(runs, key=lambda r: (outcome(r) == "finished", r.about["started"]))
+    ordered = sorted(runs, key=lambda r: (outcome(r) == "finished", _started(r)))
     last = {run.about["seed"]: run for run in ordered}
     return [last[seed] for seed in sorted(last)]
+
+
+def _started(run: Run) -> tuple[float, str]:
+    """When a run began: the hours of two zones, or of summer and winter, are not in order."""
+    text = str(run.about["started"])
+    try:
+        return dt.datetime.fromisoformat(text).timestamp(), text
+    except ValueError:
+        return -math.inf, text

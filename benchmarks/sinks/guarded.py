@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.flow import Flow
 from benchmarks.record import Record
+from benchmarks.refusal import warn
 
 from .sink import Sink
 
@@ -77,9 +76,3 @@ def describe(error: Exception) -> str:
     if isinstance(error, Lost):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def warn(text: str) -> None:
-    """One line for whoever watches the run, if anybody still does."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"warning: {text}", file=sys.stderr, flush=True)

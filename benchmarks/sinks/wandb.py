@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.code_version import ROOT
 from benchmarks.flow import LEAST, Flow
 from benchmarks.record import VALIDATION, Record
+from benchmarks.refusal import warn
 from benchmarks.tasks.task import Metric
 
-from .guarded import Lost, warn
+from .guarded import Lost
 from .sink import Identity
 from .wandb_folder import find_parts, is_offline, last_row, mark_uploaded, run_id
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 NAME, TAG = 128, 64  # characters that the server takes
 ENDING = 40  # characters of a long name that are kept at its end, where the fingerprint is
+GRACE = 3  # seconds for W&B to keep its own promises
 LOCAL = 60  # seconds for what waits for the disk alone
 
 
@@ -108,7 +111,8 @@ class Wandb:
             self.run.summary.update(added)
             if self.resumed:
                 self.run.summary.update(self._best())
-            self.run.finish(exit_code=0 if summary["status"] == "finished" else 1)
+            with self._watched(self.patience + GRACE):
+                self.run.finish(exit_code=0 if summary["status"] == "finished" else 1)
             if not self.run.offline:  # earlier parts too: this one has caught up
                 mark_uploaded(find_parts(self.folder))
 
@@ -140,7 +144,7 @@ class Wandb:
 
     def _init(self, identity: Identity, project: str, mode: str, patience: float) -> Run:
         """A run in one mode; one that cannot be leaves nothing."""
-        patience = patience if mode == "online" else LOCAL
+        self.patience = patience if mode == "online" else LOCAL
         try:
             return self.wandb.init(
                 project=project,
@@ -158,14 +162,14 @@ class Wandb:
                 settings=self.wandb.Settings(
                     console="off",
                     silent=True,
-                    init_timeout=patience,
-                    finish_timeout=patience,
+                    init_timeout=self.patience,
+                    finish_timeout=self.patience,
                     finish_timeout_raises=True,
                     git_root=str(ROOT),  # not that of the folder where the user stands
                 ),
             )
-        except BaseException:
-            self._let_go()
+        except BaseException as error:
+            self._let_go(self.patience if isinstance(error, Exception) else 0)
             for part in find_parts(identity.folder):
                 if part not in self.parts:
                     shutil.rmtree(part, ignore_errors=True)
@@ -241,18 +245,38 @@ class Wandb:
         try:
             yield
         except Exception as error:
-            self._let_go()
-            raise Lost(f"W&B failed ({_cause(error)})") from error
+            self._let_go(self.patience)
+            part = "" if self.run.offline else f"--no-skip-online {Path(self.run.dir).parent}"
+            rest = part and f"; `wandb sync {part}` uploads what it left"
+            raise Lost(f"W&B failed ({_cause(error)}){rest}") from error
+        except BaseException:  # who interrupts does not wait for a server
+            self._let_go(GRACE)
+            raise
 
-    def _let_go(self) -> None:
+    @contextlib.contextmanager
+    def _watched(self, seconds: float) -> Iterator[None]:
+        """Kill W&B's process if it does not answer for so long: a Python process would wait."""
+        timer = threading.Timer(seconds, self._kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(Exception):  # it may be gone; there is no public way to it
+            self.wandb.setup()._connection._proc._process.kill()  # type: ignore[union-attr]
+
+    def _let_go(self, seconds: float) -> None:
         """End W&B's process, so that the next run of this one starts it afresh."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), self._watched(seconds):
             self.wandb.teardown(1)
 
 
 def _cause(error: Exception) -> str:
     """What happened, without W&B's advice on its own settings."""
-    return (str(error).strip() or type(error).__name__).partition("\n")[0]
+    return (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
 
 
 def kept(metrics: Mapping[str, Metric]) -> dict[str, str]:

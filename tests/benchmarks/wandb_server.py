@@ -11,7 +11,10 @@ KEY = "0" * 40
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps what it is sent of one run; after the request ``last_words`` it answers no more."""
+    """Keeps what it is sent of one run; after the request ``last_words`` it answers no more.
+
+    ``"nothing"``: it never answers; ``"500"``: it says so to everything; ``"hangs up"``: it does.
+    """
 
     daemon_threads = True
 
@@ -101,13 +104,24 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.dumb:
             self.server.patience.wait(60)
             return
+        if self.server.last_words == "hangs up":
+            self.connection.close()
+            return
         self.server.dumb = bool(self.server.last_words) and self.server.last_words in name
         body = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(500 if self.server.last_words == "500" else 200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+@contextmanager
+def gone():
+    """An address at which there was a server."""
+    with serving() as server:
+        pass
+    yield server
 
 
 @contextmanager
