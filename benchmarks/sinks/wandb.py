@@ -22,12 +22,11 @@ from benchmarks.tasks.task import Metric
 from .guarded import Lost
 from .sink import Identity
 from .wandb_folder import find_parts, is_offline, last_row, mark_uploaded, run_id
+from .wandb_names import NAME, TAG, shorten
 
 if TYPE_CHECKING:
     from wandb import Run
 
-NAME, TAG = 128, 64  # characters that the server takes
-ENDING = 40  # characters of a long name that are kept at its end, where the fingerprint is
 GRACE = 3  # seconds for W&B to keep its own promises
 LOCAL = 60  # seconds for what waits for the disk alone
 
@@ -60,6 +59,8 @@ class Wandb:
     """
 
     def __init__(self, identity: Identity, *, project: str, mode: str, timeout: float = 10) -> None:
+        if not 0 < timeout < math.inf:  # to W&B, 0 is for ever
+            raise ValueError(f"timeout must be a number of seconds > 0, got {timeout}")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
@@ -255,18 +256,23 @@ class Wandb:
 
     @contextlib.contextmanager
     def _watched(self, seconds: float) -> Iterator[None]:
-        """Kill W&B's process if it does not answer for so long: a Python process would wait."""
-        timer = threading.Timer(seconds, self._kill)
+        """Kill W&B's process if it does not answer for so long: this one would wait for ever."""
+        process: Any = None
+        with contextlib.suppress(AttributeError):  # there is no public way to it
+            process = self.wandb.sdk.wandb_setup._singleton._connection._proc._process  # type: ignore[union-attr]
+
+        def kill() -> None:
+            process.kill()
+            process.wait()
+
+        timer = threading.Timer(seconds, kill)
         timer.daemon = True
-        timer.start()
+        if process is not None:
+            timer.start()
         try:
             yield
         finally:
             timer.cancel()
-
-    def _kill(self) -> None:
-        with contextlib.suppress(Exception):  # it may be gone; there is no public way to it
-            self.wandb.setup()._connection._proc._process.kill()  # type: ignore[union-attr]
 
     def _let_go(self, seconds: float) -> None:
         """End W&B's process, so that the next run of this one starts it afresh."""
@@ -286,11 +292,3 @@ def kept(metrics: Mapping[str, Metric]) -> dict[str, str]:
     }
     validated = {f"{VALIDATION}{name}": which for name, which in best.items()}
     return {**best, **validated, "orthogonality_error": "max", "gradient_norm": "max"}
-
-
-def shorten(text: str, most: int) -> str:
-    """``text`` in at most ``most`` characters: its middle is left out, its end is kept."""
-    if len(text) <= most:
-        return text
-    ending = text[-min(ENDING, most // 2) :]
-    return f"{text[: most - len(ending) - 1]}…{ending}"

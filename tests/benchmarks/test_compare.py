@@ -81,6 +81,17 @@ def test_a_seed_counts_once_and_damaged_folders_are_skipped_by_name(tmp_path, ca
     assert "the loss is nan" not in printed.out  # that seed has finished since
 
 
+def test_the_later_of_two_runs_of_a_seed_counts_in_winter_too(tmp_path, capsys):
+    for name, started, loss in (
+        ("before", "2025-10-26T02:50:00+02:00", 0.25),
+        ("after", "2025-10-26T02:10:00+01:00", 0.125),  # twenty minutes later
+    ):
+        write_run(tmp_path / name, started=started, values=(1.0, loss))
+    compare.main([str(tmp_path)])
+    (row,) = printed_rows(capsys.readouterr().out)
+    assert row[3:5] == ["1", "0.125"]
+
+
 def test_what_did_not_finish_is_counted_and_listed_with_its_error(tmp_path, capsys):
     write_run(tmp_path / "a", seed=0)
     write_run(tmp_path / "b", seed=1, status="failed", error="OSError: disk\nfull")

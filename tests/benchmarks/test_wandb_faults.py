@@ -1,12 +1,13 @@
 """Whatever becomes of W&B, a training goes on: with one line, and without losing a row."""
 
+import contextlib
 import subprocess
 import sys
 import time
 
 import pytest
-import wandb
 
+import wandb
 from benchmarks.sinks import Guarded, Identity, JsonLines, Lost, Wandb, wandb_folder
 from benchmarks.sinks.wandb_folder import find_parts, last_row
 from tests.benchmarks.wandb_runs import alone, inspected, logs, of_type
@@ -32,12 +33,13 @@ def run(tmp_path, monkeypatch):
         sink = Guarded(
             "logger", lambda: Wandb(identity, project=project, mode=mode, timeout=timeout)
         )
-        records = JsonLines(tmp_path / "metrics.jsonl")
-        for step in range(first, last + 1):
-            for each in (sink, records):
-                each.write({"step": step, "loss": 1 / step, "seconds": step})
-        sink.close(DONE, {})
-        records.close({}, {})
+        with contextlib.ExitStack() as stack:
+            records = JsonLines(tmp_path / "metrics.jsonl")
+            stack.callback(records.close, {}, {})
+            for step in range(first, last + 1):
+                for each in (sink, records):
+                    each.write({"step": step, "loss": 1 / step, "seconds": step})
+            sink.close(DONE, {})
         return time.monotonic() - began
 
     yield call
@@ -51,7 +53,7 @@ def sync(server, *parts):
     return [row["step"] for row in server.rows]
 
 
-@pytest.mark.parametrize("fault", ["nothing", "500", "hangs up", "gone"])
+@pytest.mark.parametrize("fault", ["nothing", "500", "gone"])
 def test_without_a_server_a_run_goes_on_offline_and_says_how_to_upload_it(
     fault, run, tmp_path, capfd
 ):
@@ -124,6 +126,7 @@ def test_a_folder_that_cannot_be_written_costs_one_line(run, tmp_path, capfd):
         ({"project": "a/b"}, "Invalid project name 'a/b'"),
         ({"mode": "onlin"}, "Input should be 'online', 'offline'"),
         ({"mode": "online"}, "No API key configured"),
+        ({"timeout": 0.0}, "timeout must be a number of seconds > 0, got 0.0"),
     ],
 )
 def test_what_no_server_would_mend_is_refused_and_leaves_nothing(
@@ -161,7 +164,7 @@ def test_a_run_that_went_offline_goes_on_online_and_is_not_uploaded_again(run, t
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("fault", ["missing", "hangs", "fails", "nonsense", "another format"])
+@pytest.mark.parametrize("fault", ["missing", "hangs", "fails", "nonsense"])
 def test_rows_that_cannot_be_read_back_are_taken_to_end_at_the_checkpoint(
     fault, run, tmp_path, monkeypatch, capfd
 ):
@@ -170,11 +173,12 @@ def test_rows_that_cannot_be_read_back_are_taken_to_end_at_the_checkpoint(
         "hangs": "import time; time.sleep(60)",
         "fails": "raise SystemExit('no')",
         "nonsense": "print('nonsense')",
-        "another format": "print('[1]')",
     }[fault]
     real = subprocess.run
 
     def inspect(command, **options):
+        if "leet" not in command:  # W&B's own
+            return real(command, **options)
         if fault == "missing":
             raise FileNotFoundError(2, "No such file or directory", command[0])
         return real([sys.executable, "-c", code], **options)
@@ -194,21 +198,20 @@ def test_rows_that_cannot_be_read_back_are_taken_to_end_at_the_checkpoint(
         assert steps == [1, 2, 3, 4, 5, 4, 5, 6, 7, 8]
 
 
-@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit(143)])
-def test_who_interrupts_the_start_or_the_end_is_heard(signal, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("at", ["init", "finish"])
+def test_who_interrupts_the_start_or_the_end_is_heard(signal, at, run, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise signal
 
     with monkeypatch.context() as patched:
-        patched.setattr(wandb, "init", interrupted)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
+        patched.setattr(*((wandb, at) if at == "init" else (wandb.Run, at)), interrupted)
+        with pytest.raises(signal):
             run(1, 3)
-    assert not (tmp_path / "wandb").exists()  # the next start is as the first
-    with monkeypatch.context() as patched:
-        patched.setattr(wandb.Run, "finish", interrupted)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(1, 3)
-    assert last_row(find_parts(tmp_path)) == 3
+    if at == "init":  # the next start is as the first
+        assert not (tmp_path / "wandb").exists()
+    else:
+        assert last_row(find_parts(tmp_path)) == 3
 
 
 def test_what_is_lost_at_the_start_is_no_refusal():

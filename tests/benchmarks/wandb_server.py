@@ -13,7 +13,7 @@ KEY = "0" * 40
 class Server(ThreadingHTTPServer):
     """Keeps what it is sent of one run; after the request ``last_words`` it answers no more.
 
-    ``"nothing"``: it never answers; ``"500"``: it says so to everything; ``"hangs up"``: it does.
+    ``"nothing"``: it never answers; ``"500"``: it says so to everything.
     """
 
     daemon_threads = True
@@ -103,9 +103,6 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(name)
         if self.server.dumb:
             self.server.patience.wait(60)
-            return
-        if self.server.last_words == "hangs up":
-            self.connection.close()
             return
         self.server.dumb = bool(self.server.last_words) and self.server.last_words in name
         body = json.dumps(answer).encode()
