@@ -18,6 +18,7 @@ from torch import Tensor
 from .geometry import METRICS
 from .linalg import skew
 from .manifold import Stiefel
+from .refusal import named
 from .update import Group, State, counter
 
 # Note [Frames]
@@ -172,6 +173,6 @@ def count_rows(rows: float, n: int) -> int:
     number = isinstance(rows, int) and not isinstance(rows, bool) and 2 <= rows <= n
     if not (share or number):
         raise ValueError(
-            f"rows must be a share in (0, 1] or a number from 2 to n = {n}, got {rows!r}"
+            f"rows must be a share in (0, 1] or a number from 2 to n = {n}, got {named(rows)}"
         )
     return min(n, max(2, math.ceil(rows * n))) if share else int(rows)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from . import linalg
 from .manifold import Stiefel
 from .nonlinearity import NONLINEARITIES
+from .refusal import named
 
 STRETCH = 1 << 22  # numbers in the states of a stretch of time
 
@@ -143,7 +144,7 @@ def saturation(h: Tensor, nonlinearity: str, threshold: float = 0.1) -> float:
     """
     if nonlinearity not in NONLINEARITIES:
         raise ValueError(
-            f"nonlinearity must be one of {sorted(NONLINEARITIES)}, got {nonlinearity!r}"
+            f"nonlinearity must be one of {sorted(NONLINEARITIES)}, got {named(nonlinearity)}"
         )
     h = h.detach()
     slopes = NONLINEARITIES[nonlinearity].mask_(torch.ones_like(h), h)

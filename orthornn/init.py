@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 
 from .exact import exactly
 from .linalg import polar_step, qr_factor
+from .refusal import named
 
 Initializer = Callable[..., Tensor]
 
@@ -151,7 +152,7 @@ def check_component(tensor: Tensor, determinant: int | None) -> None:
 def check_determinant(determinant: int | None) -> None:
     """Refuse what is neither 1, -1 nor None."""
     if isinstance(determinant, bool) or determinant not in (1, -1, None):
-        raise ValueError(f"determinant must be one of [1, -1, None], got {determinant!r}")
+        raise ValueError(f"determinant must be one of [1, -1, None], got {named(determinant)}")
 
 
 INITIALIZERS: dict[str, Initializer] = {

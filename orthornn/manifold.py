@@ -21,6 +21,7 @@ from .geometry import METRICS
 from .init import check_determinant, haar_, identity_
 from .linalg import skew
 from .membership import Verdict
+from .refusal import named
 from .retraction import RETRACTIONS
 from .upright import of_matrices, upright
 
@@ -72,7 +73,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
             ("metric", metric, METRICS),
         ):
             if not isinstance(value, str) or value not in table:
-                raise ValueError(f"{option} must be one of {sorted(table)}, got {value!r}")
+                raise ValueError(f"{option} must be one of {sorted(table)}, got {named(value)}")
         check_determinant(determinant)
         super().__init__()
         self.retraction = retraction

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .init import INITIALIZERS
+from .refusal import named
 
 RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 SMALL = 0.01  # bound of the biases: at exactly 0 a unit of ReLU or modReLU would sit on its kink
@@ -47,7 +48,9 @@ def total_bias(module: nn.Module, suffix: str) -> Tensor | None:
 def check_choice(name: str, value: object, table: Collection[str]) -> None:
     """Refuse a name that is not in the table, listing those that are."""
     if not isinstance(value, str) or value not in table:
-        raise ValueError(f"Unknown {name}: {name} must be one of {sorted(table)}, got {value!r}")
+        raise ValueError(
+            f"Unknown {name}: {name} must be one of {sorted(table)}, got {named(value)}"
+        )
 
 
 def check_ranges(dropout: float, **sizes: int) -> None:
@@ -58,5 +61,5 @@ def check_ranges(dropout: float, **sizes: int) -> None:
     if isinstance(dropout, (int, float)) and not 0 <= dropout <= 1:
         raise ValueError(
             f"dropout should be a number in range [0, 1] representing the probability of an "
-            f"element being zeroed, got {dropout!r}"
+            f"element being zeroed, got {named(dropout)}"
         )

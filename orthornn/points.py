@@ -17,6 +17,7 @@ from .charts import TANGENT_STATE, Chart, choose, count_rows, has_frame
 from .exact import exact_products
 from .linalg import shorten, square_norm
 from .manifold import Stiefel
+from .refusal import named
 from .update import Group, Rule, State, mean_square
 
 Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
@@ -198,7 +199,7 @@ def _check_group(group: Group, square: bool, refused: tuple[str, ...]) -> None:
     """Refuse the options that the points of a group cannot honour."""
     for option, choices in (("adaptivity", ADAPTIVITIES), ("on_nonfinite", ON_NONFINITE)):
         if group[option] not in choices:
-            raise ValueError(f"{option} must be one of {list(choices)}, got {group[option]!r}")
+            raise ValueError(f"{option} must be one of {list(choices)}, got {named(group[option])}")
     if not math.isfinite(group["lr"]):
         raise ValueError(f"lr must be finite, got {float(group['lr'])}")
     for x in filter(is_point, group["params"]):
@@ -218,7 +219,7 @@ def _check_point(x: Any, group: Group, square: bool, refused: tuple[str, ...]) -
     for option in refused:
         if group.get(option):
             raise ValueError(
-                f"{option}={group[option]!r} is not supported for points of a manifold"
+                f"{option}={named(group[option])} is not supported for points of a manifold"
             )
     if group.get("rows") is not None:
         if not has_frame(x):

@@ -23,6 +23,7 @@ from . import operator
 from .fused import fused
 from .internals import looked_into
 from .reference import reference
+from .refusal import named
 
 
 class Recurrence(Protocol):
@@ -65,5 +66,5 @@ def choose(backend: str | None) -> Recurrence:
             return reference
         return operator.recurrence if torch.compiler.is_compiling() else fused
     if not isinstance(backend, str) or backend not in BACKENDS:
-        raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {backend!r}")
+        raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {named(backend)}")
     return BACKENDS[backend]

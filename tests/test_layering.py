@@ -16,6 +16,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # the rooms of the library, bottom up: each may open the doors before it
 ROOMS = [
     "internals",
+    "refusal",
     "exact",
     "linalg",
     "init",
