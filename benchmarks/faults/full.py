@@ -19,7 +19,7 @@ from .trials import FOLDER, Trial, refused, whole
 TRIAL = Trial(
     "copy",
     (
-        *("task.delay=2", "budget=5000", "train.steps=300", "train.batch_size=2"),
+        *("task.delay=2", "budget=16000", "train.steps=300", "train.batch_size=2"),
         *("train.evaluate_every=100", "train.evaluation_batches=1", "train.save_every=100"),
         *("train.diagnose_every=150",),
     ),

@@ -21,10 +21,10 @@ from .left import Left, differences, left
 from .starting import PATIENCE, Start, Started, command, fork
 from .trials import FOLDER, KILLED, Trial, whole
 
-STARTING, AIMED = 0.15, 0.3  # shares of the kills
+STARTING, AIMED = 0.15, 0.5  # shares of the kills
 START_UP = 0.5  # seconds that a fork takes until it trains
 WINDOW = 1.0  # seconds of training in which the other kills come
-LONG = 0.003  # seconds that an aimed kill waits at most when a file has been begun
+LONG = 0.002  # seconds that an aimed kill waits at most when a file has been begun
 SLOWER = 8  # times as long as a fork takes the command to start
 COMMANDS = 0.05  # the share of kills of the command itself
 CAUGHT = 0.25  # the share of kills that is to be caught inside a write

@@ -24,8 +24,8 @@ class Trial(NamedTuple):
         return [*self.overrides, *ANYWHERE, *more]
 
 
-# dropout draws from torch's global generator, rows from others; patience, memory between batches and
-# momenta are states that a checkpoint has to hold too
+# dropout draws from torch's global generator and rows from another; patience, what is remembered
+# from batch to batch and momenta are states that a checkpoint has to hold too
 KILLED = {
     "copy": Trial(
         "copy",
