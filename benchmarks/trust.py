@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from .refusal import ConfigError
@@ -65,18 +65,6 @@ def check_saved(
         raise ConfigError(f"{key} must be plain, got {type(node).__name__}")
     elif isinstance(node, str) and "${" in node:
         raise ConfigError(f"{key} must be a value, got the interpolation {node[:100]!r}")
-
-
-def targets(node: Any) -> Iterator[str]:
-    """All that a configuration of plain containers calls."""
-    if isinstance(node, dict):
-        if isinstance(node.get(TARGET), str):
-            yield node[TARGET]
-        for value in node.values():
-            yield from targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from targets(value)
 
 
 def _check_target(key: str, value: Any, trusted: Collection[str]) -> None:

@@ -10,7 +10,7 @@ import yaml
 from benchmarks import generate, models, trust
 from benchmarks.assembly import Interface, load_model
 from benchmarks.refusal import ConfigError
-from benchmarks.trust import MODELS, OURS, check_saved, targets
+from benchmarks.trust import MODELS, OURS, check_saved
 from tests.benchmarks.commandline import CONF, options
 
 
@@ -128,14 +128,6 @@ def test_the_word_of_trust_reaches_the_file(load, content, tmp_path, capsys):
     assert generate.main([f"run={tmp_path}", "length=3"]) == 2
     assert generate.main([f"run={tmp_path}", "length=3", "trust=a.B,torch.nn.LSTM"]) == 0
     assert capsys.readouterr().err.count("error: ") == 1
-
-
-def test_a_run_trusts_its_own_command_line(load, content, tmp_path):
-    config = content["config"] | {"model": {"_target_": "torch.nn.LSTM", "_partial_": True}}
-    with pytest.raises(ConfigError):
-        load(config=config)
-    assert set(targets(config)) == {"torch.nn.LSTM", "benchmarks.models.Network"}
-    assert len(generate.write_sample(tmp_path, config)) > 0
 
 
 @pytest.mark.parametrize("name", options("model"))
