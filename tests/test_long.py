@@ -7,7 +7,6 @@ import torch
 from orthornn import (
     OrthoRNN,
     RiemannianAdam,
-    RiemannianRMSprop,
     RiemannianSGD,
     Stiefel,
     henaff_,
@@ -80,9 +79,8 @@ def drift(kind, retraction, n, steps):
     return worst
 
 
-@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianRMSprop])
-def test_twenty_thousand_steps_at_size_64_in_float32_stay_on_the_manifold(kind):
-    assert drift(kind, "polar", 64, 20_000) < 1e-5
+def test_twenty_thousand_steps_at_size_64_in_float32_stay_on_the_manifold():
+    assert drift(RiemannianAdam, "polar", 64, 20_000) < 1e-5
 
 
 @pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
