@@ -69,6 +69,8 @@ def make_task(cfg: DictConfig) -> Task:
     """The task of a configuration, with its data where it needs any."""
     if "data" in cfg.task:
         raise ConfigError("task.data is given by the keys of data")
+    if "data" in cfg and not cfg.task.get("_partial_"):
+        raise ConfigError(f"data={cfg.data!r} sets nothing: this task draws its own"[:200])
     given = {"data": build("data", cfg.data)} if "data" in cfg else {}
     task: Task = build("task", cfg.task, **given)
     if not hasattr(task, "held_out"):

@@ -33,7 +33,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
         "two numbers, each >= 0 and < 1",
     ),
     "eps": (Annotated[float, Field(gt=0, le=1)], "a number > 0 and <= 1"),
-    "weight_decay": (Annotated[float, Field(ge=0, le=MOST)], "a finite number >= 0"),
+    "weight_decay": (Annotated[float, Field(ge=0, le=1000)], "a number from 0 to 1000"),
     "rows": (
         Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, le=1)] | None,
         "a share in (0, 1], a number >= 2 or null",

@@ -42,7 +42,7 @@ def test_data_do_not_depend_on_the_seed_of_hashes():
         )
         for seed in ("0", "4321")
     ]
-    printed = [process.communicate(timeout=100)[0] for process in processes]
+    printed = [process.communicate(timeout=500)[0] for process in processes]
     assert printed[0] == printed[1]
     assert [line.split()[0] for line in printed[0].splitlines()] == list(TINY)
     assert len({line.split()[-1] for line in printed[0].splitlines()}) == len(TINY)

@@ -12,7 +12,7 @@ from tests.benchmarks.commandline import TINY, options
 
 QUICK = settings(
     derandomize=True,
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -37,6 +37,7 @@ NONSENSE = {
     ("copy", "model=lstm orthogonal.input_scale=0"): ["orthogonal.input_scale", "0"],
     ("copy", "+orthogonal.foo=1"): ["orthogonal.foo=1", "input_scale"],
     ("copy", "+foo=1"): ["foo=1", "a key of the configuration", "budget", "'train'"],
+    ("copy", "+data.foo=1"): ["data", "foo", "1"],
     ("copy", "+buget=1"): ["buget=1", "did you mean 'budget'?"],
     ("copy", "name=../x"): ["name", "../x"],
     ("copy", "name=''"): ["name", "''"],
