@@ -201,6 +201,31 @@ def test_functions_on_modules(value):
     assert orthogonality_error(model[0].weight_hh_l0) < 1e-5
 
 
+def test_a_refused_value_is_named_in_a_line_and_a_tensor_by_its_shape():
+    with pytest.raises(ValueError, match=r"got a tensor of shape \(2, 3\), torch.float32$"):
+        Stiefel(retraction=torch.randn(2, 3))
+    with pytest.raises(ValueError, match=r"got \[0, 1, .{60,80}\.\.\.$"):
+        Stiefel(retraction=list(range(1000)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: project_(OrthoRNN(N, N), "x"), "project_ expects a state dict, got str"),
+        (lambda: project_([]), "project_ expects a torch.nn.Module, got list"),
+        (lambda: param_groups(None, lr=1), "param_groups expects a torch.nn.Module, got NoneType"),
+        (lambda: orthornn.haar_("x"), "haar_ expects a tensor to fill, got str"),
+        (lambda: orthornn.henaff_(HOSTILE["integers"]), "real floating dtype, got torch.int64"),
+        (lambda: orthornn.cayley_(HOSTILE["complex tensor"]), "dtype, got torch.complex64"),
+        (lambda: Stiefel().retr(1, 2), r"expected a point .* of shape \(..., n, p\), got int"),
+        (lambda: Stiefel().dist(torch.eye(N), None), "second argument .* got NoneType"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
 def test_no_public_name_is_left_out():
     tested = {kind.__name__ for kind in (*MODULES, *OPTIMIZERS)}
     tested |= {fill.__name__ for fill in INITIALIZERS.values()}
