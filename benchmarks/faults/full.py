@@ -15,11 +15,12 @@ from .left import Left, differences, left
 from .starting import PATIENCE, Started, fork
 from .trials import FOLDER, Trial, refused, whole
 
+STEPS = 300
 # the first checkpoint comes late, so that the records take pages of their own before it
 TRIAL = Trial(
     "copy",
     (
-        *("task.delay=2", "budget=16000", "train.steps=300", "train.batch_size=2"),
+        *("task.delay=2", "budget=16000", f"train.steps={STEPS}", "train.batch_size=2"),
         *("train.evaluate_every=100", "train.evaluation_batches=1", "train.save_every=100"),
         *("train.diagnose_every=150",),
     ),
@@ -82,7 +83,7 @@ def _fill(bench: Bench, times: int) -> None:
 def _filled(bench: Bench, case: Case, disk: Disk) -> str:
     """Fill the disk after a random number of steps."""
     started = fork(TRIAL.name, TRIAL.arguments(), case.call)
-    after = bench.dice.randrange(1, 280)
+    after = bench.dice.randrange(1, STEPS * 9 // 10)
     _steps(case, started, after)
     disk.fill(leave=bench.dice.randrange(3))
     return _fails(case, started, f"after step {after}")
@@ -151,7 +152,7 @@ def _read_only(bench: Bench, row: Row) -> None:
             came += not wrong
             disk.read_only(False)
             started = fork(TRIAL.name, TRIAL.arguments(), case.call)
-            _steps(case, started, 120)
+            _steps(case, started, STEPS // 2)
             started.kill()
             bench.tick()
     row.came = f"{came} refused in one line"
@@ -161,7 +162,7 @@ def _taken_away(bench: Bench, row: Row, number: int) -> None:
     """The run's folder is renamed or removed under its feet."""
     with bench.case(row, "taken") as case:
         started = fork(TRIAL.name, TRIAL.arguments(), case.call)
-        _steps(case, started, 120)
+        _steps(case, started, STEPS // 2)
         (case.call / FOLDER).rename(case.folder / "away")
         if number:
             shutil.rmtree(case.folder / "away")

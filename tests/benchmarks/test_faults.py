@@ -45,15 +45,27 @@ def test_no_damaged_checkpoint_is_loaded_and_the_one_before_takes_over(measured)
     assert nothing_left.came == "refused"
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Runs that are crowded out, shortened."""
+    shorter = ("train.steps=80", "train.evaluate_every=30", "train.save_every=30")
+    shorter += ("budget=3000", "train.diagnose_every=80")
+    short = full.TRIAL._replace(overrides=(*full.TRIAL.overrides, *shorter))
+    monkeypatch.setattr(full, "TRIAL", short)
+    monkeypatch.setattr(full, "STEPS", 80)
+
+
 @pytest.mark.skipif(not disk.can_mount(), reason="a disk can be mounted by root alone")
-def test_a_full_disk_is_one_line_and_with_space_the_run_goes_on(measured):
-    measured(full, 4)
+def test_a_full_disk_is_one_line_and_with_space_the_run_goes_on(measured, small):
+    rows = measured(full, 4)
+    assert [row.times for row in rows] == [3, 1, 2, 2]
 
 
-def test_a_limit_to_the_size_of_files_is_one_line_too(measured, monkeypatch):
+def test_a_limit_to_the_size_of_files_is_one_line_too(measured, small, monkeypatch):
     monkeypatch.setattr(full, "can_mount", lambda: False)
-    limit, gone = measured(full, 2)
-    assert limit.times == gone.times == 2
+    monkeypatch.setattr(full, "_taken_away", lambda bench, row, number: None)
+    limit, _ = measured(full, 2)
+    assert limit.times == 2
 
 
 def test_of_two_starts_of_one_run_exactly_one_proceeds(measured, monkeypatch):
@@ -104,7 +116,7 @@ def test_differences_are_of_bits_and_have_a_place():
         (0, "error: disk full\n", 1),
         (None, "error: disk full\n", 1),
         (1, "Traceback (most recent call last)\nOSError: disk full\n", 1),
-        (1, "error: disk full\nerror: and more\n", 1),
+        (1, "error: memory full\nerror: disk full\n", 1),
         (1, "error: no space\n", 1),
         (1, "", 2),
     ],
