@@ -156,6 +156,17 @@ def saved_step(folder: Path) -> int:
     return max(steps)
 
 
+def damaged(folder: Path) -> list[str]:
+    """The files of weights that cannot be read, of which there should be none after a kill."""
+    found = []
+    for path in sorted(folder.glob("*.pt")):
+        try:
+            checkpoint.load(path)
+        except Exception as error:
+            found.append(f"{path.name} ({error})")
+    return found
+
+
 def _kept(case: Case, trial: Trial, out: Path, before: int) -> bool:
     """Whether a run went on from where it was saved, and what it wrote is saved now."""
     folder = case.call / FOLDER
@@ -172,6 +183,8 @@ def _kept(case: Case, trial: Trial, out: Path, before: int) -> bool:
         f"went on from step {went_on and went_on[1]}, though step {before} was saved",
     )
     fine &= case.expect(now >= max(before, due), f"step {max(before, due)} was saved, found {now}")
+    bad = damaged(folder)
+    fine &= case.expect(not bad, f"a kill has damaged {', '.join(bad)}")
     return fine
 
 
