@@ -89,8 +89,10 @@ def check_options(model: nn.Module, algorithm: Any) -> None:
     Raises:
         ConfigError: for an option out of its range, or one of points where the model has none.
     """
-    if not isinstance(algorithm, partial):
+    if not callable(algorithm):
         raise ConfigError(f"optimizer.algorithm must be a group of keys, got {algorithm!r}")
+    if not isinstance(algorithm, partial):  # a class without options
+        return
     if getattr(algorithm.func, "__module__", "").partition(".")[0] not in ("orthornn", "torch"):
         return
     for name in OPTIONS.keys() & algorithm.keywords.keys():

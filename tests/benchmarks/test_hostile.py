@@ -31,12 +31,24 @@ LETTERS = st.characters(codec="utf-8", exclude_characters="\0")  # an argument c
 TEXT = st.text(LETTERS, max_size=12)
 NUMBERS = st.one_of(
     st.integers(-3, 12),  # what lies between is a run that somebody may want
-    st.sampled_from([10**12, -(10**12), 2**53 + 1, 10**30, 10**400, 10**5000]),
+    st.sampled_from([10**12, -(10**12), 2**53 + 1, 10**30, 10**400]),
     st.floats(),
 )
 STRANGE = ["", "null", "true", "nan", "-inf", "1e400", "[]", "{}", "[1,[2]]", "{a:{b:1}}", "???"]
 STRANGE += ["${seed}", "${nokey}", "${run_name:}", "${oc.env:NOT_THERE}", "../../x", "/", "'a b'"]
-STRANGE += ["\\", "{", "[1", "'", '"', "1,2", "range(3)", "choice(1,2)", "é" * 80, "x" * 5000]
+STRANGE += [
+    "\\",
+    "{",
+    "[1",
+    "'",
+    '"',
+    "1,2",
+    "range(3)",
+    "choice(1,2)",
+    "é" * 80,
+    "x" * 5000,
+    "9" * 5000,
+]
 VALUES = st.one_of(NUMBERS.map(str), st.sampled_from(STRANGE), TEXT)
 SIGNS = st.sampled_from(["", "", "", "+", "++", "~"])
 OVERRIDES = st.one_of(
