@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import run, train
-from tests.benchmarks.commandline import CONF, TINY, load
+from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, contents, leave_after
 
 
@@ -45,30 +43,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(command, monkeypatch, capsys, name, m
     assert (about["status"], about["error"]) == ("finished", None)
     assert [again["step"] for again in about["resumed"]] == [5]
     assert "from step 5 on" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["copy", "language"])
-def test_a_killed_run_goes_on_bit_for_bit(command, tmp_path, name):
-    tiny = [*TINY[name], *LONGER, QUIET, "train.steps=150", "train.save_every=7"]
-    tiny += ["train.diagnose_every=100", "train.evaluate_every=20"]
-    command(*tiny, "hydra.run.dir=whole", name=name)
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.{name}", *tiny, "hydra.run.dir=parts"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CONF.parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    rows = tmp_path / "parts" / "metrics.jsonl"
-    while not rows.exists() or rows.read_bytes().count(b"\n") < 20:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert load(Path("parts"))[0]["status"] == "running"
-    command(*tiny, "hydra.run.dir=parts", name=name)
-    assert load(Path("parts"))[0]["resumed"][0]["step"] >= 14
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
 
 
 def test_a_second_signal_acts_at_once_and_saves_no_half_step(command, monkeypatch):
