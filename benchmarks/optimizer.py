@@ -91,12 +91,12 @@ def check_options(model: nn.Module, algorithm: Any) -> None:
     """
     if not callable(algorithm):
         raise ConfigError(f"optimizer.algorithm must be a group of keys, got {algorithm!r}")
-    if not isinstance(algorithm, partial):  # a class without options
+    given = algorithm.keywords if isinstance(algorithm, partial) else {}
+    maker = algorithm.func if isinstance(algorithm, partial) else algorithm
+    if getattr(maker, "__module__", "").partition(".")[0] not in ("orthornn", "torch"):
         return
-    if getattr(algorithm.func, "__module__", "").partition(".")[0] not in ("orthornn", "torch"):
-        return
-    for name in OPTIONS.keys() & algorithm.keywords.keys():
-        value = algorithm.keywords[name]
+    for name in sorted(OPTIONS.keys() & given.keys()):
+        value = given[name]
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         check(f"optimizer.algorithm.{name}", list(value) if listed else value, *OPTIONS[name])
         if name in OF_POINTS and value is not None and not any(map(is_point, model.parameters())):
