@@ -117,6 +117,12 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         if wants_traceback or (started and not sweeps):
             raise
         refuse(one_line(error), FAILED if started else CONFIG_ERROR)
+    except (AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        if wants_traceback or started:
+            raise
+        # of Hydra's parser, which some overrides surprise
+        told = one_line(error) or type(error).__name__
+        refuse(f"the overrides {sys.argv[1:]} cannot be read ({told})", CONFIG_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

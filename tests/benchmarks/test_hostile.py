@@ -31,7 +31,7 @@ LETTERS = st.characters(codec="utf-8", exclude_characters="\0")  # an argument c
 TEXT = st.text(LETTERS, max_size=12)
 NUMBERS = st.one_of(
     st.integers(-3, 12),  # what lies between is a run that somebody may want
-    st.sampled_from([10**12, -(10**12), 2**53 + 1, 10**30, 10**400]),
+    st.sampled_from([10**12, -(10**12), 2**53 + 1, 10**30, 10**400, 10**4000]),
     st.floats(),
 )
 STRANGE = ["", "null", "true", "nan", "-inf", "1e400", "[]", "{}", "[1,[2]]", "{a:{b:1}}", "???"]
@@ -55,8 +55,8 @@ OVERRIDES = st.one_of(
     st.builds("{}{}={}".format, SIGNS, st.sampled_from(KEYS), VALUES),
     st.builds("{}{}={}".format, SIGNS, TEXT, VALUES),
     st.builds("~{}".format, st.sampled_from(KEYS)),
-    TEXT.filter(lambda text: not text.startswith("-")),  # no options: they print a page of help
-)
+    TEXT,
+).filter(lambda text: not text.startswith("-"))  # no options: they print a page of help
 MODELS = st.sampled_from(options("model")).map("model={}".format)
 
 
@@ -100,6 +100,7 @@ def attempt(command, tmp_path, capsys, monkeypatch):
 @given(model=MODELS, overrides=st.lists(OVERRIDES, min_size=1, max_size=3))
 @example(model="model=ortho", overrides=["seed=" + "9" * 5000])
 @example(model="model=ortho", overrides=["+a.b=1"])
+@example(model="model=ortho", overrides=["+="])
 @example(model="model=ortho", overrides=["model.hidden_size=${nokey}"])
 @example(model="model=ortho", overrides=["model.hidden_size=${run_name:}"])
 @example(model="model=lstm", overrides=["~optimizer.algorithm"])
