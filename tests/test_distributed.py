@@ -1,5 +1,6 @@
 """Two processes: DistributedDataParallel keeps one orthogonal weight; FSDP2 is refused in time."""
 
+import multiprocessing
 import socket
 
 import pytest
@@ -30,7 +31,10 @@ def join(rank, port, work, *arguments):
 
 
 def in_two_processes(work, *arguments):
-    mp.spawn(join, (free_port(), work, *arguments), nprocs=2)
+    # torch and the library are imported once, by the server that all processes are forked from
+    multiprocessing.set_forkserver_preload(["orthornn", "torch.distributed.fsdp"])
+    given = (free_port(), work, *arguments)
+    mp.start_processes(join, given, nprocs=2, start_method="forkserver")
 
 
 def build():
