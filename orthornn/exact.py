@@ -38,14 +38,21 @@ class _Setting:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.inside = 0
+        self.thread = threading.local()
         self.before: list[str] | None = None
         self.legacy: str | None = None
 
+    def holds(self) -> bool:
+        """Whether this very thread is inside already."""
+        return getattr(self.thread, "inside", 0) > 0
+
     def enter(self) -> None:
+        self.thread.inside = getattr(self.thread, "inside", 0) + 1
         with self.lock:
             self.inside += 1
-            current = [backend.fp32_precision for backend in _backends()]
-            if not any(precision in LOW for precision in current):
+            cpu, gpu = _backends()
+            current = [cpu.fp32_precision, gpu.fp32_precision]
+            if current[0] not in LOW and current[1] not in LOW:  # each step passes here
                 return
             self.before, self.legacy = current, _legacy()
             if self.legacy is not None:  # or torch would call the two of its interfaces mixed
@@ -54,6 +61,7 @@ class _Setting:
                 backend.fp32_precision = "ieee"
 
     def leave(self) -> None:
+        self.thread.inside -= 1
         with self.lock:
             self.inside -= 1
             if self.inside or self.before is None:
@@ -94,7 +102,7 @@ def exactly(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or _setting.holds():
             return function(*args, **kwargs)
         with exact_products():
             return function(*args, **kwargs)

@@ -90,7 +90,7 @@ def riemannian(
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
-            with torch.no_grad(), _full_precision():
+            with torch.no_grad(), exact_products(), _without_autocast():
                 for group in self.param_groups:  # may have changed since it was added
                     _check_group(group, square, refused)
                 gradients = list(_gradients(self))  # raises before anything moves
@@ -120,15 +120,13 @@ def _step_plain(optimizer: torch.optim.Optimizer, step: Any) -> None:
         optimizer.param_groups = groups
 
 
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """No autocast, no TF32: a product in bfloat16 would throw a point off its manifold."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(exact_products())
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        yield
+def _without_autocast() -> contextlib.AbstractContextManager[Any]:
+    """No autocast: a product in bfloat16 would throw a point off its manifold."""
+    stack = contextlib.ExitStack()
+    for device in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+    return stack
 
 
 def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[Gradient]:
