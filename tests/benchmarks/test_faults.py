@@ -36,6 +36,7 @@ def test_runs_that_are_killed_again_and_again_end_as_if_they_had_not_been(measur
     rows = measured(kill, 20)
     assert [row.times for row in rows] == [6, 7, 7]
     assert all(" 0 lost" in row.came for row in rows)
+    assert sum(int(row.came.partition(" ")[0]) for row in rows) > 0  # were caught in a write
 
 
 def test_no_damaged_checkpoint_is_loaded_and_the_one_before_takes_over(measured):
