@@ -24,9 +24,10 @@ from .trials import FOLDER, KILLED, Trial, whole
 STARTING, AIMED = 0.15, 0.5  # shares of the kills
 START_UP = 0.5  # seconds that a fork takes until it trains
 WINDOW = 1.0  # seconds of training in which the other kills come
-LONG = 0.002  # seconds that an aimed kill waits at most when a file has been begun
+LONG = 0.0005  # seconds that an aimed kill waits at most when a file has been begun
 SLOWER = 8  # times as long as a fork takes the command to start
 COMMANDS = 0.05  # the share of kills of the command itself
+LOOKS = 20  # for a file that has been begun, between two for the run's end
 CAUGHT = 0.25  # the share of kills that is to be caught inside a write
 ENOUGH = 100  # kills from which on such a share says something
 SHOWN = 3  # differences of one run
@@ -130,10 +131,14 @@ def _trains(started: Started) -> int | None:
 
 
 def _writes(started: Started, folder: Path) -> int | None:
-    """Wait for the next file that a run begins."""
+    """Wait for the next file that a run begins, looking often: it is there for a millisecond."""
     until = time.monotonic() + WINDOW
     code = None
-    while code is None and not any(folder.glob(".*.tmp")) and time.monotonic() < until:
+    while code is None and time.monotonic() < until:
+        for _ in range(LOOKS):
+            with contextlib.suppress(FileNotFoundError):
+                if any(path.name.endswith(".tmp") for path in folder.iterdir()):
+                    return None
         code = started.wait(0)
     return code
 
