@@ -10,7 +10,7 @@ from benchmarks.faults import corpora, damage, disk, full, kill, pairs
 from benchmarks.faults.bench import Bench
 from benchmarks.faults.left import differences
 from benchmarks.faults.starting import Ended
-from benchmarks.faults.trials import KILLED, refused
+from benchmarks.faults.trials import KILLED, PLAIN, refused
 
 
 @pytest.fixture
@@ -28,18 +28,29 @@ def measured(tmp_path):
 
 
 def test_runs_that_are_killed_again_and_again_end_as_if_they_had_not_been(measured, monkeypatch):
-    shorter = ("train.steps=90", "train.evaluate_every=9")
+    shorter = ("train.steps=60", "train.evaluate_every=6")
     for name, trial in KILLED.items():
         short = trial._replace(overrides=(*trial.overrides, *shorter))
         monkeypatch.setitem(KILLED, name, short)
-    monkeypatch.setattr(kill, "WINDOW", 0.3)
+    monkeypatch.setattr(kill, "WINDOW", 0.2)
     rows = measured(kill, 20)
     assert [row.times for row in rows] == [6, 7, 7]
     assert all(" 0 lost" in row.came for row in rows)
     assert sum(int(row.came.partition(" ")[0]) for row in rows) > 0  # were caught in a write
 
 
-def test_no_damaged_checkpoint_is_loaded_and_the_one_before_takes_over(measured):
+@pytest.fixture
+def unseen(monkeypatch):
+    """Runs without looks into the model, whose drawings take longest."""
+    plain = PLAIN._replace(overrides=(*PLAIN.overrides, "train.diagnose_every=null"))
+    for part in (damage, pairs):
+        monkeypatch.setattr(part, "PLAIN", plain)
+
+
+def test_no_damaged_checkpoint_is_loaded_and_the_one_before_takes_over(
+    measured, unseen, monkeypatch
+):
+    monkeypatch.setattr(damage, "COMMANDS", 0)
     loaded, went_on, nothing_left = measured(damage, 100)
     assert (loaded.times, loaded.came) == (100, "0 not refused")
     assert went_on.came == "1 of 1 with a warning and bit-identical"
@@ -65,11 +76,11 @@ def test_a_full_disk_is_one_line_and_with_space_the_run_goes_on(measured, small)
 def test_a_limit_to_the_size_of_files_is_one_line_too(measured, small, monkeypatch):
     monkeypatch.setattr(full, "can_mount", lambda: False)
     monkeypatch.setattr(full, "_taken_away", lambda bench, row, number: None)
-    limit, _ = measured(full, 2)
-    assert limit.times == 2
+    limit, _ = measured(full, 1)
+    assert limit.times == 1
 
 
-def test_of_two_starts_of_one_run_exactly_one_proceeds(measured, monkeypatch):
+def test_of_two_starts_of_one_run_exactly_one_proceeds(measured, unseen, monkeypatch):
     monkeypatch.setattr(pairs, "COMMANDS", 0)
     (row,) = measured(pairs, 2)
     assert "proceeded in 2;" in row.came
