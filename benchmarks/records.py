@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from .record import VALIDATION, Record, numbers, validation_scores
+from .wandb_folder import how_to_upload
 
 METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -62,7 +63,7 @@ def read(folder: Path) -> Run:
     needed |= {"metrics", "test", "hidden_size", "parameters"}
     if not isinstance(about, dict) or not needed <= set(about):
         raise ValueError(f"{ABOUT} is not the description of a run")
-    return Run(folder, about, _lines((folder / METRICS).read_text(encoding="utf-8")))
+    return Run(folder, about, read_records(folder))
 
 
 def find(roots: list[Path]) -> list[Path]:
@@ -80,13 +81,16 @@ def find(roots: list[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _lines(text: str) -> list[Record]:
-    """The records in whole lines of JSON, parsed at once: which is faster than one by one.
+def read_records(folder: Path) -> list[Record]:
+    """The records of a run, parsed at once, which is faster than one by one.
+
+    A last line cut short by a crash is left out.
 
     Raises:
+        OSError: if the file is missing or cannot be read.
         ValueError: if a line is no record.
     """
-    lines = text.split("\n")[:-1]
+    lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")[:-1]
     found: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
     if len(found) != len(lines) or not all(isinstance(record, dict) for record in found):
         raise ValueError(f"{METRICS} holds lines that are no records")
@@ -214,20 +218,9 @@ def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
         LOOKS: "gradients through time and spectra, at some steps",
         FLOW: "the same, drawn",
         SAMPLE: "what the best weights write",
-        "wandb": f"W&B run; {_upload(folder / 'wandb')}",
+        "wandb": f"W&B run; {how_to_upload(folder)}",
         "tensorboard": f"`tensorboard --logdir {folder}` shows it",
     }
     names = [name for name in kinds if (folder / name).exists()]
     lines += [f"  {name:<15} {kinds[name]}" for name in names]
     return "\n".join(lines)
-
-
-def _upload(folder: Path) -> str:
-    """How a W&B run comes to W&B; that of a resumed run is in parts."""
-    parts = len(list(folder.glob("offline-run-*")))
-    if not parts:
-        return "it is online"
-    if parts == 1:
-        return f"`wandb sync {folder}/offline-run-*` uploads it"
-    # one command for all parts would stop at one that was cut short when the run was killed
-    return f"`for part in {folder}/offline-run-*; do wandb sync $part; done` uploads it"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
 import math
 import os
 import shutil
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.code_version import ROOT
 from benchmarks.flow import LEAST, Flow
 from benchmarks.record import VALIDATION, Record
+from benchmarks.records import read_records
 from benchmarks.refusal import warn
 from benchmarks.tasks.task import Metric
+from benchmarks.wandb_folder import find_parts, is_offline, last_row, mark_uploaded, run_id
 
 from .guarded import Lost
 from .sink import Identity
-from .wandb_folder import find_parts, is_offline, last_row, mark_uploaded, run_id
 from .wandb_names import NAME, TAG, shorten
 
 if TYPE_CHECKING:
@@ -214,19 +214,17 @@ class Wandb:
         rows = self._rows()
         found = {}
         for key, which in self.kept.items():
-            values = [row[key] for row in rows if key in row]
+            values = [row[key] for row in rows if math.isfinite(row.get(key, math.nan))]
             if values:
                 best = max(values) if which == "max" else min(values)
                 found[key] = {which: best, "last": values[-1]}
         return found
 
     def _rows(self) -> list[Record]:
-        """The records in the file, less a last one that was cut short."""
-        records = self.folder / "metrics.jsonl"
-        if not records.exists():
-            return []
-        lines = records.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        """The records in the file."""
+        with contextlib.suppress(FileNotFoundError):  # a run that has not begun has none
+            return read_records(self.folder)
+        return []
 
     def _image(self, path: Path) -> Any:
         return self.wandb.Image(str(path))

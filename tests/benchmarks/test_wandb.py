@@ -11,9 +11,9 @@ import yaml
 
 from benchmarks import records
 from benchmarks.sinks import Identity, Wandb
-from benchmarks.sinks.wandb_folder import run_id
 from benchmarks.sinks.wandb_names import shorten
 from benchmarks.tasks.task import Metric
+from benchmarks.wandb_folder import run_id
 from tests.benchmarks.commandline import CONF, TINY, load
 from tests.benchmarks.wandb_runs import alone, inspected, logs, of_type
 from tests.benchmarks.wandb_server import serving
@@ -129,7 +129,7 @@ def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
         folders = sorted(map(str, (tmp_path / "wandb").glob("offline-run-*")))
         assert len(folders) == 3
         for part in folders:  # all at once, wandb sync would stop at the first, which holds nothing
-            command = [sys.executable, "-m", "wandb", "sync", part]
+            command = [sys.executable, "-m", "wandb", "sync", "--no-skip-online", part]
             subprocess.run(
                 command, env=alone(**server.environment), check=True, capture_output=True
             )
@@ -141,17 +141,22 @@ def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
     assert server.summary["loss"] == {"last": 7 / 9, "min": 1 / 3}
 
 
-def test_the_summary_says_how_to_upload_a_run_in_parts(language, tmp_path):
+def test_the_summary_says_how_to_upload_what_is_not_there_yet(language, tmp_path):
     about, _ = load(language[0])
-    told = {}
-    for parts in range(3):
-        for k in range(parts):
-            (tmp_path / "wandb" / f"offline-run-{k}").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "wandb").mkdir(exist_ok=True)
-        told[parts] = records.describe(about, tmp_path)
+    parts = [tmp_path / "wandb" / name for name in ("run-1", "offline-run-2", "offline-run-3")]
+    parts[0].mkdir(parents=True)
+    (parts[0] / "run.wandb.synced").touch()  # that one is at W&B
+    told = []
+    for part in parts:
+        part.mkdir(exist_ok=True)
+        told.append(records.describe(about, tmp_path))
+    assert "it is online" in told[0]
     assert "wandb sync" not in told[0]
-    assert f"`wandb sync {tmp_path}/wandb/offline-run-*` uploads it" in told[1]
-    assert f"`for part in {tmp_path}/wandb/offline-run-*; do wandb sync $part; done`" in told[2]
+    assert f"`wandb sync --no-skip-online {parts[1]}` uploads it" in told[1]
+    command = f"for part in {parts[1]} {parts[2]}; do wandb sync --no-skip-online $part; done"
+    assert f"`{command}` uploads it" in told[2]
+    (parts[0] / "run.wandb.synced").unlink()  # its server fell silent
+    assert f"for part in {parts[0]} {parts[1]} " in records.describe(about, tmp_path)
 
 
 def test_a_resumed_online_run_goes_on_in_the_same_one(tmp_path):

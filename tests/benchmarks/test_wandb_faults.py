@@ -1,6 +1,7 @@
 """Whatever becomes of W&B, a training goes on: with one line, and without losing a row."""
 
 import contextlib
+import json
 import subprocess
 import sys
 import time
@@ -8,8 +9,9 @@ import time
 import pytest
 
 import wandb
-from benchmarks.sinks import Guarded, Identity, JsonLines, Lost, Wandb, wandb_folder
-from benchmarks.sinks.wandb_folder import find_parts, last_row
+from benchmarks import wandb_folder
+from benchmarks.sinks import Guarded, Identity, JsonLines, Lost, Wandb
+from benchmarks.wandb_folder import find_parts, last_row
 from tests.benchmarks.wandb_runs import alone, inspected, logs, of_type
 from tests.benchmarks.wandb_server import gone, serving
 
@@ -165,6 +167,15 @@ def test_a_run_that_went_offline_goes_on_online_and_is_not_uploaded_again(run, t
         assert [row["step"] for row in server.rows] == list(range(1, 9))
         assert sync(server, *find_parts(tmp_path)) == list(range(1, 9))
     assert capfd.readouterr().err == ""
+
+
+def test_a_row_of_a_batch_that_was_passed_over_is_no_fault(run, tmp_path, capfd):
+    row = {"step": 1, "loss": None, "seconds": 1, "skipped": 1}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    run(2, 3)  # catches up on the first row, and looks for the best of all
+    assert capfd.readouterr().err == ""
+    history = of_type(inspected(tmp_path), "history")
+    assert [each["item"]["step"] for each in history] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("fault", ["missing", "hangs", "fails", "nonsense"])
