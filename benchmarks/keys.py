@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -13,6 +13,7 @@ from orthornn.init import INITIALIZERS
 from orthornn.nonlinearity import NONLINEARITIES
 from orthornn.parameters import check_choice
 
+from .folder import Redo
 from .models import Network
 from .models.checks import check_number
 from .refusal import ConfigError, build, check, choose
@@ -34,7 +35,7 @@ PLAIN: dict[str, tuple[Any, str]] = {
         "an integer from 1 to 1024 or auto",
     ),
     "budget": (PositiveInt | None, "an integer > 0 or null"),
-    "redo": (Literal["none", "failed", "all"], "one of ['none', 'failed', 'all']"),
+    "redo": (Redo, f"one of {list(get_args(Redo))}"),
     "device": (Literal["cpu", "cuda"], "one of ['cpu', 'cuda']"),
 }
 GROUPS = ("orthogonal", "network", "train", "task", "model", "optimizer", "logger")

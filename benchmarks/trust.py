@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from . import models
+from .cli import CONF
 from .refusal import ConfigError
 
-# exactly these, for a dotted name below a module of ours could lead on into what it imports
-MODELS = (
-    "Network",
-    "dtriv",
-    "exprnn",
-    "gru",
-    "householder",
-    "irnn",
-    "lstm",
-    "ortho",
-    "ortho_free",
-    "ortho_soft",
-    "rnn",
-    "scornn",
-)
-OURS = frozenset(f"benchmarks.models.{name}" for name in MODELS)
+# exactly these, the models of conf/model: a dotted name below a module of ours could lead on into
+# what it imports
+NAMES = {"Network", *(path.stem for path in (CONF / "model").glob("*.yaml"))}
+OURS = frozenset(f"benchmarks.models.{name}" for name in NAMES.intersection(models.__all__))
 TARGET, PARTIAL = "_target_", "_partial_"
 DEEPEST = 8  # groups within groups
 
