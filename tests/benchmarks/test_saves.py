@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from benchmarks import checkpoint, folder, generators, run, saves, storage
+from benchmarks.faults.left import left
 from benchmarks.refusal import ConfigError
 from tests.benchmarks.commandline import TINY, load
-from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, contents, leave_after
+from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 
 CONFIG = {"task": {"delay": 5}, "seed": 0}
 
@@ -185,7 +186,7 @@ def test_a_run_with_damaged_files_ends_as_if_nothing_had_been(command, monkeypat
     capsys.readouterr()
     command(*tiny, "hydra.run.dir=parts")
     assert ("warning" in capsys.readouterr().err) == ("checkpoint.pt" in names)
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
+    assert_equal(left(Path("whole")), left(Path("parts")))
     checkpoint.load(Path("parts/best.pt"))
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from benchmarks import run, train
+from benchmarks.faults.left import left
 from benchmarks.record import line, numbers
 from benchmarks.settings import Settings
 from benchmarks.tasks.copy_memory import CopyMemory
 from tests.benchmarks.commandline import TINY, load
-from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, contents, leave_after
+from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.benchmarks.test_train import new_state
 
 
@@ -83,6 +84,20 @@ def test_a_gradient_that_is_not_finite_is_a_bad_batch_too():
     assert all(math.isfinite(r["loss"]) and math.isnan(r["gradient_norm"]) for r in records)
 
 
+def test_what_is_infinite_is_noted_as_it_is_read_back():
+    class Endless(Rotten):
+        def loss(self, output, target):
+            loss = super().loss(output, target)
+            return loss * math.inf if output.requires_grad else loss
+
+    settings = Settings(steps=2, batch_size=4, skip=2)
+    records = list(train.fit(new_state(settings), Endless(), settings))
+    for record in records:
+        assert math.isnan(record["loss"])
+        read = numbers(json.loads(line(record)))
+        assert {k: repr(v) for k, v in read.items()} == {k: repr(v) for k, v in record.items()}
+
+
 def test_a_line_of_a_record_is_strict_json():
     record = {"step": 3, "loss": math.nan, "gradient_norm": math.inf, "seconds": 0.5}
 
@@ -96,14 +111,16 @@ def test_a_line_of_a_record_is_strict_json():
 
 @pytest.fixture
 def rotten(monkeypatch):
-    """Let the loss of some steps be no number."""
+    """Let the batches of some steps be not a number."""
 
     def spoil(*steps):
-        def check(what, value, step, *error):
-            real(what, math.nan if (what, step) in wanted else value, step, *error)
+        def training(task, batch_size, step, generator):
+            batch = real(task, batch_size, step, generator)
+            spoilt = torch.full_like(batch.input, math.nan)
+            return batch._replace(input=spoilt) if step + 1 in steps else batch
 
-        real, wanted = train._check_finite, [("loss", step) for step in steps]
-        monkeypatch.setattr(train, "_check_finite", check)
+        real = CopyMemory.training
+        monkeypatch.setattr(CopyMemory, "training", training)
 
     return spoil
 
@@ -119,9 +136,10 @@ def test_a_run_that_passes_over_batches_is_stopped_and_goes_on_bit_for_bit(
         with pytest.raises(SystemExit):
             command(*tiny, "hydra.run.dir=parts")
     command(*tiny, "hydra.run.dir=parts")
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
+    assert_equal(left(Path("whole")), left(Path("parts")))
     about, rows = load(Path("parts"))
     assert [row["step"] for row in rows if "skipped" in row] == [3, 7]
+    assert [row["step"] for row in rows if row["loss"] is None] == [3, 7]
     assert about["status"] == "finished"
     assert Path("parts/loss.png").exists()
 

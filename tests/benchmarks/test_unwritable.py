@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import journal, run, storage, train
+from benchmarks.faults.left import left
 from tests.benchmarks.commandline import TINY, load
-from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, contents
+from tests.benchmarks.stopped import LONGER, QUIET, assert_equal
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -62,7 +63,7 @@ def test_a_full_disk_stops_a_run_that_ends_as_if_nothing_had_been(
     if Path("parts/run.json").exists():
         assert '"status": "running"' in Path("parts/run.json").read_text()
     command(*tiny, "hydra.run.dir=parts")
-    assert_equal(contents(Path("whole")), contents(Path("parts")))
+    assert_equal(left(Path("whole")), left(Path("parts")))
     assert load(Path("parts"))[0]["status"] == "finished"
 
 
