@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from benchmarks.assembly import make_settings, make_task
 from benchmarks.cli import compose
+from benchmarks.settings import Settings
 from benchmarks.streams import stream
+from benchmarks.tasks.task import Task
 
 STEPS = 3
 BENCHMARKS = ("copy", "tagging", "adding", "pixels", "language")
@@ -20,6 +21,8 @@ BENCHMARKS = ("copy", "tagging", "adding", "pixels", "language")
 def data_hash(text: Path) -> str:
     """SHA-256 of the first training batches and the first held-out ones of each benchmark.
 
+    With them the task's title and what blindness costs there, which come from all of the data.
+
     Args:
         text: read at both levels by the benchmark of language models, beside its own text.
     """
@@ -27,16 +30,16 @@ def data_hash(text: Path) -> str:
     texts = [[f"data.path={text}", f"data.level={level}"] for level in ("character", "word")]
     for name in BENCHMARKS:
         for more in [[], *(texts if name == "language" else [])]:
-            for part in _tensors(name, more):
-                digest.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
+            cfg = compose(name, ["train.batch_size=4", *more])
+            task = make_task(cfg)
+            digest.update(f"{name} {task.title} {task.baseline}".encode())
+            for part in _tensors(task, make_settings(cfg, task)):
+                digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
                 digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _tensors(name: str, more: Sequence[str]) -> list[Tensor]:
-    cfg = compose(name, ["train.batch_size=4", *more])
-    task = make_task(cfg)
-    settings = make_settings(cfg, task)
+def _tensors(task: Task, settings: Settings) -> list[Tensor]:
     generator = stream(0, "training")
     batches = [task.training(settings.batch_size, step, generator) for step in range(STEPS)]
     for split in ("validation", "test"):

@@ -86,11 +86,11 @@ def test_of_two_starts_of_one_run_exactly_one_proceeds(measured, unseen, monkeyp
     assert "proceeded in 2;" in row.came
 
 
-def test_bad_texts_are_refused_and_unusual_ones_run(measured, monkeypatch):
-    monkeypatch.setattr(corpora, "_hash", lambda bench, row: None)
-    bad, good, _ = measured(corpora, len(corpora.BAD))
+def test_bad_texts_are_refused_and_unusual_ones_run_and_data_are_the_same_anywhere(measured):
+    bad, good, data = measured(corpora, len(corpora.BAD))
     assert bad.came == "12 refused with file and reason"
     assert good.came == "5 ran"
+    assert data.came.startswith("1 hash: ")
 
 
 @pytest.mark.parametrize("kind", damage.DAMAGES)
