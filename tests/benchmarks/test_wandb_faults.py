@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,8 +23,9 @@ DONE = {"status": "finished"}
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Log the steps FIRST to LAST of a run that goes on after FIRST - 1; returns the seconds."""
-    for name in ("WANDB_RUN_ID", "WANDB_SERVICE", "WANDB_API_KEY"):
+    for name in ("WANDB_RUN_ID", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    os.environ.pop("WANDB_SERVICE", None)  # for good: a service that has ended is none to return to
     monkeypatch.setenv("WANDB_SILENT", "true")
 
     def call(first, last, mode="offline", server=None, timeout=1.0, project="p"):
@@ -46,6 +48,7 @@ def run(tmp_path, monkeypatch):
 
     yield call
     wandb.teardown()
+    os.environ.pop("WANDB_SERVICE", None)
 
 
 def sync(server, *parts):

@@ -13,8 +13,9 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from benchmarks import cli
 from tests.benchmarks.commandline import TINY, load, options
-from tests.benchmarks.sweeping import ROOT, space
+from tests.benchmarks.sweeping import space
 from tests.benchmarks.sweepserver import SweepServer
+from tests.benchmarks.wandb_runs import alone
 
 FOLDER = cli.CONF / "wandb_sweeps"
 
@@ -78,12 +79,12 @@ def server():
 def wandb(server, folder, *arguments):
     """W&B's own command line, which must end well."""
     here = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "HOME": str(folder)}
-    here |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_DIR": str(folder)}
+    here |= {"OMP_NUM_THREADS": "1", "WANDB_DIR": str(folder)}
     here["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "wandb", *arguments],
         cwd=folder,
-        env={**os.environ, **here},
+        env=alone(**here),  # another test's service has ended
         capture_output=True,
         text=True,
         timeout=120,
