@@ -29,7 +29,7 @@ def test_there_is_one_setup_command_for_each_use():
         (extra,) = re.findall(r"\.\[(\w+)\]", command)
         assert extra in setup["options.extras_require"]
         assert "-c constraints.txt" in command
-    assert [line for line in LINES if line.endswith("&& pytest")]
+    assert [line for line in LINES if "&& pytest" in line]
 
 
 @pytest.fixture
