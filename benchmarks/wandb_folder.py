@@ -54,14 +54,14 @@ def mark_uploaded(parts: Sequence[Path]) -> None:
 
 def how_to_upload(folder: Path) -> str:
     """How what is not at W&B yet comes there; a run that was resumed is in parts."""
-    parts = [str(part) for part in find_parts(folder) if not any(part.glob("*.synced"))]
+    parts = [part for part in find_parts(folder) if not any(part.glob("*.synced"))]
+    sync = "wandb sync" if all(map(is_offline, parts)) else "wandb sync --no-skip-online"
     if not parts:
         return "it is online"
     if len(parts) == 1:
-        return f"`wandb sync --no-skip-online {parts[0]}` uploads it"
+        return f"`{sync} {parts[0]}` uploads it"
     # one command for all parts would stop at one that was cut short when the run was killed
-    listed = " ".join(parts)
-    return f"`for part in {listed}; do wandb sync --no-skip-online $part; done` uploads it"
+    return f"`for part in {' '.join(map(str, parts))}; do {sync} $part; done` uploads it"
 
 
 def last_row(parts: Sequence[Path]) -> int:

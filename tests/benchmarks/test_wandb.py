@@ -129,7 +129,7 @@ def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
         folders = sorted(map(str, (tmp_path / "wandb").glob("offline-run-*")))
         assert len(folders) == 3
         for part in folders:  # all at once, wandb sync would stop at the first, which holds nothing
-            command = [sys.executable, "-m", "wandb", "sync", "--no-skip-online", part]
+            command = [sys.executable, "-m", "wandb", "sync", part]
             subprocess.run(
                 command, env=alone(**server.environment), check=True, capture_output=True
             )
@@ -152,11 +152,12 @@ def test_the_summary_says_how_to_upload_what_is_not_there_yet(language, tmp_path
         told.append(records.describe(about, tmp_path))
     assert "it is online" in told[0]
     assert "wandb sync" not in told[0]
-    assert f"`wandb sync --no-skip-online {parts[1]}` uploads it" in told[1]
-    command = f"for part in {parts[1]} {parts[2]}; do wandb sync --no-skip-online $part; done"
-    assert f"`{command}` uploads it" in told[2]
+    assert f"`wandb sync {parts[1]}` uploads it" in told[1]
+    assert f"`for part in {parts[1]} {parts[2]}; do wandb sync $part; done` uploads it" in told[2]
     (parts[0] / "run.wandb.synced").unlink()  # its server fell silent
-    assert f"for part in {parts[0]} {parts[1]} " in records.describe(about, tmp_path)
+    listed = " ".join(map(str, parts))
+    command = f"for part in {listed}; do wandb sync --no-skip-online $part; done"
+    assert f"`{command}` uploads it" in records.describe(about, tmp_path)
 
 
 def test_a_resumed_online_run_goes_on_in_the_same_one(tmp_path):
