@@ -114,7 +114,8 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
     step's batch before the update, ``penalty`` if the model has one, ``gradient_norm`` (before
     clipping), ``learning_rate``, ``orthogonality_error`` if the model is meant to be orthogonal,
     ``seconds`` of training so far, and on some steps ``validation_*``. That of a step whose batch
-    was passed over has ``skipped``, how many were so far, and nan for what is not finite.
+    was passed over has ``skipped``, how many were so far, and nan for what is not finite, with
+    the loss for all scores.
 
     Raises:
         TrainingDiverged: at a loss or gradient norm that is not finite, the state being as before
@@ -156,6 +157,8 @@ def _advance(state: State, task: Task, settings: Settings, record: Record) -> No
             generators.restore(drawn[1], state.processes.device)
             raise
         state.skipped += 1
+        if not math.isfinite(record["loss"]):  # then the scores say nothing either
+            record |= dict.fromkeys(task.metrics, math.nan)
         record |= {name: math.nan for name, value in record.items() if not math.isfinite(value)}
         record[SKIPPED] = state.skipped
         memory = None
