@@ -114,8 +114,8 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
     step's batch before the update, ``penalty`` if the model has one, ``gradient_norm`` (before
     clipping), ``learning_rate``, ``orthogonality_error`` if the model is meant to be orthogonal,
     ``seconds`` of training so far, and on some steps ``validation_*``. That of a step whose batch
-    was passed over has ``skipped``, how many were so far, and nan for what is not finite, with
-    the loss for all scores.
+    was passed over has ``skipped``, how many were so far, and nan for what is not finite; for all
+    scores, if the loss is not.
 
     Raises:
         TrainingDiverged: at a loss or gradient norm that is not finite, the state being as before
