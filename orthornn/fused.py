@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .exact import exactly
-from .internals import batched
 from .nonlinearity import NONLINEARITIES, Nonlinearity
-from .reference import reference
 
 CHUNK_BYTES = 1 << 19  # one block of states stays in a core's cache while all its passes are made
 SHORTEST = 8  # steps of a block, where the batch does not change
@@ -164,71 +162,6 @@ def _run_back(
             ongoing = delta_t.copy_(g_t)[: len(later)]
             torch.addmm(ongoing, later, w_hh, out=ongoing)
         later = s.mask_(delta_t, h_t)
-
-
-class _Fused(torch.autograd.Function):
-    """:func:`run_forward` with :func:`run_backward`, or the reference's own derivatives."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *inputs, nonlinearity, batch_sizes = arguments
-        states = run_forward(*arguments)
-        ctx.save_for_backward(*inputs, batch_sizes, states)
-        ctx.nonlinearity = nonlinearity
-        return states
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, batch_sizes, states = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:6]
-        if torch.is_grad_enabled() or batched(grad):
-            found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
-        else:
-            found = run_backward(grad, inputs, states, ctx.nonlinearity, batch_sizes, needed)
-        return (*found, None, None)
-
-
-def see_through(
-    grad: Tensor,
-    inputs: Sequence[Tensor | None],
-    nonlinearity: str,
-    batch_sizes: Tensor | None,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """The gradients as differentiable functions, of the reference: ``create_graph``, vmap."""
-    wanted = [i for i, asked in enumerate(needed) if asked]
-
-    def states(*given: Tensor) -> Tensor:
-        full = list(inputs)
-        for i, a in zip(wanted, given, strict=True):
-            full[i] = a
-        return reference(*full, nonlinearity, batch_sizes)  # type: ignore[arg-type, call-arg]
-
-    pull = torch.func.vjp(states, *(inputs[i] for i in wanted))[1]
-    found = dict(zip(wanted, pull(grad), strict=True))
-    return [found.get(i) for i in range(len(inputs))]
-
-
-def fused(
-    x: Tensor,
-    h0: Tensor,
-    w_hh: Tensor,
-    w_ih: Tensor,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    nonlinearity: str,
-    batch_sizes: Tensor | None = None,
-) -> Tensor:
-    """The recurrence with states stored once and one matrix product per step in each direction.
-
-    Works through time in blocks that fit a core's cache. A second derivative, and a batch of
-    gradients under vmap, fall back on :func:`orthornn.reference.reference`.
-    """
-    inputs = (x, h0, w_hh, w_ih, bias, threshold)
-    if not torch.is_grad_enabled():
-        return run_forward(*inputs, nonlinearity, batch_sizes)
-    h: Tensor = _Fused.apply(*inputs, nonlinearity, batch_sizes)  # type: ignore[no-untyped-call]
-    return h
 
 
 def _row_bytes(h: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""The fused recurrence as one operator of torch, ``orthornn::recurrence``, for its compilers.
+"""The recurrence as one operator of torch, ``orthornn::recurrence``, for its compilers.
 
 A compiler that traced the loop over time would unroll it: minutes for a thousand steps. An
 operator it takes as it is, whatever the length.
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .fused import run_backward, run_forward, see_through
+from .adjoint import see_through
+from .engines import ENGINES, Engine, fastest
 
 _ARGUMENTS = (
     "Tensor x, Tensor h0, Tensor w_hh, Tensor w_ih, Tensor? bias, Tensor? threshold, "
@@ -19,12 +20,17 @@ _ARGUMENTS = (
 )
 
 
+def _engine(arguments: tuple[Any, ...]) -> Engine:
+    *inputs, nonlinearity, batch_sizes = arguments
+    return ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
+
+
 @torch.library.custom_op(
     "orthornn::recurrence", mutates_args=(), schema=f"({_ARGUMENTS}=None) -> Tensor"
 )
 def recurrence(*arguments: Any) -> Tensor:
     """See :mod:`orthornn.recurrence` for the arguments."""
-    return run_forward(*arguments)
+    return _engine(arguments).forward(*arguments)
 
 
 @torch.library.custom_op(
@@ -37,7 +43,7 @@ def recurrence_backward(
 ) -> list[Tensor]:
     """The needed gradients of the first six arguments, in their order."""
     *inputs, nonlinearity, batch_sizes = arguments
-    found = run_backward(grad, inputs, states, nonlinearity, batch_sizes, needed)
+    found = _engine(arguments).backward(grad, inputs, states, nonlinearity, batch_sizes, needed)
     return [a for a in found if a is not None]
 
 

@@ -9,18 +9,22 @@ Every implementation has one signature, :data:`Recurrence`:
 all of one dtype; or packed, as in ``torch.nn.utils.rnn.PackedSequence``: x (N, I), h (N, H) and
 batch_sizes (T,), the falling numbers of sequences at each step, N in all, B at the first.
 
-A new implementation is one row of :data:`BACKENDS`; :func:`choose` is the only place that picks.
+A new implementation is one row of :data:`BACKENDS`, or of :data:`orthornn.engines.ENGINES` where it
+brings its own adjoint; :func:`choose` and :func:`orthornn.engines.fastest` are the only places that
+pick.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from . import operator
-from .fused import fused
+from .adjoint import by_hand
+from .engines import ENGINES
 from .internals import looked_into
 from .reference import reference
 from .refusal import named
@@ -46,25 +50,38 @@ class Recurrence(Protocol):
 
 BACKENDS: dict[str, Recurrence] = {
     "reference": reference,
-    "fused": fused,
     "operator": operator.recurrence,
+    **{name: partial(by_hand, name=name) for name in ENGINES},
 }
+
+
+def check_backend(backend: str | None) -> None:
+    """Refuse what :func:`choose` does not know, or this machine cannot run.
+
+    Raises:
+        ValueError: naming the choices, or what is missing.
+    """
+    if backend is None:
+        return
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {named(backend)}")
+    if backend in ENGINES and (reason := ENGINES[backend].missing()) is not None:
+        raise ValueError(f"backend {backend!r} cannot run here: {reason}")
 
 
 def choose(backend: str | None) -> Recurrence:
     """The implementation to run: the one named, or the fastest that fits where it runs (None).
 
-    ``torch.compile`` gets the fused one as a single operator; what looks inside gets the reference:
-    ``torch.export`` (and ONNX), ``make_fx``, ``torch.jit.trace``, ``torch.func`` and forward-mode
-    derivatives.
+    ``torch.compile`` gets the fastest one as a single operator; what looks inside gets the
+    reference: ``torch.export`` (and ONNX), ``make_fx``, ``torch.jit.trace``, ``torch.func`` and
+    forward-mode derivatives.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or one that this machine cannot run.
     """
-    if backend is None:
-        if looked_into():
-            return reference
-        return operator.recurrence if torch.compiler.is_compiling() else fused
-    if not isinstance(backend, str) or backend not in BACKENDS:
-        raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {named(backend)}")
-    return BACKENDS[backend]
+    check_backend(backend)
+    if backend is not None:
+        return BACKENDS[backend]
+    if looked_into():
+        return reference
+    return operator.recurrence if torch.compiler.is_compiling() else by_hand

@@ -14,7 +14,7 @@ from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, check_ranges, total_bias
 from .precision import cast
-from .recurrence import choose
+from .recurrence import check_backend, choose
 from .recurrent_weight import keeps_points, ordinary
 from .retraction import RETRACTIONS
 from .sequence import Packing, backwards, last, packing
@@ -119,7 +119,7 @@ class OrthoRNN(nn.RNNBase):
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
         check_choice("retraction", retraction, RETRACTIONS)
-        choose(backend)
+        check_backend(backend)
         check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         # torch's constructor registers the parameters and draws them; it has to find these
         self.nonlinearity = nonlinearity

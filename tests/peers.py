@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, OrthoRNNCell
+from orthornn.engines import ENGINES
+from orthornn.recurrence import BACKENDS
 
 
 def with_tanh(cls):
@@ -17,6 +19,8 @@ def with_tanh(cls):
     return make
 
 
+# the backends that this machine can run
+RUNNING = sorted(b for b in BACKENDS if b not in ENGINES or ENGINES[b].missing() is None)
 LAYERS = {
     "torch.nn.RNN": nn.RNN,
     "OrthoRNN": with_tanh(OrthoRNN),

@@ -22,6 +22,7 @@ from orthornn import (
 from orthornn.diagnostics import orthogonality_error
 from orthornn.exact import exact_products
 from orthornn.retraction import RETRACTIONS
+from tests.peers import RUNNING
 
 N = 64  # on a CPU with AMX, from this size on a product is one of oneDNN's
 
@@ -171,7 +172,7 @@ def test_initial_and_projected_weights_are_exact(make):
     assert torch.equal(exact, lowered)
 
 
-@pytest.mark.parametrize("backend", ["fused", "operator"])
+@pytest.mark.parametrize("backend", [name for name in RUNNING if name != "reference"])
 @pytest.mark.parametrize("nonlinearity", ["modrelu", "identity"])
 def test_a_recurrence_and_its_gradients_are_exact(backend, nonlinearity):
     def run():

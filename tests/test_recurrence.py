@@ -5,11 +5,13 @@ import torch
 
 from orthornn import fused as fused_module
 from orthornn import operator as operator_module
-from orthornn.fused import fused, run_backward
+from orthornn.adjoint import by_hand
+from orthornn.engines import ENGINES
 from orthornn.nonlinearity import NONLINEARITIES
 from orthornn.operator import recurrence_backward
 from orthornn.recurrence import BACKENDS, choose
 from orthornn.reference import reference
+from tests.peers import RUNNING
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (30, 1, 4, 3), (9, 4, 3, 1)]  # T, B, I, H
@@ -32,7 +34,7 @@ def gradients(function, inputs, nonlinearity, g, batch_sizes=None):
 
 
 @every_nonlinearity
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", RUNNING)
 def test_first_and_second_derivatives_are_right(backend, nonlinearity):
     inputs = problem((4, 2, 2, 3), nonlinearity)
     given = [a for a in inputs if a is not None]
@@ -49,7 +51,7 @@ def test_first_and_second_derivatives_are_right(backend, nonlinearity):
 @every_nonlinearity
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("backend", ["fused", "operator"])
+@pytest.mark.parametrize("backend", [name for name in RUNNING if name != "reference"])
 def test_every_backend_equals_the_reference(backend, nonlinearity, shape, bias):
     inputs = problem(shape, nonlinearity, bias)
     g = torch.randn(*shape[:2], shape[3], dtype=torch.float64)
@@ -64,7 +66,7 @@ BATCH_SIZES = [[3], [3, 1], [2, 2, 2, 1], [4, 3, 2, 1, 1], [5] * 20 + [4] * 9 + 
 
 @every_nonlinearity
 @pytest.mark.parametrize("sizes", BATCH_SIZES, ids=lambda sizes: str(len(sizes)))
-@pytest.mark.parametrize("backend", ["fused", "operator"])
+@pytest.mark.parametrize("backend", [name for name in RUNNING if name != "reference"])
 def test_every_backend_equals_the_reference_on_packed_rows(backend, nonlinearity, sizes):
     x, _, *weights = problem((1, sum(sizes), 2, 3), nonlinearity)
     h0 = torch.randn(sizes[0], 3, dtype=torch.float64, requires_grad=True)
@@ -86,7 +88,7 @@ def test_blocks_of_time_do_not_show(length, packed, monkeypatch):
         x = x.detach().flatten(0, 1).requires_grad_()
     g = torch.randn(*x.shape[:-1], 4, dtype=torch.float64)
     torch.testing.assert_close(
-        gradients(fused, (x, *inputs), "modrelu", g, sizes),
+        gradients(BACKENDS["fused"], (x, *inputs), "modrelu", g, sizes),
         gradients(reference, (x, *inputs), "modrelu", g, sizes),
     )
 
@@ -115,7 +117,7 @@ def test_fused_in_float32_stays_near_the_float64_reference():
     exact = problem(shape, "modrelu")
     rough = [a.detach().float().requires_grad_() for a in exact]
     g = torch.randn(400, 8, 32, dtype=torch.float64)
-    h, found = gradients(fused, rough, "modrelu", g.float())
+    h, found = gradients(BACKENDS["fused"], rough, "modrelu", g.float())
     h_exact, expected = gradients(reference, exact, "modrelu", g)
     eps = torch.finfo(torch.float32).eps
     assert (h - h_exact).norm() < 400 * eps * h_exact.norm()
@@ -123,10 +125,12 @@ def test_fused_in_float32_stays_near_the_float64_reference():
         assert (a - b).norm() < 1e-2 * b.norm()  # a sign may flip at modReLU's threshold
 
 
+@pytest.mark.parametrize("engine", [name for name in RUNNING if name in ENGINES])
 @pytest.mark.parametrize("frozen", range(6))
-def test_a_gradient_that_is_not_wanted_is_not_made(frozen):
+def test_a_gradient_that_is_not_wanted_is_not_made(frozen, engine):
     inputs = [a.detach() for a in problem((5, 2, 3, 4), "modrelu")]
-    states, g = fused(*inputs, "modrelu"), torch.randn(5, 2, 4, dtype=torch.float64)
+    run_forward, run_backward, *_ = ENGINES[engine]
+    states, g = run_forward(*inputs, "modrelu"), torch.randn(5, 2, 4, dtype=torch.float64)
     everything = run_backward(g, inputs, states, "modrelu", None, [True] * 6)
     needed = [i != frozen for i in range(6)]
     found = run_backward(g, inputs, states, "modrelu", None, needed)
@@ -137,15 +141,16 @@ def test_a_gradient_that_is_not_wanted_is_not_made(frozen):
     torch.testing.assert_close(made, expected)
 
 
-def test_linear_orthogonal_recurrence_keeps_the_gradient_norm_over_ten_thousand_steps():
+@pytest.mark.parametrize("backend", RUNNING)
+def test_linear_orthogonal_recurrence_keeps_the_gradient_norm_over_ten_thousand_steps(backend):
     x, h0, w_hh, w_ih, _, _ = problem((10_000, 1, 1, 16), "identity", bias=False)
-    h = fused(0 * x, h0, w_hh, w_ih, None, None, "identity")
+    h = BACKENDS[backend](0 * x, h0, w_hh, w_ih, None, None, "identity")
     g = torch.randn(1, 16, dtype=torch.float64)
     (dh0,) = torch.autograd.grad(h[-1], h0, g)
     assert dh0.norm() / g.norm() == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("backend", ["fused", "operator"])
+@pytest.mark.parametrize("backend", [name for name in RUNNING if name != "reference"])
 def test_writing_into_the_output_before_backward_is_an_error(backend):
     inputs = problem((5, 2, 3, 4), "modrelu")
     h = BACKENDS[backend](*inputs, "modrelu")
@@ -163,7 +168,7 @@ def test_second_derivatives_hold_for_inputs_that_depend_on_each_other():
             torch.autograd.grad(
                 f(*arguments, "modrelu").sin().sum(), (x, w), create_graph=create, retain_graph=True
             )
-            for f in (fused, reference)
+            for f in map(BACKENDS.get, RUNNING)
             for create in (True, False)
         ]
         for other in found[1:]:
@@ -171,12 +176,12 @@ def test_second_derivatives_hold_for_inputs_that_depend_on_each_other():
 
 
 def test_unknown_backend_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"one of \['fused', .*'reference'\], got 'cuda'"):
+    with pytest.raises(ValueError, match=r"one of \['compiled', 'fused', .*\], got 'cuda'"):
         choose("cuda")
 
 
 def test_the_choice_follows_who_looks_inside():
-    assert choose(None) is fused
+    assert choose(None) is by_hand
     seen = torch.vmap(lambda a: a + (choose(None) is reference))(torch.zeros(2))
     assert torch.equal(seen, torch.ones(2))
-    assert choose("fused") is fused
+    assert choose("fused") is BACKENDS["fused"]

@@ -1,0 +1,91 @@
+"""The recurrence under autograd, with the adjoint of an :class:`orthornn.engines.Engine`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .engines import ENGINES, Engine, fastest
+from .internals import batched
+from .reference import reference
+
+
+class _ByHand(torch.autograd.Function):
+    """An engine's forward pass with its adjoint, or the reference's own derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, engine: Engine, *arguments: Any) -> Tensor:
+        *inputs, nonlinearity, batch_sizes = arguments
+        states = engine.forward(*arguments)
+        ctx.save_for_backward(*inputs, batch_sizes, states)
+        ctx.engine, ctx.nonlinearity = engine, nonlinearity
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, batch_sizes, states = ctx.saved_tensors
+        needed = ctx.needs_input_grad[1:7]
+        if torch.is_grad_enabled() or batched(grad):
+            found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
+        else:
+            fits = ctx.engine.unfit((*inputs, states, grad)) is None  # a gradient may be special
+            engine = ctx.engine if fits else ENGINES["fused"]
+            found = engine.backward(grad, inputs, states, ctx.nonlinearity, batch_sizes, needed)
+        return (None, *found, None, None)
+
+
+def see_through(
+    grad: Tensor,
+    inputs: Sequence[Tensor | None],
+    nonlinearity: str,
+    batch_sizes: Tensor | None,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients as differentiable functions, of the reference: ``create_graph``, vmap."""
+    wanted = [i for i, asked in enumerate(needed) if asked]
+
+    def states(*given: Tensor) -> Tensor:
+        full = list(inputs)
+        for i, a in zip(wanted, given, strict=True):
+            full[i] = a
+        return reference(*full, nonlinearity, batch_sizes)  # type: ignore[arg-type, call-arg]
+
+    pull = torch.func.vjp(states, *(inputs[i] for i in wanted))[1]
+    found = dict(zip(wanted, pull(grad), strict=True))
+    return [found.get(i) for i in range(len(inputs))]
+
+
+def by_hand(
+    x: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    w_ih: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    batch_sizes: Tensor | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """The states by the engine of that name, or by the fastest that takes these tensors (None).
+
+    A second derivative, and a batch of gradients under vmap, fall back on
+    :func:`orthornn.reference.reference`. Other arguments as in :mod:`orthornn.recurrence`.
+
+    Raises:
+        ValueError: for tensors that the named engine does not take.
+    """
+    inputs = (x, h0, w_hh, w_ih, bias, threshold)
+    if name is None:
+        engine = ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
+    else:
+        engine = ENGINES[name]
+        if (reason := engine.unfit(inputs)) is not None:
+            raise ValueError(f"backend {name!r} cannot run this: {reason}")
+    if not torch.is_grad_enabled():
+        return engine.forward(*inputs, nonlinearity, batch_sizes)
+    h: Tensor = _ByHand.apply(engine, *inputs, nonlinearity, batch_sizes)  # type: ignore[no-untyped-call]
+    return h

@@ -1,0 +1,1 @@
+"""The recurrence and its adjoint for one kind of machine each, outside torch's own operations."""

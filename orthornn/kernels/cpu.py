@@ -1,0 +1,258 @@
+"""The recurrence and its adjoint on the CPU, compiled from ``recurrence.c``.
+
+All of a step (product, input, bias, nonlinearity) happens while its numbers are in the nearest
+cache, W is laid out once a call instead of once a product, and threads share out the batch, so that
+none waits for another before the end. On processors with AMX a float32 product is made of six
+bfloat16 ones (``amx_product.h``): to float32's own accuracy, at more than twice the rate.
+
+:func:`run_forward` and :func:`run_backward` have the meaning of those in :mod:`orthornn.fused`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from orthornn.internals import is_fake, mode_active
+from orthornn.nonlinearity import LEAKY_SLOPE
+
+from .compiler import CannotCompile, compiled, macros
+
+SOURCE = Path(__file__).with_name("recurrence.c")
+CODES = {"identity": 0, "relu": 1, "leaky_relu": 2, "modrelu": 3, "tanh": 4}
+TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
+AMX, VECTOR = "amx_product.h", "vector_product.h"
+CHUNK_BYTES = 1 << 20  # of what a sum of weight gradients reads, in a core's cache
+WORTH_A_THREAD = 1e7  # operations
+
+_POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
+
+
+class _Call(ctypes.Structure):
+    """``Call`` of recurrence.c, field by field."""
+
+    _fields_ = [
+        *((name, _INTEGER) for name in ("time", "batch", "inputs", "hidden", "threads", "code")),
+        *((name, _POINTER) for name in ("sizes", "starts", "x")),
+        *((name, _INTEGER) for name in ("x_time", "x_row")),
+        *((name, _POINTER) for name in ("h0", "threshold", "states", "factor", "packed", "grad")),
+        *((name, _INTEGER) for name in ("grad_time", "grad_row")),
+        *((name, _POINTER) for name in ("carry", "dx", "dw", "db")),
+        ("chunk", _INTEGER),
+    ]
+
+
+class Library:
+    """One compilation of recurrence.c: for a dtype, by one way of making products."""
+
+    def __init__(self, dtype: torch.dtype, product: str) -> None:
+        """Compile or load it.
+
+        Raises:
+            CannotCompile: where there is no compiler, or this processor lacks what is asked for.
+        """
+        wanted = ("__AMX_BF16__", "__AVX512BF16__") if product == AMX else ()
+        if not all(f"#define {name} " in macros() for name in wanted):
+            raise CannotCompile("the processor or its compiler has no AMX")
+        real, integer = TYPES[dtype]
+        slope = f"((REAL){LEAKY_SLOPE!r})"
+        names = {"REAL": real, "INTEGER": integer, "LEAKY_SLOPE": slope, "PRODUCT": f'"{product}"'}
+        self.code = compiled(SOURCE, names)
+        self.product = product
+        if not self.code.usable():
+            raise CannotCompile("the system does not lend the tiles of AMX")
+        self.lanes: int = self.code.lanes()
+
+    def run(self, function: str, **fields: int | Tensor | None) -> None:
+        """Call ``forward`` or ``backward``.
+
+        Raises:
+            MemoryError: without room for its working memory.
+        """
+        call = _Call(**{k: v.data_ptr() if isinstance(v, Tensor) else v for k, v in fields.items()})
+        if getattr(self.code, function)(ctypes.byref(call)):
+            raise MemoryError("no memory is left for a pass of the recurrence")
+
+
+@functools.cache
+def library(dtype: torch.dtype, product: str | None = None) -> Library:
+    """The one with these products, or with the fastest that run here (None).
+
+    Raises:
+        CannotCompile: where there is none.
+    """
+    if product is None and dtype == torch.float32:
+        try:
+            return library(dtype, AMX)
+        except CannotCompile:
+            pass
+    return Library(dtype, product or VECTOR)
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why nothing can be compiled here; None if it can."""
+    try:
+        library(torch.float32)
+    except CannotCompile as error:
+        return str(error)
+    return None
+
+
+def unfit(tensors: Sequence[Tensor | None]) -> str | None:
+    """Why these tensors are not for this code; None if they are."""
+    dtype = next(a.dtype for a in tensors if a is not None)
+    for a in tensors:
+        if a is None:
+            continue
+        if not a.is_cpu or a.dtype != dtype or dtype not in TYPES or not a.numel():
+            return f"it takes float32 or float64 on the CPU, got {a.dtype} on {a.device}"
+        if is_fake(a) or not (type(a) is Tensor or isinstance(a, Parameter)):
+            return f"it takes plain tensors, got {type(a).__name__}"
+    return "a mode of torch watches every operation" if mode_active() else None
+
+
+def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None) -> bool:
+    """Whether laying out W is made good by the steps that use it."""
+    x = tensors[0]
+    return x is not None and x.is_cpu and len(x if batch_sizes is None else batch_sizes) >= 1
+
+
+def run_forward(
+    x: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    w_ih: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    batch_sizes: Tensor | None = None,
+) -> Tensor:
+    """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments."""
+    code = library(x.dtype)
+    inputs, hidden = w_ih.shape[1], len(w_hh)
+    after, depth = _layout(code, inputs, hidden)
+    factor = x.new_zeros(depth, hidden)  # rows [Wᵀ, 0, Vᵀ, c, 0]
+    factor[:hidden] = w_hh.t()
+    factor[after : after + inputs] = w_ih.t()
+    if bias is not None:
+        factor[after + inputs] = bias
+    states = x.new_empty(*x.shape[:-1], hidden)
+    x, h0, threshold = _rows(x), h0.contiguous(), _contiguous(threshold)
+    shape, held = _shape(x, h0, nonlinearity, batch_sizes)
+    given = {**shape, **held, "x": x, "h0": h0, "threshold": threshold, "factor": factor}
+    code.run("forward", **given, states=states)
+    if code.product == AMX and not _finite(states[-1] if batch_sizes is None else states):
+        library(x.dtype, VECTOR).run("forward", **given, states=states)
+    return states
+
+
+def run_backward(
+    grad: Tensor,
+    inputs: Sequence[Tensor | None],
+    states: Tensor,
+    nonlinearity: str,
+    batch_sizes: Tensor | None,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed."""
+    x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
+    code = library(x.dtype)
+    features, hidden = w_ih.shape[1], len(w_hh)
+    after, depth = _layout(code, features, hidden)
+    panel = 2 * code.lanes
+    dx = x.new_empty(x.shape) if needed[0] else None
+    factor = w_hh.contiguous() if dx is None else torch.cat([w_hh, w_ih], 1)
+    if not any(grad.stride()):  # one number for all, as from sum()
+        grad = grad[(0,) * (grad.dim() - 1)].contiguous().expand(grad.shape)
+    elif grad.stride(-1) != 1:
+        grad = grad.contiguous()
+    x, h0, states = _rows(x), h0.contiguous(), states.contiguous()
+    shape, held = _shape(x, h0, nonlinearity, batch_sizes)
+    threads, p = shape["threads"], _up(hidden, panel)
+    carry = x.new_zeros(len(h0), _up(hidden + features, panel))
+    dw = x.new_zeros(threads, p, depth) if any(needed[2:5]) else None
+    db = x.new_zeros(threads, p) if needed[5] else None
+    chunk = max(128, CHUNK_BYTES // (6 * (p + depth)) // 32 * 32)
+    steps = {"grad_time": grad.stride(0), "grad_row": grad.stride(-2)}
+    given = {
+        **shape, **held, **steps, "x": x, "h0": h0, "states": states, "factor": factor,
+        "grad": grad, "carry": carry, "dx": dx, "dw": dw, "db": db, "chunk": chunk,
+    }  # fmt: skip
+    code.run("backward", **given)
+    if code.product == AMX and not _finite(carry):
+        for a in (carry, dw, db):
+            if a is not None:
+                a.zero_()
+        library(x.dtype, VECTOR).run("backward", **given)
+    found: list[Tensor | None] = [dx, _copy(carry[:, :hidden]) if needed[1] else None]
+    if dw is None:
+        found += [None, None, None]
+    else:
+        total = dw[0] if threads == 1 else dw.sum(0)
+        parts = total[:hidden].split_with_sizes([after, features, depth - after - features], 1)
+        columns = (parts[0][:, :hidden], parts[1], parts[2][:, 0])
+        found += [_copy(a) if b else None for a, b in zip(columns, needed[2:5], strict=True)]
+    return [*found, None if db is None else db.sum(0)[:hidden]]
+
+
+# Note [What is not finite]
+# The first part of an infinity is infinite, and times a part that is 0 it is NaN. So on AMX's tiles
+# a row that meets one is NaN from there to its end, where vectors might say infinity. The pass is
+# then made again, by vectors, and says what torch says.
+
+
+def _finite(a: Tensor) -> bool:
+    return math.isfinite(a.sum().item())
+
+
+def _up(a: int, b: int) -> int:
+    return -(-a // b) * b
+
+
+def _layout(code: Library, inputs: int, hidden: int) -> tuple[int, int]:
+    """Where x begins in the rows [h, 0, x, 1, 0], and how long they are."""
+    after = _up(hidden, code.lanes)
+    return after, _up(after + inputs + 1, 2 * code.lanes)
+
+
+def _rows(a: Tensor) -> Tensor:
+    return a if a.stride(-1) == 1 or a.shape[-1] == 1 else a.contiguous()
+
+
+def _copy(a: Tensor) -> Tensor:
+    """Its entries alone, sharing no memory with the other gradients."""
+    return a.clone(memory_format=torch.contiguous_format)
+
+
+def _contiguous(a: Tensor | None) -> Tensor | None:
+    return None if a is None else a.contiguous()
+
+
+def _shape(
+    x: Tensor, h0: Tensor, nonlinearity: str, batch_sizes: Tensor | None
+) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """The numbers of a call, and the tensors of a packed one."""
+    batch, hidden = h0.shape
+    rows = x.numel() // x.shape[-1] if x.dim() == 2 else x.shape[0] * x.shape[1]
+    operations = 2.0 * rows * hidden * (hidden + x.shape[-1])
+    threads = min(torch.get_num_threads(), max(1, int(operations / WORTH_A_THREAD)), batch)
+    shape = {
+        "time": len(x), "batch": batch, "inputs": x.shape[-1], "hidden": hidden,
+        "threads": threads, "code": CODES[nonlinearity],
+        "x_time": x.stride(0), "x_row": x.stride(-2),
+    }  # fmt: skip
+    if batch_sizes is None:
+        return shape, {}
+    starts = torch.cat([batch_sizes.new_zeros(1), batch_sizes.cumsum(0)])
+    return {**shape, "time": len(batch_sizes)}, {
+        "sizes": batch_sizes.contiguous(),
+        "starts": starts,
+    }
