@@ -7,6 +7,7 @@ from .muon import RiemannianMuon
 from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
 from .recurrent_weight import project_
 from .rnn import OrthoRNN
+from .segments import in_segments
 
 __all__ = [
     "OrthoRNN",
@@ -21,6 +22,7 @@ __all__ = [
     "haar_",
     "henaff_",
     "identity_",
+    "in_segments",
     "param_groups",
     "project_",
 ]

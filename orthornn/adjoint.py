@@ -31,9 +31,10 @@ class _ByHand(torch.autograd.Function):
         if torch.is_grad_enabled() or batched(grad):
             found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
         else:
-            fits = ctx.engine.unfit((*inputs, states, grad)) is None  # a gradient may be special
+            kind = (ctx.nonlinearity, batch_sizes)
+            fits = ctx.engine.unfit((*inputs, states, grad), *kind) is None  # it may be special
             engine = ctx.engine if fits else ENGINES["fused"]
-            found = engine.backward(grad, inputs, states, ctx.nonlinearity, batch_sizes, needed)
+            found = engine.backward(grad, inputs, states, *kind, needed)
         return (None, *found, None, None)
 
 
@@ -83,7 +84,7 @@ def by_hand(
         engine = ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
     else:
         engine = ENGINES[name]
-        if (reason := engine.unfit(inputs)) is not None:
+        if (reason := engine.unfit(inputs, nonlinearity, batch_sizes)) is not None:
             raise ValueError(f"backend {name!r} cannot run this: {reason}")
     if not torch.is_grad_enabled():
         return engine.forward(*inputs, nonlinearity, batch_sizes)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from . import fused
+from . import fused, scan
 from .kernels import cpu
 
 Tensors = Sequence[Tensor | None]
@@ -25,10 +25,11 @@ class Engine(NamedTuple):
     backward: Callable[..., list[Tensor | None]]
     missing: Callable[[], str | None]
     """Why this machine cannot run it; None if it can."""
-    unfit: Callable[[Tensors], str | None]
-    """Why it does not take these tensors; None if it does."""
+    unfit: Callable[[Tensors, str, Tensor | None], str | None]
+    """Why it does not take these tensors, nonlinearity and batch sizes; None if it does."""
     pays: Callable[[Tensors, str, Tensor | None], bool]
-    """Whether it is the faster one for ``(x, h0, w_hh, ...)``, a nonlinearity and batch sizes."""
+    """Whether it is faster for ``(x, h0, w_hh, ...)``, nonlinearity and batch sizes than the rows
+    that follow."""
 
 
 def _always(*_: object) -> bool:
@@ -40,6 +41,7 @@ def _nothing(*_: object) -> None:
 
 
 ENGINES: dict[str, Engine] = {
+    "scan": Engine(scan.run_forward, scan.run_backward, _nothing, scan.unfit, scan.pays),
     "compiled": Engine(cpu.run_forward, cpu.run_backward, cpu.missing, cpu.unfit, cpu.pays),
     "fused": Engine(fused.run_forward, fused.run_backward, _nothing, _nothing, _always),
 }
@@ -51,6 +53,6 @@ def fastest(inputs: Tensors, nonlinearity: str, batch_sizes: Tensor | None) -> s
         name
         for name, engine in ENGINES.items()
         if engine.pays(inputs, nonlinearity, batch_sizes)
-        and engine.unfit(inputs) is None
+        and engine.unfit(inputs, nonlinearity, batch_sizes) is None
         and engine.missing() is None
     )

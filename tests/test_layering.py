@@ -36,6 +36,7 @@ ROOMS = [
     "kernels.__init__",
     "kernels.compiler",
     "kernels.cpu",
+    "scan",
     "engines",
     "adjoint",
     "operator",
@@ -47,6 +48,7 @@ ROOMS = [
     "recurrent_weight",
     "cell",
     "rnn",
+    "segments",
     "diagnostics",
     "__init__",
 ]

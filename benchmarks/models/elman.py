@@ -9,7 +9,7 @@ from orthornn.init import INITIALIZERS
 from orthornn.linalg import gram_error
 from orthornn.nonlinearity import NONLINEARITIES
 from orthornn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
-from orthornn.recurrence import choose
+from orthornn.recurrence import check_backend, choose
 
 from .checks import check_bool, check_number
 
@@ -64,7 +64,7 @@ class ElmanRNN(nn.Module):
         check_choice("init", init, INITIALIZERS)
         check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_bool("bias", bias)
-        choose(backend)
+        check_backend(backend)
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bidirectional = bidirectional

@@ -106,7 +106,9 @@ def missing() -> str | None:
     return None
 
 
-def unfit(tensors: Sequence[Tensor | None]) -> str | None:
+def unfit(
+    tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None
+) -> str | None:
     """Why these tensors are not for this code; None if they are."""
     dtype = next(a.dtype for a in tensors if a is not None)
     for a in tensors:
@@ -120,9 +122,12 @@ def unfit(tensors: Sequence[Tensor | None]) -> str | None:
 
 
 def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None) -> bool:
-    """Whether laying out W is made good by the steps that use it."""
-    x = tensors[0]
-    return x is not None and x.is_cpu and len(x if batch_sizes is None else batch_sizes) >= 1
+    """Whether laying out W is made good by the steps and the sequences that use it."""
+    x, h0 = tensors[:2]
+    if x is None or h0 is None or not x.is_cpu:
+        return False
+    steps, (batch, hidden) = len(x if batch_sizes is None else batch_sizes), h0.shape
+    return steps >= 8 and (hidden <= 256 or batch >= 16)
 
 
 def run_forward(
