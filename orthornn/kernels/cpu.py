@@ -39,7 +39,10 @@ class _Call(ctypes.Structure):
     """``Call`` of recurrence.c, field by field."""
 
     _fields_ = [
-        *((name, _INTEGER) for name in ("time", "batch", "inputs", "hidden", "threads", "code")),
+        *(
+            (name, _INTEGER)
+            for name in ("time", "batch", "inputs", "hidden", "threads", "nonlinearity")
+        ),
         *((name, _POINTER) for name in ("sizes", "starts", "x")),
         *((name, _INTEGER) for name in ("x_time", "x_row")),
         *((name, _POINTER) for name in ("h0", "threshold", "states", "factor", "packed", "grad")),
@@ -65,7 +68,7 @@ class Library:
         slope = f"((REAL){LEAKY_SLOPE!r})"
         names = {"REAL": real, "INTEGER": integer, "LEAKY_SLOPE": slope, "PRODUCT": f'"{product}"'}
         self.code = compiled(SOURCE, names)
-        self.product = product
+        self.product, self.real = product, real
         if not self.code.usable():
             raise CannotCompile("the system does not lend the tiles of AMX")
         self.lanes: int = self.code.lanes()
@@ -251,7 +254,7 @@ def _shape(
     threads = min(torch.get_num_threads(), max(1, int(operations / WORTH_A_THREAD)), batch)
     shape = {
         "time": len(x), "batch": batch, "inputs": x.shape[-1], "hidden": hidden,
-        "threads": threads, "code": CODES[nonlinearity],
+        "threads": threads, "nonlinearity": CODES[nonlinearity],
         "x_time": x.stride(0), "x_row": x.stride(-2),
     }  # fmt: skip
     if batch_sizes is None:

@@ -87,9 +87,8 @@ ALWAYS void apply(const int s, const Call *c, Left next, REAL *restrict states, 
         REAL *to = states + row * hidden + j;
         for (long r = 0; r < rows; r++, to += hidden) {
             const Vector h = value(s, load(z + r * PANEL + half), b);
-            if (count >= LANES) store(to, h);
-            else store_some(to, h, count);
-            put(next, row + r, j, h);
+            store_some(to, h, count);
+            put(next, row + r, j, count < LANES ? load_some(to, count) : h); /* zeros, not NaN */
         }
     }
 }
