@@ -55,8 +55,8 @@ BACKENDS: dict[str, Recurrence] = {
 }
 
 
-def check_backend(backend: str | None) -> None:
-    """Refuse what :func:`choose` does not know, or this machine cannot run.
+def check_backend(backend: str | None, nonlinearity: str = "identity") -> None:
+    """Refuse what :func:`choose` does not know, or neither it nor this machine can run.
 
     Raises:
         ValueError: naming the choices, or what is missing.
@@ -65,8 +65,11 @@ def check_backend(backend: str | None) -> None:
         return
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {named(backend)}")
-    if backend in ENGINES and (reason := ENGINES[backend].missing()) is not None:
-        raise ValueError(f"backend {backend!r} cannot run here: {reason}")
+    if backend not in ENGINES:
+        return
+    engine = ENGINES[backend]
+    if (reason := engine.missing() or engine.unfit((), nonlinearity, None)) is not None:
+        raise ValueError(f"backend {backend!r} cannot run this: {reason}")
 
 
 def choose(backend: str | None) -> Recurrence:

@@ -119,7 +119,7 @@ class OrthoRNN(nn.RNNBase):
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
         check_choice("retraction", retraction, RETRACTIONS)
-        check_backend(backend)
+        check_backend(backend, nonlinearity)
         check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         # torch's constructor registers the parameters and draws them; it has to find these
         self.nonlinearity = nonlinearity

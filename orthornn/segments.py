@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from .refusal import named
@@ -45,11 +44,15 @@ def in_segments(
         What ``read`` gave, joined along time (None without it), and the last state.
 
     Raises:
-        TypeError: for packed sequences.
-        ValueError: for a bidirectional ``rnn``, or steps below 1.
+        TypeError: for what is no module, and for packed sequences.
+        ValueError: for a bidirectional ``rnn``, an input of other dimensions, or steps below 1.
     """
-    if isinstance(input, PackedSequence):
-        raise TypeError("in_segments takes a tensor, got a PackedSequence")
+    if not isinstance(rnn, nn.Module):
+        raise TypeError(f"in_segments expects a torch.nn.Module, got {type(rnn).__name__}")
+    if not isinstance(input, Tensor):
+        raise TypeError(f"in_segments takes a tensor, got {type(input).__name__}")
+    if input.dim() not in (2, 3):
+        raise ValueError(f"input must have 2 or 3 dimensions, got {input.dim()}")
     if getattr(rnn, "bidirectional", False):
         raise ValueError("in_segments runs one direction: bidirectional must be False, got True")
     axis = 1 if getattr(rnn, "batch_first", False) and input.dim() == 3 else 0

@@ -19,8 +19,9 @@ def with_tanh(cls):
     return make
 
 
-# the backends that this machine can run
+# the backends that this machine can run, but for the scan of linear recurrences
 RUNNING = sorted(b for b in BACKENDS if b not in ENGINES or ENGINES[b].missing() is None)
+RUNNING.remove("scan")
 LAYERS = {
     "torch.nn.RNN": nn.RNN,
     "OrthoRNN": with_tanh(OrthoRNN),

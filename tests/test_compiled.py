@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, fused, haar_
 from orthornn.engines import fastest
@@ -240,9 +241,9 @@ def test_it_is_chosen_where_it_pays_and_only_for_what_it_takes():
 
 
 def test_a_named_backend_refuses_what_it_does_not_take():
-    rnn = OrthoRNN(2, 3, nonlinearity="relu", backend="scan")
-    with pytest.raises(ValueError, match=r"backend 'scan' cannot run this: it takes the nonlin"):
-        rnn(torch.randn(4, 1, 2))
+    packed = pack_sequence([torch.randn(4, 2)])
+    with pytest.raises(ValueError, match="'scan' cannot run this: it takes no packed sequences"):
+        OrthoRNN(2, 3, nonlinearity="identity", backend="scan")(packed)
     with pytest.raises(ValueError, match=r"'compiled' cannot run this: it takes .* on meta"):
         OrthoRNN(2, 3, backend="compiled", device="meta")(torch.empty(4, 1, 2, device="meta"))
 

@@ -226,11 +226,20 @@ def test_what_is_of_another_kind_is_named(call, message):
         call()
 
 
+@every_value
+def test_training_in_segments(value):
+    rnn, x = OrthoRNN(N, N), torch.randn(7, 2, N)
+    check(lambda: orthornn.in_segments(value, x))
+    check(lambda: orthornn.in_segments(rnn, value), lambda: rnn(value))
+    check(lambda: orthornn.in_segments(rnn, x, value), lambda: nn.RNN(N, N)(x, value))
+    check(lambda: orthornn.in_segments(rnn, x, steps=value))
+    check(lambda: orthornn.in_segments(rnn, x, read=value))
+
+
 def test_no_public_name_is_left_out():
     tested = {kind.__name__ for kind in (*MODULES, *OPTIMIZERS)}
     tested |= {fill.__name__ for fill in INITIALIZERS.values()}
-    assert tested | {"Stiefel", "SpecialOrthogonal", "param_groups", "project_"} == set(
-        orthornn.__all__
-    )
+    tested |= {"Stiefel", "SpecialOrthogonal", "in_segments", "param_groups", "project_"}
+    assert tested == set(orthornn.__all__)
     ours = {n for n, f in vars(Stiefel).items() if inspect.isfunction(f) and n[0] != "_"}
     assert ours - METHODS.keys() == {"extra_repr"}

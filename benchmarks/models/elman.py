@@ -64,7 +64,7 @@ class ElmanRNN(nn.Module):
         check_choice("init", init, INITIALIZERS)
         check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_bool("bias", bias)
-        check_backend(backend)
+        check_backend(backend, nonlinearity)
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bidirectional = bidirectional

@@ -113,7 +113,7 @@ def unfit(
     tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None
 ) -> str | None:
     """Why these tensors are not for this code; None if they are."""
-    dtype = next(a.dtype for a in tensors if a is not None)
+    dtype = next((a.dtype for a in tensors if a is not None), None)
     for a in tensors:
         if a is None:
             continue
