@@ -66,9 +66,10 @@ def run_forward(
     weights = (w_hh, w_ih, bias, None, nonlinearity)
     run = _engine(side_by_side, start)[0]
     after = run(side_by_side, start.flatten(0, 1), *weights)[-1].view_as(start)
-    power = torch.linalg.matrix_power(w_hh, chunk).t()
+    power, between = _power(w_hh, chunk), after[0].double()
     for k in range(1, count):  # start[k] is to hold the state before chunk k
-        start[k] = after[k - 1] if k == 1 else torch.addmm(after[k - 1], start[k - 1], power)
+        start[k] = between
+        between = torch.addmm(after[k].double(), between, power.t())
     states = run(side_by_side, start.flatten(0, 1), *weights)
     states = _in_a_row(states, count)
     if not tail:
@@ -107,10 +108,10 @@ def run_backward(
     sides = (x_side, before.flatten(0, 1), *weights)
     only_h0 = [False, True, False, False, False, False]
     leaving = run(g, sides, h_side, *kind, only_h0)[1].view_as(last)
-    power = torch.linalg.matrix_power(w_hh, chunk)
+    power, between = _power(w_hh, chunk), arriving.double()
     for k in reversed(range(count)):
-        last[k] += arriving
-        arriving = torch.addmm(leaving[k], arriving, power)
+        last[k] += between
+        between = torch.addmm(leaving[k].double(), between, power)
     parts: list[Tensor | None] = run(g, sides, h_side, *kind, needed)
     if parts[0] is not None:
         dx = _in_a_row(parts[0], count)
@@ -128,6 +129,11 @@ def _engine(x: Tensor, h: Tensor) -> tuple[Callable[..., Tensor], Callable[..., 
     fits = cpu.pays(tensors, *kind) and cpu.unfit(tensors, *kind) is None and cpu.missing() is None
     engine = cpu if fits else fused
     return engine.run_forward, engine.run_backward
+
+
+def _power(w: Tensor, chunk: int) -> Tensor:
+    """``w ** chunk`` in double precision: its error would be raised to the power T/C."""
+    return torch.linalg.matrix_power(w.double(), chunk)
 
 
 def _cut(steps: int) -> tuple[int, int]:
