@@ -133,7 +133,8 @@ def _engine(x: Tensor, h: Tensor) -> tuple[Callable[..., Tensor], Callable[..., 
 
 def _power(w: Tensor, chunk: int) -> Tensor:
     """``w ** chunk`` in double precision: its error would be raised to the power T/C."""
-    return torch.linalg.matrix_power(w.double(), chunk)
+    power: Tensor = torch.linalg.matrix_power(w.double(), chunk)
+    return power
 
 
 def _cut(steps: int) -> tuple[int, int]:
