@@ -196,10 +196,11 @@ def make_state(
 def _check_step(model: SequenceModel, task: Task, batch_size: int, room: int) -> None:
     """Refuse a batch that no step of this model can keep in memory."""
     core = model.core
-    width = model.features * int(getattr(core, "num_layers", 1))
-    width += 0 if task.tokens else task.input_size
+    width = 0 if task.tokens else task.input_size
     width += 0 if task.single_answer else task.output_size
-    wanted = memory.least(count_parameters(model), task.length * batch_size * width)
+    held = task.length if model.segment is None else min(model.segment, task.length)
+    states = held * model.features * int(getattr(core, "num_layers", 1))
+    wanted = memory.least(count_parameters(model), batch_size * (task.length * width + states))
     what = f"train.batch_size: a step of {batch_size} sequences of length {task.length}"
     _check_room(what, wanted, room)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,15 @@ from torch.utils.checkpoint import checkpoint
 
 from .refusal import named
 
-State = TypeVar("State", Tensor, tuple[Tensor, ...])
-
 
 def in_segments(
     rnn: nn.Module,
     input: Tensor,
-    hx: State | None = None,
+    hx: Tensor | tuple[Tensor, ...] | None = None,
     *,
     read: Callable[[Tensor], Tensor] | None = None,
     steps: int | None = None,
-) -> tuple[Tensor | None, State]:
+) -> tuple[Tensor | None, Any]:
     """``rnn(input, hx)`` and ``read`` of its output, without ever holding all the output at once.
 
     Time is cut into segments. Of each, the state at its end and what ``read`` makes of its output

@@ -9,6 +9,9 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from orthornn import in_segments
 
 from .elman import ElmanRNN
 
@@ -39,14 +42,17 @@ class SequenceModel(nn.Module):
         embedding_size: E, for tokens; H if None.
         tied: whether the readout shares the embedding's weight.
         dropout: probability of zeroing an entry of an embedding or of the core's output.
+        segment: steps of time whose states are held at once (:func:`orthornn.in_segments`); all
+            if None.
 
     Shape:
         ``(T, B, I)``, or ``(T, B)`` of int64 for tokens, to ``(T, B, O)`` or ``(B, O)``; the state
         is the core's own.
 
     Raises:
-        ValueError: if a readout is tied without tokens or to a vocabulary that is not O, or an
-            embedding size is given without tokens.
+        ValueError: if a readout is tied without tokens or to a vocabulary that is not O, an
+            embedding size is given without tokens, or segments for a core that reads from both
+            ends or whose weights are functions of its parameters.
     """
 
     def __init__(
@@ -62,8 +68,14 @@ class SequenceModel(nn.Module):
         embedding_size: int | None = None,
         tied: bool = False,
         dropout: float = 0.0,
+        segment: int | None = None,
     ) -> None:
         super().__init__()
+        if segment is not None and features != hidden_size:
+            raise ValueError("segment needs a network that reads in one direction")
+        if segment is not None and any(map(parametrize.is_parametrized, core.modules())):
+            # each segment, and each second pass, would make the weight anew
+            raise ValueError("segment needs a model whose weights are its parameters")
         if tied and not tokens:
             raise ValueError("tied=True needs a task whose input is tokens")
         if tied and input_size != output_size:
@@ -74,6 +86,7 @@ class SequenceModel(nn.Module):
         if embedding_size is not None and not tokens:
             raise ValueError(f"embedding_size={embedding_size} needs a task whose input is tokens")
         self.core = core
+        self.segment = segment
         self.hidden_size = hidden_size
         self.features = features
         self.single_answer = single_answer
@@ -91,8 +104,14 @@ class SequenceModel(nn.Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run over ``x`` from ``state``, zero if None; returns ``(output, state)``."""
-        h, end = self.core(self.embed(x), state)
-        return self.answer(h), end
+        x = self.embed(x)
+        if self.segment is None:
+            h, end = self.core(x, state)
+            return self.answer(h), end
+        read = _last if self.single_answer else self.answer
+        h, end = in_segments(self.core, x, state, read=read, steps=self.segment)
+        assert h is not None
+        return self.answer(h) if self.single_answer else h, end
 
     def embed(self, x: Tensor) -> Tensor:
         """What the core reads: ``x`` itself, or the rows of the embedding."""
@@ -114,6 +133,10 @@ class SequenceModel(nn.Module):
         return self.core.penalty() if isinstance(self.core, ElmanRNN) else None
 
 
+def _last(h: Tensor) -> Tensor:
+    return h[-1:]
+
+
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
 class Network:
     """The shape of a model, beside its width.
@@ -125,6 +148,8 @@ class Network:
             an embedding.
         embedding_size: of tokens; the hidden size if None.
         tied: whether the readout shares the embedding's weight.
+        segment: steps of time whose states are held at once, the others being computed again;
+            None holds all.
 
     Raises:
         ValueError: for a value out of its range.
@@ -135,6 +160,7 @@ class Network:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     embedding_size: Annotated[int, Field(gt=0, le=MOST_ENTRIES)] | None = None
     tied: bool = False
+    segment: Annotated[int, Field(gt=0)] | None = None
 
 
 def assemble(
@@ -180,4 +206,5 @@ def assemble(
         embedding_size=network.embedding_size,
         tied=network.tied,
         dropout=network.dropout,
+        segment=network.segment,
     )

@@ -113,6 +113,7 @@ def test_tied_weight_starts_as_a_readout():
 @pytest.mark.parametrize(
     ("network", "facts", "message"),
     [
+        (Network(segment=2, bidirectional=True), {}, "segment needs a network that reads in one"),
         (Network(tied=True), {}, "tied=True needs a task whose input is tokens"),
         (Network(tied=True), {"tokens": True}, "output_size=9 and input_size=10"),
         (Network(embedding_size=3), {}, "embedding_size=3 needs a task whose input is tokens"),
@@ -133,11 +134,35 @@ def test_shape_that_does_not_fit_the_task_is_refused(network, facts, message):
         {"dropout": -0.1},
         {"embedding_size": 0},
         {"layers": 2},
+        {"segment": 0},
     ],
 )
 def test_network_out_of_range_is_refused(wrong):
     with pytest.raises(ValidationError):
         Network(**wrong)
+
+
+PLAIN = sorted(set(NAMES) - {"exprnn", "dtriv", "scornn", "householder"})
+
+
+@pytest.mark.parametrize("single_answer", [False, True])
+@pytest.mark.parametrize("name", PLAIN)
+def test_segments_change_no_answer_and_no_gradient(name, single_answer):
+    whole = build(name, Network(num_layers=2), single_answer=single_answer).double()
+    parts = build(name, Network(num_layers=2, segment=4), single_answer=single_answer).double()
+    parts.load_state_dict(whole.state_dict())
+    x, found = torch.randn(10, 3, 10, dtype=torch.float64), []
+    for model in (whole, parts):
+        output, state = model(x)
+        output.square().sum().backward()
+        found.append((output, state, {n: p.grad for n, p in model.named_parameters()}))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PLAIN)))
+def test_segments_are_refused_where_each_would_make_the_weight_anew(name):
+    with pytest.raises(ValueError, match="segment needs a model whose weights are its parameters"):
+        build(name, Network(segment=4))
 
 
 @every
