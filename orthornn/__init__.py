@@ -5,6 +5,7 @@ from .init import cayley_, haar_, henaff_, identity_
 from .manifold import SpecialOrthogonal, Stiefel
 from .muon import RiemannianMuon
 from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
+from .recurrence import backends
 from .recurrent_weight import project_
 from .rnn import OrthoRNN
 from .segments import in_segments
@@ -18,6 +19,7 @@ __all__ = [
     "RiemannianSGD",
     "SpecialOrthogonal",
     "Stiefel",
+    "backends",
     "cayley_",
     "haar_",
     "henaff_",

@@ -16,6 +16,7 @@ pick.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from . import operator
 from .adjoint import by_hand
-from .engines import ENGINES
+from .engines import ENGINES, fastest
 from .internals import looked_into
 from .reference import reference
 from .refusal import named
@@ -88,3 +89,17 @@ def choose(backend: str | None) -> Recurrence:
     if looked_into():
         return reference
     return operator.recurrence if torch.compiler.is_compiling() else by_hand
+
+
+def backends() -> dict[str, str | None]:
+    """The names that ``OrthoRNN(backend=...)`` takes, each with why it cannot run here, or None."""
+    return {name: ENGINES[name].missing() if name in ENGINES else None for name in BACKENDS}
+
+
+def runs(
+    backend: str | None, inputs: Sequence[Tensor | None], nonlinearity: str, sizes: Tensor | None
+) -> str:
+    """The name of what runs ``(x, h0, w_hh, w_ih, bias, threshold)``, outside any compiler."""
+    if backend is not None:
+        return backend
+    return "reference" if looked_into() else fastest(inputs, nonlinearity, sizes)

@@ -14,7 +14,7 @@ from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
 from .parameters import add_threshold, check_choice, check_ranges, total_bias
 from .precision import cast
-from .recurrence import check_backend, choose
+from .recurrence import check_backend, choose, runs
 from .recurrent_weight import keeps_points, ordinary
 from .retraction import RETRACTIONS
 from .sequence import Packing, backwards, last, packing
@@ -73,9 +73,13 @@ class OrthoRNN(nn.RNNBase):
         init: start of the recurrent weights, ``"henaff"``, ``"cayley"``, ``"haar"`` or
             ``"identity"``; see :mod:`orthornn.init` for which suits which task.
         retraction: of the manifold, ``"polar"``, ``"svd"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
-        backend: implementation of the recurrence; None picks the fastest that fits where it runs.
-            ``"reference"`` is the plain autograd loop and fits everywhere, ``"fused"`` and
-            ``"operator"`` know no ``torch.func`` and no forward mode.
+        backend: implementation of the recurrence; None picks the fastest that fits where it runs,
+            which :meth:`backend_for` names. ``"compiled"`` is C, made for this processor at first
+            use where there is a compiler, ``"scan"`` the linear recurrence in parallel chunks,
+            ``"fused"`` torch's operations with the adjoint by hand, ``"operator"`` the fastest as
+            one operator; none of these knows ``torch.func`` or a forward mode. ``"reference"`` is
+            the plain autograd loop and fits everywhere. :func:`orthornn.backends` says which of
+            them run here.
         proj_size: refused, as by ``torch.nn.RNN``.
 
     Shape:
@@ -186,6 +190,19 @@ class OrthoRNN(nn.RNNBase):
         x, h_n = self._layers(x.transpose(0, 1) if self.batch_first else x, hx, None)
         x = x.transpose(0, 1) if self.batch_first else x
         return (x, h_n) if batched else (x.squeeze(batch_axis), h_n.squeeze(1))
+
+    def backend_for(self, input: Tensor | PackedSequence) -> str:
+        """The name of the backend that runs the first layer over ``input``."""
+        sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
+        weight: Any = self.weight_hh_l0
+        w_hh = ordinary(weight)
+        x = cast(input.data, precision.at_least_single(w_hh.dtype))
+        if sizes is None and x.dim() == 2:
+            x = x.unsqueeze(1)
+        elif sizes is None and self.batch_first:
+            x = x.transpose(0, 1)
+        h0 = x.new_empty(x.shape[1] if sizes is None else int(sizes[0]), self.hidden_size)
+        return runs(self.backend, (x, h0, w_hh), self.nonlinearity, sizes)
 
     def extra_repr(self) -> str:
         text = super().extra_repr()

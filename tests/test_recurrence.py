@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
 
+from orthornn import OrthoRNN, backends
 from orthornn import fused as fused_module
 from orthornn import operator as operator_module
 from orthornn.adjoint import by_hand
@@ -185,3 +187,24 @@ def test_the_choice_follows_who_looks_inside():
     seen = torch.vmap(lambda a: a + (choose(None) is reference))(torch.zeros(2))
     assert torch.equal(seen, torch.ones(2))
     assert choose("fused") is BACKENDS["fused"]
+
+
+def test_a_layer_names_what_runs_it():
+    rnn, long = OrthoRNN(3, 8, batch_first=True), torch.zeros(4, 50, 3)
+    expected = "compiled" if "compiled" in RUNNING else "fused"
+    assert rnn.backend_for(long) == expected
+    assert rnn.backend_for(long[0]) == expected
+    assert rnn.backend_for(long[:, :1]) == "fused"
+    assert rnn.backend_for(pack_sequence([long[0], long[1, :3]])) == expected
+    assert rnn.bfloat16().backend_for(long.bfloat16()) == expected
+    assert OrthoRNN(3, 8, backend="reference").backend_for(long) == "reference"
+    linear = OrthoRNN(3, 8, nonlinearity="identity")
+    assert linear.backend_for(torch.zeros(1000, 3)) == "scan"
+
+
+def test_backends_say_what_they_lack():
+    found = backends()
+    assert sorted(found) == sorted(BACKENDS)
+    assert found["reference"] is None
+    assert all(reason is None or "\n" not in reason for reason in found.values())
+    assert [name for name in RUNNING if found[name] is not None] == []
