@@ -155,6 +155,18 @@ def test_any_shape_packed_or_dense_on_any_number_of_threads(
         check_gradients(inputs, states, torch.randn_like(states), nonlinearity, eps, sizes)
 
 
+def test_tanh_is_accurate_from_the_smallest_to_the_largest_number(library):
+    dtype = dtype_of(library)
+    sizes = torch.cat([torch.logspace(-30, 1.5, 2001), torch.linspace(0, 12, 2001)]).to(dtype)
+    z = torch.cat([sizes, -sizes])
+    zero = torch.zeros(len(z), 1, dtype=dtype)
+    one = torch.ones(1, 1, dtype=dtype)
+    found = cpu.run_forward(z.view(1, -1, 1), zero, one, one, None, None, "tanh").flatten()
+    error = (found.double() - z.double().tanh()).abs()
+    assert (error <= 3 * torch.finfo(dtype).eps * z.double().tanh().abs()).all()
+    assert torch.equal(found.signbit(), z.signbit() & (z != 0))
+
+
 def test_threads_change_no_state(library, monkeypatch):
     inputs = problem(20, 70, 3, 20, "tanh", dtype_of(library))
     alone = cpu.run_forward(*inputs, "tanh")

@@ -23,15 +23,13 @@ typedef struct {
     long stride, plane;
 } Left;
 
+/* of what is not finite, or rounds to infinity, some part is NaN: see Note [What is not finite] */
 ALWAYS void split(Vector a, __m256i parts[PARTS]) {
     __m512 rest = (__m512)a;
-    /* nothing is left of what is not finite, or rounds to infinity */
-    const __mmask16 finite =
-        _mm512_cmp_ps_mask(_mm512_abs_ps(rest), _mm512_set1_ps(0x1.FEp127f), _CMP_LE_OQ);
     for (int i = 0; i < PARTS; i++) {
         parts[i] = (__m256i)_mm512_cvtneps_pbh(rest);
         const __m512i part = _mm512_slli_epi32(_mm512_cvtepu16_epi32(parts[i]), 16);
-        rest = _mm512_maskz_sub_ps(finite, rest, _mm512_castsi512_ps(part));
+        rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(part));
     }
 }
 

@@ -212,9 +212,9 @@ def run_backward(
 
 
 # Note [What is not finite]
-# The first part of an infinity is infinite, and times a part that is 0 it is NaN. So on AMX's tiles
-# a row that meets one is NaN from there to its end, where vectors might say infinity. The pass is
-# then made again, by vectors, and says what torch says.
+# An infinity, or what rounds to one in bfloat16, has no three finite parts: infinity less itself is
+# NaN. So on AMX's tiles a row that meets one is NaN from there to its end, where vectors might say
+# infinity. The pass is then made again, by vectors, and says what torch says.
 
 
 def _finite(a: Tensor) -> bool:
