@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,8 +62,8 @@ class Library:
         Raises:
             CannotCompile: where there is no compiler, or this processor lacks what is asked for.
         """
-        wanted = ("__AMX_BF16__", "__AVX512BF16__") if product == AMX else ()
-        if not all(f"#define {name} " in macros() for name in wanted):
+        wanted = r"#define __AMX_?BF16__ ", "#define __AVX512BF16__ "
+        if product == AMX and not all(re.search(name, macros()) for name in wanted):
             raise CannotCompile("the processor or its compiler has no AMX")
         real, integer = TYPES[dtype]
         slope = f"((REAL){LEAKY_SLOPE!r})"

@@ -39,18 +39,18 @@ static void pack_right(const REAL *from, long k, long n, void *memory) {
 ALWAYS void add_product(const int rows, long k, const REAL *restrict a, long down, long right,
                         const REAL *restrict p, REAL *restrict z, long stride) {
     Vector sum[TILE_ROWS][2];
-    _Pragma("GCC unroll 14") for (int r = 0; r < rows; r++) {
+    UNROLLED for (int r = 0; r < rows; r++) {
         sum[r][0] = load(z + r * stride);
         sum[r][1] = load(z + r * stride + LANES);
     }
     for (long i = 0; i < k; i++, p += PANEL, a += right) {
         const Vector p0 = load(p), p1 = load(p + LANES);
-        _Pragma("GCC unroll 14") for (int r = 0; r < rows; r++) {
+        UNROLLED for (int r = 0; r < rows; r++) {
             sum[r][0] += a[r * down] * p0;
             sum[r][1] += a[r * down] * p1;
         }
     }
-    _Pragma("GCC unroll 14") for (int r = 0; r < rows; r++) {
+    UNROLLED for (int r = 0; r < rows; r++) {
         store(z + r * stride, sum[r][0]);
         store(z + r * stride + LANES, sum[r][1]);
     }
