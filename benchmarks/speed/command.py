@@ -1,0 +1,156 @@
+"""This library timed beside its peers: ``python -m benchmarks.speed [--parts ...] [...]``.
+
+Layers stand beside ``torch.nn.RNN`` with ReLU, optimizers beside geoopt's Adam with its QR
+retraction, retractions beside geoopt's QR, throughput beside the best of ``torch.mm``: as ratios
+within one run, for the candidates take turns, of one call or as many as fit in 20 ms, and what else
+the machine does falls on all of them. Peers of other packages: pip install -c constraints.txt -e
+".[bench,peers]". All of it takes most of an hour on one core; --parts and --only choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks import memory
+from benchmarks.storage import Unwritable, write_text
+
+from . import layers
+from .figure import FORMATS, draw
+from .machine import describe, header
+from .parts import PARTS, Part
+from .sizes import parse
+from .table import Measured, Plan, Table, fits
+from .text import markdown, text
+
+Work = tuple[str, Part, Table]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables of the chosen parts; 1 if something failed or cannot be written."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    plan = Plan(
+        device=torch.device(options.device),
+        sizes=tuple(options.sizes) if options.sizes else None,
+        quick=options.quick,
+        threads=options.threads,
+        repeats=options.repeats,
+    )
+    torch.set_num_threads(plan.threads)
+    work = [(name, PARTS[name], t) for name in options.parts for t in PARTS[name].tables(plan)]
+    if options.only:
+        work = _only(parser, work, tuple(options.only))
+    if any(part.sized for _, part, _ in work):
+        for line in layers.left_out():
+            print(line, file=sys.stderr)
+    about = header(plan)
+    print(describe(about))
+    measured: list[Measured] = []
+    try:
+        for name, part, table in work:
+            measured.append(_measure(name, part, table, plan))
+            print(f"\n{(markdown if options.markdown else text)(measured[-1])}", flush=True)
+            if options.json:  # after each table: most of an hour may follow
+                write_text(options.json, _json(about, measured))
+        if options.plot:
+            draw(options.plot, about, measured)
+    except Unwritable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 1 if any(table.failed for table in measured) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="candidates whose name contains one of these"
+    )
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--sizes", nargs="+", type=parse, metavar="T,B,I,H", help="of the layers: 1000,128,10,190"
+    )
+    sizes.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each candidate")
+    parser.add_argument("--markdown", action="store_true", help="print tables of markdown")
+    parser.add_argument("--json", type=Path, help="also write every measured value to this file")
+    parser.add_argument("--plot", type=Path, help=f"also draw the ratios: {', '.join(FORMATS)}")
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse, before anything is measured, what cannot be done."""
+    if options.threads < 1 or options.repeats < 1:
+        parser.error("--threads and --repeats must be at least 1")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error(f"--device cuda: torch {torch.__version__} sees no GPU here")
+    if options.sizes and not any(PARTS[name].sized for name in options.parts):
+        parser.error(f"--sizes are of layers, which {', '.join(options.parts)} do not have")
+    has = memory.installed(torch.device(options.device))
+    for size in options.sizes or ():
+        needed = memory.least(size.H * (size.H + size.I), size.T * size.B * (size.I + size.H))
+        if needed > has:
+            parser.error(
+                f"--sizes: {size} needs {memory.gigabytes(needed)} at least, "
+                f"and there are {memory.gigabytes(has)}"
+            )
+    if options.plot and options.plot.suffix not in FORMATS:
+        parser.error(f"--plot must end in one of {', '.join(FORMATS)}, got {options.plot}")
+    for name in ("json", "plot"):
+        path = getattr(options, name)
+        if path and not path.absolute().parent.is_dir():
+            parser.error(f"--{name}: there is no folder {path.parent}")
+
+
+def _only(parser: argparse.ArgumentParser, work: list[Work], wanted: tuple[str, ...]) -> list[Work]:
+    """The tables with those candidates that are wanted, without the tables that have none."""
+    names = list(dict.fromkeys(name for *_, table in work for name in table.candidates))
+    for pattern in wanted:
+        if not any(fits(name, (pattern,)) for name in names):
+            parser.error(f"--only: no name contains {pattern!r}; there are: {'; '.join(names)}")
+    return [
+        (name, part, table.only(wanted))
+        for name, part, table in work
+        if any(fits(candidate, wanted) for candidate in table.candidates)
+    ]
+
+
+def _measure(name: str, part: Part, table: Table, plan: Plan) -> Measured:
+    with tqdm(desc=table.title, disable=None, leave=False, unit=" turns") as bar:
+
+        def tell(candidate: str) -> None:
+            bar.set_postfix_str(candidate, refresh=False)
+            bar.update()
+
+        values, failed = part.measure(table, plan, tell)
+    return Measured(name, table.title, part.unit, table.references, table.ours, values, failed)
+
+
+def _json(about: dict[str, Any], measured: list[Measured]) -> str:
+    tables = [
+        {
+            "part": table.part,
+            "title": table.title,
+            "unit": table.unit.kept,
+            "reference": table.reference,
+            "values": table.values,
+            "failed": table.failed,
+        }
+        for table in measured
+    ]
+    return json.dumps({"header": about, "tables": tables}, indent=2, ensure_ascii=False) + "\n"

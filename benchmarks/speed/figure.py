@@ -1,0 +1,119 @@
+"""The figure of the ratios: a panel for each table, a bar for each candidate."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
+from benchmarks.plot import BLUE, GREY, literal, write_figure
+
+from .machine import describe
+from .table import Measured, Row
+
+FORMATS = (".pdf", ".png", ".svg")
+COLUMNS = 3
+PALE = "#c3c3c3"
+FLOOR = 1e-3  # where an axis of ratios ends, at the latest
+SPREAD = 1.5  # the least factor from the reference that an axis of ratios reaches
+
+
+def draw(path: Path, about: dict[str, Any], measured: Sequence[Measured]) -> None:
+    """Write the figure, in the format that the file's name says; each part begins a row.
+
+    Raises:
+        Unwritable: if it cannot be written.
+    """
+    tables = [table for table in measured if all(row.ratio for row in table.rows())]
+    rows = [
+        same[k : k + COLUMNS]
+        for _, part in itertools.groupby(tables, key=lambda table: table.part)
+        for same in [list(part)]
+        for k in range(0, len(same), COLUMNS)
+    ]
+    columns = max((len(row) for row in rows), default=1)
+    heights = [0.9 + 0.17 * max(len(table.values) for table in row) for row in rows]
+    figure = Figure(figsize=(5.4 * columns, 1.1 + sum(heights)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(max(1, len(rows)), columns, height_ratios=heights or None)
+    for i, row in enumerate(rows):
+        for k, table in enumerate(row):
+            _panel(figure.add_subplot(grid[i, k]), table)
+    figure.suptitle(literal(textwrap.fill(describe(about), 52 * columns)), fontsize=8.5)
+    handles = [Patch(color=BLUE, label="orthornn"), Patch(color=PALE, label="peers")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    write_figure(path, figure)
+
+
+def _panel(axes: Axes, table: Measured) -> None:
+    """The best on top; a whisker from the least to the most of all turns."""
+    rows = sorted(table.rows(), key=lambda row: row.median, reverse=table.unit.more)
+    ratios = [0.0 if row.ratio is None else row.ratio for row in rows]
+    ends = [_ends(row, ratio) for row, ratio in zip(rows, ratios, strict=True)]
+    left = 0.0 if table.unit.more else 1.0
+    axes.barh(
+        range(len(rows)),
+        [ratio - left for ratio in ratios],
+        left=left,
+        height=0.72,
+        color=[BLUE if row.name in table.ours else PALE for row in rows],
+        xerr=[
+            [r - low for r, (low, _) in zip(ratios, ends, strict=True)],
+            [high - r for r, (_, high) in zip(ratios, ends, strict=True)],
+        ],
+        error_kw={"lw": 0.8, "ecolor": "#303030", "capsize": 1.5},
+    )
+    axes.axvline(1.0, color=GREY, lw=0.9)
+    axes.invert_yaxis()
+    axes.set_yticks(range(len(rows)), [literal(row.name) for row in rows], fontsize=7)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.set_title(literal(textwrap.fill(table.title, 64)), fontsize=7.5, loc="left")
+    what = "of" if table.unit.more else "times"
+    axes.set_xlabel(literal(f"{what} {table.reference}"), fontsize=7)
+    _scale(axes, table, min(low for low, _ in ends), max(high for _, high in ends))
+    for k, (ratio, (low, high)) in enumerate(zip(ratios, ends, strict=True)):
+        shown = f"{100 * ratio:.0f} %" if table.unit.more else f"{ratio:.2f}"
+        outward = table.unit.more or ratio >= 1
+        axes.annotate(
+            shown,
+            (high if outward else low, k),
+            xytext=(4 if outward else -4, 0),
+            textcoords="offset points",
+            ha="left" if outward else "right",
+            va="center",
+            fontsize=6.5,
+        )
+
+
+def _ends(row: Row, ratio: float) -> tuple[float, float]:
+    """The least and the most of a row, as multiples of the reference's median."""
+    of = ratio / row.median if row.median else 0.0
+    return of * row.least, of * row.most
+
+
+def _scale(axes: Axes, table: Measured, low: float, high: float) -> None:
+    """Shares from 0; ratios on a log scale, where twice and half are equally far from 1."""
+    if table.unit.more:
+        axes.set_xlim(0, 1.15 * max(1.0, high))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        return
+    axes.set_xscale("log")
+    low, high = max(min(low, 1 / SPREAD), FLOOR), max(high, SPREAD)
+    room = (high / low) ** 0.14  # for the numbers
+    axes.set_xlim(low / room, high * room)
+    if high / low < 30:
+        axes.set_xticks([t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low < t < high])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

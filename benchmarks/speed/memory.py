@@ -1,0 +1,134 @@
+"""How much memory a training step takes at its peak, beyond what was there before it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import resource
+import sys
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from . import layers, passes
+from .sizes import Size
+from .table import Action, Make, Plan, Table
+from .timing import Tell, Values, said
+
+PROCESSES = 3  # at most, of one candidate: the numbers hardly differ
+FORGET = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+
+# Note [Memory of a process]
+# On the CPU torch does not count, and its libraries take memory past it: what is measured is what
+# the system has given to the process. One that did anything before holds freed memory, which a
+# step would take unseen; so each step has a fresh process. There the same layer makes two steps of
+# time first, which load the code, and what they freed is given back.
+
+
+def tables(plan: Plan) -> Iterator[Table]:
+    """The training steps of the layers."""
+    how = "of fresh processes" if plan.device.type == "cpu" else "as torch counts it"
+    for size in passes.sizes(plan):
+        yield Table(
+            f"peak extra memory, {how}, of a training step at {size}",
+            (layers.REFERENCE,),
+            {name: partial(_warm, name, size, plan.device) for name in layers.candidates()},
+            frozenset(layers.own()),
+        )
+
+
+def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str]]:
+    """Bytes of every candidate, in up to three rounds, and what those said that failed."""
+    values: Values = {name: [] for name in table.candidates}
+    failed: dict[str, str] = {}
+    for _ in range(1 if plan.quick else min(plan.repeats, PROCESSES)):
+        for name in [name for name in values if name not in failed]:
+            tell(name)
+            try:
+                values[name].append(float(extra(table.candidates[name], plan)))
+            except Exception as error:
+                failed[name] = said(error)
+    return {name: of for name, of in values.items() if name not in failed}, failed
+
+
+def extra(make: Make, plan: Plan) -> int:
+    """The bytes that the first call of what ``make`` makes takes at its peak.
+
+    Raises:
+        RuntimeError: if that fails, or is killed, in its process.
+    """
+    if plan.device.type == "cuda":
+        return _counted(make(), plan.device)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # fresh processes at once, without its imports
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, make, plan.threads), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        outcome: int | str = receiver.recv()
+    except EOFError:
+        process.join()
+        outcome = f"its process ended with {process.exitcode}, for want of memory perhaps"
+    process.join()
+    if isinstance(outcome, str):
+        raise RuntimeError(outcome)
+    return outcome
+
+
+def _warm(name: str, size: Size, device: torch.device) -> Action:
+    passes.training(name, size._replace(T=min(2, size.T)), device)()
+    return passes.training(name, size, device)
+
+
+def _report(sender: Connection, make: Make, threads: int) -> None:
+    torch.set_num_threads(threads)
+    gc.freeze()  # looking through all that torch imports takes longer than the rest
+    try:
+        sender.send(_resident(make()))
+    except Exception as error:
+        sender.send(said(error))
+
+
+def _resident(action: Action) -> int:
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # a C library other than GNU's
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        FORGET.write_text("5")  # the peak so far
+        before = _status("VmRSS")
+    except OSError:  # no Linux: the peak of making it hides as much of the step
+        before = _peak()
+        action()
+        return _peak() - before
+    action()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(key: str) -> int:
+    for line in STATUS.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return 1024 * int(value.split()[0])
+    raise OSError(f"{STATUS} has no {key}")
+
+
+def _peak() -> int:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def _counted(action: Action, device: torch.device) -> int:
+    gc.collect()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    action()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before

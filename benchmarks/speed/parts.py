@@ -1,0 +1,37 @@
+"""The parts of the benchmark: what each compares, how it is measured, and in which unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from . import memory, optimizers, passes, retractions, throughput, timing
+from .table import MEMORY, THROUGHPUT, TIME, Plan, Table, Unit
+from .timing import Tell, Values
+
+
+class Part(NamedTuple):
+    """One part.
+
+    Attributes:
+        tables: what is compared.
+        measure: the values of a table, in the unit that is kept, and what failed.
+        unit: of the values.
+        sized: whether ``--sizes`` are sizes of it.
+    """
+
+    tables: Callable[[Plan], Iterator[Table]]
+    measure: Callable[[Table, Plan, Tell], tuple[Values, dict[str, str]]] = timing.seconds
+    unit: Unit = TIME
+    sized: bool = True
+
+
+PARTS = {
+    "layers": Part(passes.training_tables),
+    "inference": Part(passes.inference_tables),
+    "packed": Part(passes.packed_tables),
+    "memory": Part(memory.tables, memory.measure, MEMORY),
+    "peak": Part(throughput.tables, throughput.measure, THROUGHPUT),
+    "optimizers": Part(optimizers.tables, sized=False),
+    "retractions": Part(retractions.tables, sized=False),
+}
