@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
 from benchmarks.plot import BLUE, GREY, literal, write_figure
 
@@ -23,15 +23,21 @@ FORMATS = (".pdf", ".png", ".svg")
 COLUMNS = 3
 PALE = "#c3c3c3"
 FLOOR = 1e-3  # where an axis of ratios ends, at the latest
-SPREAD = 1.5  # the least factor from the reference that an axis of ratios reaches
+SPREAD = 2.0  # the least factor from the reference that an axis of ratios reaches
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def draw(path: Path, about: dict[str, Any], measured: Sequence[Measured]) -> None:
-    """Write the figure, in the format that the file's name says; each part begins a row.
+    """Write the figure, in the format that the file's name says.
 
     Raises:
         Unwritable: if it cannot be written.
     """
+    write_figure(path, figure(about, measured))
+
+
+def figure(about: dict[str, Any], measured: Sequence[Measured]) -> Figure:
+    """The panels in rows, of which each part begins one; without those that have no reference."""
     tables = [table for table in measured if all(row.ratio for row in table.rows())]
     rows = [
         same[k : k + COLUMNS]
@@ -41,16 +47,18 @@ def draw(path: Path, about: dict[str, Any], measured: Sequence[Measured]) -> Non
     ]
     columns = max((len(row) for row in rows), default=1)
     heights = [0.9 + 0.17 * max(len(table.values) for table in row) for row in rows]
-    figure = Figure(figsize=(5.4 * columns, 1.1 + sum(heights)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(max(1, len(rows)), columns, height_ratios=heights or None)
+    width = max(7.0, 5.4 * columns)
+    drawn = Figure(figsize=(width, 1.1 + sum(heights)), dpi=120, layout="constrained")
+    FigureCanvasAgg(drawn)
+    grid = drawn.add_gridspec(max(1, len(rows)), columns, height_ratios=heights or None)
     for i, row in enumerate(rows):
         for k, table in enumerate(row):
-            _panel(figure.add_subplot(grid[i, k]), table)
-    figure.suptitle(literal(textwrap.fill(describe(about), 52 * columns)), fontsize=8.5)
+            _panel(drawn.add_subplot(grid[i, k]), table)
+    told = [textwrap.fill(line, int(13 * width)) for line in describe(about).splitlines()]
+    drawn.suptitle(literal("\n".join(told)), fontsize=8)
     handles = [Patch(color=BLUE, label="orthornn"), Patch(color=PALE, label="peers")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    write_figure(path, figure)
+    drawn.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return drawn
 
 
 def _panel(axes: Axes, table: Measured) -> None:
@@ -66,22 +74,23 @@ def _panel(axes: Axes, table: Measured) -> None:
         height=0.72,
         color=[BLUE if row.name in table.ours else PALE for row in rows],
         xerr=[
-            [r - low for r, (low, _) in zip(ratios, ends, strict=True)],
-            [high - r for r, (_, high) in zip(ratios, ends, strict=True)],
+            [abs(ratio - low) for ratio, (low, _) in zip(ratios, ends, strict=True)],
+            [abs(high - ratio) for ratio, (_, high) in zip(ratios, ends, strict=True)],
         ],
         error_kw={"lw": 0.8, "ecolor": "#303030", "capsize": 1.5},
     )
     axes.axvline(1.0, color=GREY, lw=0.9)
     axes.invert_yaxis()
     axes.set_yticks(range(len(rows)), [literal(row.name) for row in rows], fontsize=7)
+    axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.set_title(literal(textwrap.fill(table.title, 64)), fontsize=7.5, loc="left")
-    what = "of" if table.unit.more else "times"
-    axes.set_xlabel(literal(f"{what} {table.reference}"), fontsize=7)
+    axes.set_title(literal(table.title.replace(" at ", "\nat ", 1)), fontsize=7.5, loc="left")
+    what, better = ("of", "more") if table.unit.more else ("times", "less")
+    axes.set_xlabel(literal(f"{what} {table.reference} ({better} is better)"), fontsize=7)
     _scale(axes, table, min(low for low, _ in ends), max(high for _, high in ends))
     for k, (ratio, (low, high)) in enumerate(zip(ratios, ends, strict=True)):
         shown = f"{100 * ratio:.0f} %" if table.unit.more else f"{ratio:.2f}"
@@ -94,6 +103,7 @@ def _panel(axes: Axes, table: Measured) -> None:
             ha="left" if outward else "right",
             va="center",
             fontsize=6.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
         )
 
 
@@ -111,9 +121,9 @@ def _scale(axes: Axes, table: Measured, low: float, high: float) -> None:
         return
     axes.set_xscale("log")
     low, high = max(min(low, 1 / SPREAD), FLOOR), max(high, SPREAD)
-    room = (high / low) ** 0.14  # for the numbers
+    room = (high / low) ** 0.18  # for the numbers
     axes.set_xlim(low / room, high * room)
-    if high / low < 30:
-        axes.set_xticks([t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low < t < high])
+    apart = 30  # ends of an axis between which only every third tick has room
+    axes.set_xticks([t for t in (TICKS[::3] if high / low > apart else TICKS) if low <= t <= high])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())

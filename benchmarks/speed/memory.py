@@ -33,10 +33,10 @@ STATUS = Path("/proc/self/status")
 
 def tables(plan: Plan) -> Iterator[Table]:
     """The training steps of the layers."""
-    how = "of fresh processes" if plan.device.type == "cpu" else "as torch counts it"
+    how = "in a fresh process" if plan.device.type == "cpu" else "as torch counts it"
     for size in passes.sizes(plan):
         yield Table(
-            f"peak extra memory, {how}, of a training step at {size}",
+            f"peak extra memory of a training step at {size}, {how}",
             (layers.REFERENCE,),
             {name: partial(_warm, name, size, plan.device) for name in layers.candidates()},
             frozenset(layers.own()),

@@ -50,7 +50,8 @@ def seconds(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
 
 def said(error: Exception) -> str:
     """An error in one line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}"
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Records, summaries, figures, the speed table and the drift table."""
+"""Records, summaries, figures and the drift table."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks import drift, records, speed
+from benchmarks import drift, records
 from benchmarks.confusion import Confusion
 from benchmarks.plot import running_mean, scale_loss
 from benchmarks.tasks.adding import Adding
@@ -141,20 +141,6 @@ def test_confusion_counts_what_was_taken_for_what(tmp_path):
     assert confusion.counts.tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
     confusion.plot("letters", tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_speed_prints_ratios_to_its_peers(tmp_path, capsys):
-    path = tmp_path / "speed.json"
-    assert speed.main(["--quick", "--repeats", "2", "--json", str(path)]) == 0
-    printed = capsys.readouterr().out
-    assert "1 thread(s)" in printed
-    assert "1.00 x nn.RNN relu" in printed
-    assert "1.00 x geoopt RiemannianAdam, QR" in printed
-    report = json.loads(path.read_text())
-    assert all(len(values) == 2 for table in report.values() for values in table.values())
-    assert "1.00 x geoopt QR" in printed
-    assert speed.main(["--quick", "--repeats", "1", "--parts", "retractions"]) == 0
-    assert "nn.RNN" not in capsys.readouterr().out
 
 
 def test_drift_stands_every_mode_beside_geoopt(tmp_path, capsys):

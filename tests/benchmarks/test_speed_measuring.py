@@ -1,0 +1,195 @@
+"""The speed benchmark as a measurement: whom it compares, how it times, what memory it sees."""
+
+import os
+import signal
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.speed import layers, memory, passes, peers, throughput
+from benchmarks.speed.parts import PARTS
+from benchmarks.speed.sizes import TINY, Size
+from benchmarks.speed.table import THROUGHPUT, Measured, Plan, Table
+from benchmarks.speed.timing import SLOW, Clock, seconds
+from orthornn.recurrence import BACKENDS
+from orthornn.reference import reference
+
+CPU = torch.device("cpu")
+PLAN = Plan(CPU, sizes=None, quick=True, threads=1, repeats=2)
+MEGABYTE = 10**6
+
+
+def quiet(name):
+    """Nobody is told what runs."""
+
+
+def table(candidates, flop=None):
+    return Table("a table", ("first",), candidates, frozenset(), flop or {})
+
+
+@pytest.mark.parametrize("name", peers.installed())
+def test_a_peer_runs_over_all_steps_and_every_parameter_learns(name):
+    layer = peers.installed()[name](TINY)
+    output, _ = layer(torch.randn(TINY.T, TINY.B, TINY.I))
+    assert output.shape == (TINY.T, TINY.B, TINY.H)
+    output.square().sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())
+    if "orthogonal" in name:
+        w = layer.recurrent.weight
+        torch.testing.assert_close(w.T @ w, torch.eye(TINY.H), rtol=0, atol=1e-5)
+
+
+def test_the_layers_follow_the_table_of_backends(monkeypatch):
+    monkeypatch.setitem(BACKENDS, "new", reference)
+    own = layers.own()
+    assert {f"OrthoRNN modrelu, {name}" for name in BACKENDS if name != "reference"} < set(own)
+    assert own["OrthoRNN modrelu, new"](TINY).backend == "new"
+    assert own["OrthoRNN modrelu, autograd loop"](TINY).backend == "reference"
+
+
+def test_a_backend_that_refuses_is_left_out_by_name(monkeypatch):
+    real = layers.OrthoRNN
+
+    def refusing(*arguments, **options):
+        if options.get("backend") == "operator":
+            raise ValueError("backend='operator' needs another machine")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(layers, "OrthoRNN", refusing)
+    assert "OrthoRNN modrelu, operator" not in layers.candidates()
+    assert "OrthoRNN modrelu, fused" in layers.candidates()
+    (line,) = [line for line in layers.left_out() if "operator" in line]
+    assert "needs another machine" in line
+
+
+def test_a_training_step_makes_gradients_and_inference_keeps_none(monkeypatch):
+    seen = []
+
+    class Layer(nn.RNN):
+        def forward(self, x, state=None):
+            output, state = super().forward(x, state)
+            seen.append((self, x.shape if isinstance(x, torch.Tensor) else None, output))
+            return output, state
+
+    monkeypatch.setattr(layers, "candidates", lambda: {"a": lambda s: Layer(s.I, s.H)})
+    passes.training("a", TINY, CPU)()
+    passes.inference("a", TINY, CPU)()
+    passes.packed("a", TINY, CPU)()
+    (trained, shape, output), (inferred, _, kept), (packed, _, _) = seen
+    assert shape == (TINY.T, TINY.B, TINY.I)
+    assert output.grad_fn is not None
+    assert kept.grad_fn is None
+    assert all(p.grad is not None for p in [*trained.parameters(), *packed.parameters()])
+    assert all(p.grad is None for p in inferred.parameters())
+
+
+class Sleeper:
+    """A candidate of a machine whose time stands still while nothing is called."""
+
+    def __init__(self, monkeypatch, *lengths):
+        self.now = 0.0
+        self.lengths = list(lengths)
+        self.calls = 0
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
+
+    def __call__(self):
+        self.calls += 1
+        self.now += self.lengths.pop(0) if len(self.lengths) > 1 else self.lengths[0]
+
+
+def test_a_slow_candidate_is_called_once_a_turn_and_a_fast_one_fills_it(monkeypatch):
+    slow = Sleeper(monkeypatch, 2 * SLOW)
+    values, failed = seconds(table({"first": lambda: slow}), PLAN, quiet)
+    assert values["first"] == pytest.approx([2 * SLOW, 2 * SLOW])
+    assert slow.calls == 1 + PLAN.repeats
+    assert failed == {}
+    fast = Sleeper(monkeypatch, SLOW / 100)
+    clock = Clock(CPU, SLOW)
+    assert clock.turn("a", fast) == pytest.approx(SLOW / 100)
+    assert fast.calls == 1 + 100
+
+
+def test_one_that_is_slow_at_first_only_is_timed_as_a_fast_one(monkeypatch):
+    compiled = Sleeper(monkeypatch, 40.0, SLOW / 10)
+    values, _ = seconds(table({"first": lambda: compiled}), PLAN, quiet)
+    assert values["first"] == pytest.approx([SLOW / 10, SLOW / 10])
+
+
+def test_candidates_take_turns():
+    order = []
+    candidates = {name: partial(partial, order.append, name) for name in ("first", "second")}
+    plan = PLAN._replace(quick=False)
+    told = []
+    seconds(table(candidates), plan, told.append)
+    assert told == ["first", "second"] * (1 + plan.repeats)
+    changes = [a for a, b in zip(order, [*order[1:], None], strict=True) if a != b]
+    assert changes == told
+
+
+def test_throughput_is_operations_by_seconds(monkeypatch):
+    one = Sleeper(monkeypatch, 0.5)
+    found, _ = throughput.measure(table({"first": lambda: one}, {"first": 3e9}), PLAN, quiet)
+    assert found["first"] == pytest.approx([6.0, 6.0])
+    size = Size(7, 3, 2, 5)
+    (peak,) = throughput.tables(PLAN._replace(quick=False, sizes=(size,)))
+    assert peak.flop["nn.RNN relu"] == 6 * 7 * 3 * 5 * 5
+    assert peak.flop["torch.mm of (B, H) by (H, H)"] == 2 * 3 * 5 * 5
+    assert peak.flop.keys() == peak.candidates.keys()
+    medians = {"first": [1.0], "second": [3.0]}
+    best = Measured("peak", "a table", THROUGHPUT, tuple(medians), frozenset(), medians, {})
+    assert best.reference == "second"
+
+
+def planted(megabytes):
+    """A candidate that allocates so much and frees it again."""
+    torch.ones(9).sum()  # loads the code
+
+    def act():
+        torch.ones(megabytes * MEGABYTE // 4).sum()
+
+    return act
+
+
+def killed():
+    """A candidate whose process is killed, as for want of memory."""
+    return partial(os.kill, os.getpid(), signal.SIGKILL)
+
+
+def hungry(megabytes):
+    planted(megabytes)()
+    return partial(planted, 0)
+
+
+def test_memory_sees_what_a_step_allocates_and_frees():
+    little, much = (memory.extra(partial(planted, n), PLAN) for n in (4, 68))
+    assert (much - little) / MEGABYTE == pytest.approx(64, abs=2)
+    assert little / MEGABYTE == pytest.approx(4, abs=1)
+
+
+def test_memory_does_not_see_what_making_a_candidate_takes():
+    assert memory.extra(partial(hungry, 64), PLAN) / MEGABYTE < 2
+
+
+def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "FORGET", tmp_path / "no" / "clear_refs")
+    most = memory._peak()
+    monkeypatch.setattr(memory, "_peak", iter([most, most + 5]).__next__)
+    assert memory._resident(planted(0)) == 5
+
+
+def test_a_process_that_is_killed_is_one_line():
+    with pytest.raises(RuntimeError, match="ended with -9"):
+        memory.extra(killed, PLAN)
+
+
+def test_sizes_are_those_of_every_part_with_layers():
+    plan = PLAN._replace(quick=False, sizes=(Size(7, 6, 5, 4), Size(3, 2, 1, 9)))
+    for part in PARTS.values():
+        titles = [found.title for found in part.tables(plan)]
+        if part.sized:
+            assert ["T = 7, B = 6, I = 5, H = 4" in title for title in titles] == [True, False]
+            assert "T = 3, B = 2, I = 1, H = 9" in titles[1]
+        else:
+            assert len(titles) > 2
