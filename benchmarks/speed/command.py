@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.only:
         work = _only(parser, work, tuple(options.only))
     if any(part.sized for _, part, _ in work):
-        for line in layers.left_out():
+        for line in layers.left_out(plan.device):
             print(line, file=sys.stderr)
     about = header(plan)
     print(describe(about))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import nn
 
 from orthornn import OrthoRNN
@@ -28,49 +29,55 @@ OWN: dict[str, Callable[[Size], nn.Module]] = {
 LOOP = "reference"
 
 
-def own() -> dict[str, Callable[[Size], nn.Module]]:
+def makers() -> dict[str, Callable[[Size], nn.Module]]:
+    """Every layer by its name, and how it is made: also those that do not run here."""
+    return TORCH | OWN | {_called(name): _backend(name) for name in BACKENDS} | peers.installed()
+
+
+def own(device: torch.device) -> list[str]:
     """This library's layers, and modReLU once more with every backend by name that runs here.
 
     One of them is what runs without a name: how far the two are apart is noise.
     """
-    refusing = refused()
-    return OWN | {
-        f"OrthoRNN modrelu, {'autograd loop' if name == LOOP else name}": _backend(name)
-        for name in BACKENDS
-        if name not in refusing
-    }
+    refusing = refused(device)
+    return [*OWN, *(_called(name) for name in BACKENDS if name not in refusing)]
 
 
-def candidates() -> dict[str, Callable[[Size], nn.Module]]:
-    """Every layer by its name, and how it is made."""
-    return TORCH | own() | peers.installed()
-
-
-def elman() -> dict[str, Callable[[Size], nn.Module]]:
+def elman(device: torch.device) -> list[str]:
     """Those whose recurrence is one H x H product a step, and nothing beside it."""
-    return {name: make for name, make in TORCH.items() if name not in GATED} | own()
+    return [*(name for name in TORCH if name not in GATED), *own(device)]
 
 
-def left_out() -> Iterator[str]:
-    """A line for every layer that cannot be made here."""
+def candidates(device: torch.device) -> list[str]:
+    """All that run here."""
+    return [*TORCH, *own(device), *peers.installed()]
+
+
+def left_out(device: torch.device) -> Iterator[str]:
+    """A line for every layer that is none of them."""
     for name, package in peers.missing().items():
         yield (
             f"{name} is left out: {package} is not installed "
             '(pip install -c constraints.txt -e ".[peers]")'
         )
-    for name, why in refused().items():
-        yield f"OrthoRNN, backend {name}, is left out: {why}"
+    for name, why in refused(device).items():
+        yield f"{_called(name)} is left out: {why}"
 
 
-def refused() -> dict[str, str]:
-    """The backends that do not run here, and what they say."""
+def refused(device: torch.device) -> dict[str, str]:
+    """The backends that refuse to be made, or to run on the device, and what they say."""
     found = {}
     for name in BACKENDS:
         try:
-            _backend(name)(Size(1, 1, 1, 1))
+            with torch.no_grad():
+                _backend(name)(Size(1, 1, 1, 1)).to(device)(torch.ones(1, 1, 1, device=device))
         except ValueError as error:
             found[name] = str(error)
     return found
+
+
+def _called(backend: str) -> str:
+    return f"OrthoRNN modrelu, {'autograd loop' if backend == LOOP else backend}"
 
 
 def _backend(name: str) -> Callable[[Size], nn.Module]:

@@ -38,8 +38,11 @@ def tables(plan: Plan) -> Iterator[Table]:
         yield Table(
             f"peak extra memory of a training step at {size}, {how}",
             (layers.REFERENCE,),
-            {name: partial(_warm, name, size, plan.device) for name in layers.candidates()},
-            frozenset(layers.own()),
+            {
+                name: partial(_warm, name, size, plan.device)
+                for name in layers.candidates(plan.device)
+            },
+            frozenset(layers.own(plan.device)),
         )
 
 

@@ -32,8 +32,8 @@ def packed_tables(plan: Plan) -> Iterator[Table]:
         yield Table(
             f"training step over packed sequences at {size}, lengths 1 to T",
             (layers.REFERENCE,),
-            {name: partial(packed, name, size, plan.device) for name in layers.elman()},
-            frozenset(layers.own()),
+            {name: partial(packed, name, size, plan.device) for name in layers.elman(plan.device)},
+            frozenset(layers.own(plan.device)),
         )
 
 
@@ -57,7 +57,7 @@ def packed(name: str, size: Size, device: torch.device) -> Action:
 
 def inference(name: str, size: Size, device: torch.device) -> Action:
     """One forward pass that keeps nothing for a backward one."""
-    layer = layers.candidates()[name](size).to(device).eval()
+    layer = layers.makers()[name](size).to(device).eval()
     x = torch.randn(size.T, size.B, size.I, device=device)
 
     def run() -> None:
@@ -68,7 +68,7 @@ def inference(name: str, size: Size, device: torch.device) -> Action:
 
 
 def _step(name: str, size: Size, device: torch.device, x: torch.Tensor | PackedSequence) -> Action:
-    layer = layers.candidates()[name](size).to(device)
+    layer = layers.makers()[name](size).to(device)
 
     def step() -> None:
         layer.zero_grad()
@@ -84,6 +84,6 @@ def _table(
     return Table(
         f"{title} at {size}",
         (layers.REFERENCE,),
-        {name: partial(make, name, size, plan.device) for name in layers.candidates()},
-        frozenset(layers.own()),
+        {name: partial(make, name, size, plan.device) for name in layers.candidates(plan.device)},
+        frozenset(layers.own(plan.device)),
     )

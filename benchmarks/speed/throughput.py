@@ -27,13 +27,13 @@ def tables(plan: Plan) -> Iterator[Table]:
         squares = TINY if plan.quick else SQUARES[plan.device.type]
         products = {f"torch.mm of n = {n}": (n, n) for n in squares}
         products["torch.mm of (B, H) by (H, H)"] = (B, H)
-        names = list(layers.elman())
+        names = layers.elman(plan.device)
         yield Table(
             f"throughput of a training step at {size}, 6TBH² operations",
             tuple(products),
             {name: partial(passes.training, name, size, plan.device) for name in names}
             | {name: partial(_product, *shape, plan.device) for name, shape in products.items()},
-            frozenset(layers.own()),
+            frozenset(layers.own(plan.device)),
             dict.fromkeys(names, 6.0 * T * B * H**2)
             | {name: 2.0 * m * n**2 for name, (m, n) in products.items()},
         )

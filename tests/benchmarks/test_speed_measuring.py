@@ -43,25 +43,31 @@ def test_a_peer_runs_over_all_steps_and_every_parameter_learns(name):
 
 def test_the_layers_follow_the_table_of_backends(monkeypatch):
     monkeypatch.setitem(BACKENDS, "new", reference)
-    own = layers.own()
-    assert {f"OrthoRNN modrelu, {name}" for name in BACKENDS if name != "reference"} < set(own)
-    assert own["OrthoRNN modrelu, new"](TINY).backend == "new"
-    assert own["OrthoRNN modrelu, autograd loop"](TINY).backend == "reference"
+    rows = {f"OrthoRNN modrelu, {name}": name for name in BACKENDS if name != "reference"}
+    rows["OrthoRNN modrelu, autograd loop"] = "reference"
+    assert rows.keys() < set(layers.own(CPU))
+    for name, backend in rows.items():
+        assert layers.makers()[name](TINY).backend == backend
 
 
-def test_a_backend_that_refuses_is_left_out_by_name(monkeypatch):
+@pytest.mark.parametrize("when", ["made", "called"])
+def test_a_backend_that_refuses_is_left_out_by_name(when, monkeypatch):
     real = layers.OrthoRNN
 
-    def refusing(*arguments, **options):
-        if options.get("backend") == "operator":
-            raise ValueError("backend='operator' needs another machine")
-        return real(*arguments, **options)
+    def refuse(*arguments):
+        raise ValueError("x must be on another machine")
 
-    monkeypatch.setattr(layers, "OrthoRNN", refusing)
-    assert "OrthoRNN modrelu, operator" not in layers.candidates()
-    assert "OrthoRNN modrelu, fused" in layers.candidates()
-    (line,) = [line for line in layers.left_out() if "operator" in line]
-    assert "needs another machine" in line
+    def refusing(*arguments, **options):
+        return refuse() if options.get("backend") == "operator" else real(*arguments, **options)
+
+    if when == "made":
+        monkeypatch.setattr(layers, "OrthoRNN", refusing)
+    else:
+        monkeypatch.setitem(BACKENDS, "operator", refuse)
+    assert "OrthoRNN modrelu, operator" not in layers.candidates(CPU)
+    assert "OrthoRNN modrelu, fused" in layers.candidates(CPU)
+    (line,) = [line for line in layers.left_out(CPU) if "operator" in line]
+    assert "another machine" in line
 
 
 def test_a_training_step_makes_gradients_and_inference_keeps_none(monkeypatch):
@@ -73,7 +79,7 @@ def test_a_training_step_makes_gradients_and_inference_keeps_none(monkeypatch):
             seen.append((self, x.shape if isinstance(x, torch.Tensor) else None, output))
             return output, state
 
-    monkeypatch.setattr(layers, "candidates", lambda: {"a": lambda s: Layer(s.I, s.H)})
+    monkeypatch.setattr(layers, "makers", lambda: {"a": lambda s: Layer(s.I, s.H)})
     passes.training("a", TINY, CPU)()
     passes.inference("a", TINY, CPU)()
     passes.packed("a", TINY, CPU)()
@@ -193,3 +199,25 @@ def test_sizes_are_those_of_every_part_with_layers():
             assert "T = 3, B = 2, I = 1, H = 9" in titles[1]
         else:
             assert len(titles) > 2
+
+
+def test_a_gpu_has_finished_at_both_ends_of_what_is_timed(monkeypatch):
+    order = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: order.append("wait"))
+    Clock(torch.device("cuda"), 1.0).time("a", partial(order.append, "act"), 2)
+    assert order == ["wait", "act", "act", "wait"]
+
+
+def test_on_a_gpu_memory_is_the_largest_of_the_step_over_what_was_there(monkeypatch):
+    held = {"now": 7, "most": 50}
+
+    def act():
+        held["most"] = max(held["most"], 30)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held["most"])
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device: held.update(most=held["now"])
+    )
+    assert memory.extra(lambda: act, PLAN._replace(device=torch.device("cuda"))) == 23
