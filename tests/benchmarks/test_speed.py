@@ -173,7 +173,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_nonsense_is_one_clear_error_before_anything_is_measured(line, capsys):
+def test_nonsense_is_one_clear_error_before_anything_is_measured(line, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_measure", None)
     with pytest.raises(SystemExit) as stopped:
         speed.main(line.split())
     assert stopped.value.code == 2
