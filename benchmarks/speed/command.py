@@ -4,7 +4,7 @@ Layers stand beside ``torch.nn.RNN`` with ReLU, optimizers beside geoopt's Adam 
 retraction, retractions beside geoopt's QR, throughput beside the best of ``torch.mm``: as ratios
 within one run, for the candidates take turns, of one call or as many as fit in 20 ms, and what else
 the machine does falls on all of them. Peers of other packages: pip install -c constraints.txt -e
-".[bench,peers]". All of it takes most of an hour on one core; --parts and --only choose.
+".[bench,peers]". All of it takes TIME; --parts and --only choose.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe(about))
     measured: list[Measured] = []
     try:
-        for name, part, table in work:
-            measured.append(_measure(name, part, table, plan))
+        for k, (name, part, table) in enumerate(work, 1):
+            measured.append(_measure(name, part, table, plan, f"{k}/{len(work)} {table.title}"))
             print(f"\n{(markdown if options.markdown else text)(measured[-1])}", flush=True)
             if options.json:  # after each table: most of an hour may follow
                 write_text(options.json, _json(about, measured))
@@ -130,12 +130,14 @@ def _only(parser: argparse.ArgumentParser, work: list[Work], wanted: tuple[str, 
     ]
 
 
-def _measure(name: str, part: Part, table: Table, plan: Plan) -> Measured:
-    with tqdm(desc=table.title, disable=None, leave=False, unit=" turns") as bar:
+def _measure(name: str, part: Part, table: Table, plan: Plan, told: str) -> Measured:
+    """Measure a table, while a progress bar says which candidate has its turn."""
+    turns = part.rounds(plan) * len(table.candidates)
+    with tqdm(desc=told, total=turns, disable=None, leave=False, unit=" turns") as bar:
 
         def tell(candidate: str) -> None:
-            bar.set_postfix_str(candidate, refresh=False)
             bar.update()
+            bar.set_postfix_str(candidate)
 
         values, failed = part.measure(table, plan, tell)
     return Measured(name, table.title, part.unit, table.references, table.ours, values, failed)

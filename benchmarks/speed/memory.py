@@ -50,7 +50,7 @@ def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
     """Bytes of every candidate, in up to three rounds, and what those said that failed."""
     values: Values = {name: [] for name in table.candidates}
     failed: dict[str, str] = {}
-    for _ in range(1 if plan.quick else min(plan.repeats, PROCESSES)):
+    for _ in range(rounds(plan)):
         for name in [name for name in values if name not in failed]:
             tell(name)
             try:
@@ -58,6 +58,11 @@ def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
             except Exception as error:
                 failed[name] = said(error)
     return {name: of for name, of in values.items() if name not in failed}, failed
+
+
+def rounds(plan: Plan) -> int:
+    """How many processes each candidate has."""
+    return 1 if plan.quick else min(plan.repeats, PROCESSES)
 
 
 def extra(make: Make, plan: Plan) -> int:

@@ -16,12 +16,14 @@ class Part(NamedTuple):
     Attributes:
         tables: what is compared.
         measure: the values of a table, in the unit that is kept, and what failed.
+        rounds: how many there are.
         unit: of the values.
         sized: whether ``--sizes`` are sizes of it.
     """
 
     tables: Callable[[Plan], Iterator[Table]]
     measure: Callable[[Table, Plan, Tell], tuple[Values, dict[str, str]]] = timing.seconds
+    rounds: Callable[[Plan], int] = timing.rounds
     unit: Unit = TIME
     sized: bool = True
 
@@ -30,8 +32,8 @@ PARTS = {
     "layers": Part(passes.training_tables),
     "inference": Part(passes.inference_tables),
     "packed": Part(passes.packed_tables),
-    "memory": Part(memory.tables, memory.measure, MEMORY),
-    "peak": Part(throughput.tables, throughput.measure, THROUGHPUT),
+    "memory": Part(memory.tables, memory.measure, memory.rounds, MEMORY),
+    "peak": Part(throughput.tables, throughput.measure, unit=THROUGHPUT),
     "optimizers": Part(optimizers.tables, sized=False),
     "retractions": Part(retractions.tables, sized=False),
 }

@@ -48,6 +48,11 @@ def seconds(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
     return values, failed
 
 
+def rounds(plan: Plan) -> int:
+    """How often each candidate is told of."""
+    return 1 + plan.repeats
+
+
 def said(error: Exception) -> str:
     """An error in one line."""
     words = " ".join(str(error).split())

@@ -12,7 +12,7 @@ from benchmarks.speed import layers, memory, passes, peers, throughput
 from benchmarks.speed.parts import PARTS
 from benchmarks.speed.sizes import TINY, Size
 from benchmarks.speed.table import THROUGHPUT, Measured, Plan, Table
-from benchmarks.speed.timing import SLOW, Clock, seconds
+from benchmarks.speed.timing import SLOW, Clock, rounds, seconds
 from orthornn.recurrence import BACKENDS
 from orthornn.reference import reference
 
@@ -130,6 +130,7 @@ def test_candidates_take_turns():
     told = []
     seconds(table(candidates), plan, told.append)
     assert told == ["first", "second"] * (1 + plan.repeats)
+    assert len(told) == rounds(plan) * len(candidates)
     changes = [a for a, b in zip(order, [*order[1:], None], strict=True) if a != b]
     assert changes == told
 
@@ -172,6 +173,16 @@ def test_memory_sees_what_a_step_allocates_and_frees():
     little, much = (memory.extra(partial(planted, n), PLAN) for n in (4, 68))
     assert (much - little) / MEGABYTE == pytest.approx(64, abs=2)
     assert little / MEGABYTE == pytest.approx(4, abs=1)
+
+
+def test_memory_has_a_process_for_each_candidate_in_up_to_three_rounds():
+    candidates = {name: partial(planted, 1) for name in ("first", "second")}
+    plan = PLAN._replace(quick=False, repeats=9)
+    told = []
+    values, failed = memory.measure(table(candidates), plan, told.append)
+    assert told == ["first", "second"] * memory.rounds(plan)
+    assert {name: len(of) for name, of in values.items()} == {"first": 3, "second": 3}
+    assert failed == {}
 
 
 def test_memory_does_not_see_what_making_a_candidate_takes():
