@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured: list[Measured] = []
     try:
         for k, (name, part, table) in enumerate(work, 1):
-            measured.append(_measure(name, part, table, plan, f"{k}/{len(work)} {table.title}"))
+            measured.append(_measure(name, part, table, plan, f"{k}/{len(work)}"))
             print(f"\n{(markdown if options.markdown else text)(measured[-1])}", flush=True)
             if options.json:  # after each table: most of an hour may follow
                 write_text(options.json, _json(about, measured))
@@ -130,14 +130,14 @@ def _only(parser: argparse.ArgumentParser, work: list[Work], wanted: tuple[str, 
     ]
 
 
-def _measure(name: str, part: Part, table: Table, plan: Plan, told: str) -> Measured:
+def _measure(name: str, part: Part, table: Table, plan: Plan, place: str) -> Measured:
     """Measure a table, while a progress bar says which candidate has its turn."""
     turns = part.rounds(plan) * len(table.candidates)
-    with tqdm(desc=told, total=turns, disable=None, leave=False, unit=" turns") as bar:
+    with tqdm(total=turns, postfix=table.title, disable=None, leave=False, unit=" turns") as bar:
 
         def tell(candidate: str) -> None:
             bar.update()
-            bar.set_postfix_str(candidate)
+            bar.set_description(f"{place} {name}, {candidate}")
 
         values, failed = part.measure(table, plan, tell)
     return Measured(name, table.title, part.unit, table.references, table.ours, values, failed)
