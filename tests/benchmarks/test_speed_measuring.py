@@ -12,7 +12,7 @@ from benchmarks.speed import layers, memory, passes, peers, throughput
 from benchmarks.speed.parts import PARTS
 from benchmarks.speed.sizes import TINY, Size
 from benchmarks.speed.table import THROUGHPUT, Measured, Plan, Table
-from benchmarks.speed.timing import SLOW, Clock, rounds, seconds
+from benchmarks.speed.timing import SLOW, TURN, Clock, rounds, seconds
 from orthornn.recurrence import BACKENDS
 from orthornn.reference import reference
 
@@ -118,9 +118,11 @@ def test_a_slow_candidate_is_called_once_a_turn_and_a_fast_one_fills_it(monkeypa
 
 
 def test_one_that_is_slow_at_first_only_is_timed_as_a_fast_one(monkeypatch):
-    compiled = Sleeper(monkeypatch, 40.0, SLOW / 10)
-    values, _ = seconds(table({"first": lambda: compiled}), PLAN, quiet)
-    assert values["first"] == pytest.approx([SLOW / 10, SLOW / 10])
+    compiled = Sleeper(monkeypatch, 40.0, TURN / 10)
+    plan = PLAN._replace(quick=False)
+    values, _ = seconds(table({"first": lambda: compiled}), plan, quiet)
+    assert values["first"] == pytest.approx([TURN / 10, TURN / 10])
+    assert compiled.calls == 1 + plan.repeats * (1 + 10)
 
 
 def test_candidates_take_turns():
@@ -187,6 +189,22 @@ def test_memory_has_a_process_for_each_candidate_in_up_to_three_rounds():
 
 def test_memory_does_not_see_what_making_a_candidate_takes():
     assert memory.extra(partial(hungry, 64), PLAN) / MEGABYTE < 2
+
+
+def littered(megabytes):
+    """A candidate whose making leaves freed memory that its turn could take unseen."""
+    pieces = [torch.ones(25_000) for _ in range(10 * megabytes)]
+    last = torch.ones(25_000)  # holds the end of the heap
+    pieces.clear()
+
+    def act():
+        return last, [torch.ones(25_000) for _ in range(10 * megabytes)]
+
+    return act
+
+
+def test_memory_sees_what_a_step_takes_of_that_which_its_making_freed():
+    assert memory.extra(partial(littered, 64), PLAN) / MEGABYTE == pytest.approx(64, abs=2)
 
 
 def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp_path):
