@@ -214,9 +214,15 @@ def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp
     assert memory._resident(planted(0)) == 5
 
 
-def test_a_process_that_is_killed_is_one_line():
+def test_a_process_that_is_killed_is_one_line_and_takes_nobody_along():
     with pytest.raises(RuntimeError, match="ended with -9"):
         memory.extra(killed, PLAN)
+    candidates = {"first": partial(planted, 1), "second": killed}
+    values, failed = memory.measure(table(candidates), PLAN._replace(quick=False), quiet)
+    assert values.keys() == {"first"}
+    assert len(values["first"]) == PLAN.repeats
+    assert failed.keys() == {"second"}
+    assert "ended with -9" in failed["second"]
 
 
 def test_sizes_are_those_of_every_part_with_layers():
