@@ -99,7 +99,11 @@ def test_a_figure_without_any_ratio_is_still_one():
     assert figure(machine.header(PLAN), [measured(first=[0.0], second=[1.0])]).axes == []
 
 
-def test_markdown_is_one_table_that_says_the_same():
+def test_markdown_is_one_table_that_says_the_same(capsys):
+    options = ["--quick", "--repeats", "1", "--parts", "retractions"]
+    for more, shown in (["--markdown"], True), ([], False):
+        assert speed.main([*options, *more]) == 0
+        assert ("|---|---|---|---|" in capsys.readouterr().out) == shown
     shown = text.markdown(measured(first=[2.0], second=[1.0, 3.0, 1.0])).splitlines()
     assert shown[0] == "**a table**"
     assert shown[2:] == [
