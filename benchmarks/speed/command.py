@@ -4,7 +4,8 @@ Layers stand beside ``torch.nn.RNN`` with ReLU, optimizers beside geoopt's Adam 
 retraction, retractions beside geoopt's QR, throughput beside the best of ``torch.mm``: as ratios
 within one run, for the candidates take turns, of one call or as many as fit in 20 ms, and what else
 the machine does falls on all of them. Peers of other packages: pip install -c constraints.txt -e
-".[bench,peers]". All of it takes TIME; --parts and --only choose.
+".[bench,peers]". All of it takes 20 minutes
+on a busy core; --parts and --only choose.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from benchmarks import memory
 from benchmarks.storage import Unwritable, write_text
 
 from . import layers
-from .figure import FORMATS, draw
 from .machine import describe, header
 from .parts import PARTS, Part
 from .sizes import parse
 from .table import Measured, Plan, Table, fits
 from .text import markdown, text
 
+FORMATS = (".pdf", ".png", ".svg")
 Work = tuple[str, Part, Table]
 
 
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.json:  # after each table: most of an hour may follow
                 write_text(options.json, _json(about, measured))
         if options.plot:
+            from .figure import draw  # without which it starts a second sooner
+
             draw(options.plot, about, measured)
     except Unwritable as error:
         print(f"error: {error}", file=sys.stderr)

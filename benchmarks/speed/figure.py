@@ -19,7 +19,6 @@ from benchmarks.plot import BLUE, GREY, literal, write_figure
 from .machine import describe
 from .table import Measured, Row
 
-FORMATS = (".pdf", ".png", ".svg")
 COLUMNS = 3
 PALE = "#c3c3c3"
 FLOOR = 1e-3  # where an axis of ratios ends, at the latest

@@ -8,7 +8,7 @@ import gc
 import multiprocessing
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +20,7 @@ from .sizes import Size
 from .table import Action, Make, Plan, Table
 from .timing import Tell, Values, said
 
-PROCESSES = 3  # at most, of one candidate: the numbers hardly differ
+PROCESSES = 3  # at most, of one candidate
 FORGET = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 
@@ -28,7 +28,9 @@ STATUS = Path("/proc/self/status")
 # On the CPU torch does not count, and its libraries take memory past it: what is measured is what
 # the system has given to the process. One that did anything before holds freed memory, which a
 # step would take unseen; so each step has a fresh process. There the same layer makes two steps of
-# time first, which load the code, and what they freed is given back.
+# time first, which load the code, and what they freed is given back. The fresh processes of a round
+# are forks of one and have its layout of addresses, with which the small pieces of an autograd loop
+# take up to 40 % more or less; so each round has another.
 
 
 def tables(plan: Plan) -> Iterator[Table]:
@@ -36,7 +38,7 @@ def tables(plan: Plan) -> Iterator[Table]:
     how = "in a fresh process" if plan.device.type == "cpu" else "as torch counts it"
     for size in passes.sizes(plan):
         yield Table(
-            f"peak extra memory of a training step at {size}, {how}",
+            f"peak extra memory of a training step {how} at {size}",
             (layers.REFERENCE,),
             {
                 name: partial(_warm, name, size, plan.device)
@@ -51,12 +53,13 @@ def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
     values: Values = {name: [] for name in table.candidates}
     failed: dict[str, str] = {}
     for _ in range(rounds(plan)):
-        for name in [name for name in values if name not in failed]:
-            tell(name)
-            try:
-                values[name].append(float(extra(table.candidates[name], plan)))
-            except Exception as error:
-                failed[name] = said(error)
+        with meter(plan) as extra:
+            for name in [name for name in values if name not in failed]:
+                tell(name)
+                try:
+                    values[name].append(float(extra(table.candidates[name])))
+                except Exception as error:
+                    failed[name] = said(error)
     return {name: of for name, of in values.items() if name not in failed}, failed
 
 
@@ -65,34 +68,57 @@ def rounds(plan: Plan) -> int:
     return 1 if plan.quick else min(plan.repeats, PROCESSES)
 
 
-def extra(make: Make, plan: Plan) -> int:
-    """The bytes that the first call of what ``make`` makes takes at its peak.
+@contextlib.contextmanager
+def meter(plan: Plan) -> Iterator[Callable[[Make], int]]:
+    """What says how many bytes the first call of what is made takes at its peak.
 
-    Raises:
-        RuntimeError: if that fails, or is killed, in its process.
+    It raises RuntimeError if that fails, or is killed, in its process.
     """
     if plan.device.type == "cuda":
-        return _counted(make(), plan.device)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # fresh processes at once, without its imports
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(sender, make, plan.threads), daemon=True)
-    process.start()
-    sender.close()
+        yield lambda make: _counted(make(), plan.device)
+        return
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    server = context.Process(target=_serve, args=(there, plan.threads))
+    server.start()
+    there.close()
+
+    def extra(make: Make) -> int:
+        here.send(make)
+        outcome: int | str = here.recv()
+        if isinstance(outcome, str):
+            raise RuntimeError(outcome)
+        return outcome
+
     try:
-        outcome: int | str = receiver.recv()
-    except EOFError:
-        process.join()
-        outcome = f"its process ended with {process.exitcode}, for want of memory perhaps"
-    process.join()
-    if isinstance(outcome, str):
-        raise RuntimeError(outcome)
-    return outcome
+        yield extra
+    finally:
+        here.close()  # which ends the server
+        server.join()
 
 
 def _warm(name: str, size: Size, device: torch.device) -> Action:
     passes.training(name, size._replace(T=min(2, size.T)), device)()
     return passes.training(name, size, device)
+
+
+def _serve(connection: Connection, threads: int) -> None:
+    """Fork a process for each candidate from this one, which has imported and done nothing."""
+    context = multiprocessing.get_context("fork")
+    with contextlib.suppress(EOFError):
+        while True:
+            make = connection.recv()
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_report, args=(sender, make, threads))
+            process.start()
+            sender.close()
+            try:
+                outcome = receiver.recv()
+                process.join()
+            except EOFError:
+                process.join()
+                outcome = f"its process ended with {process.exitcode}, for want of memory perhaps"
+            connection.send(outcome)
 
 
 def _report(sender: Connection, make: Make, threads: int) -> None:

@@ -30,7 +30,7 @@ def packed_tables(plan: Plan) -> Iterator[Table]:
     for size in sizes(plan, PACKED_SIZES):
         # not the gated ones, which take 6 to 16 s a step here, nor the peers, which know no packing
         yield Table(
-            f"training step over packed sequences at {size}, lengths 1 to T",
+            f"training step over packed sequences of lengths 1 to T at {size}",
             (layers.REFERENCE,),
             {name: partial(packed, name, size, plan.device) for name in layers.elman(plan.device)},
             frozenset(layers.own(plan.device)),

@@ -29,7 +29,7 @@ def tables(plan: Plan) -> Iterator[Table]:
         products["torch.mm of (B, H) by (H, H)"] = (B, H)
         names = layers.elman(plan.device)
         yield Table(
-            f"throughput of a training step at {size}, 6TBH² operations",
+            f"throughput of a training step (6TBH² operations) at {size}",
             tuple(products),
             {name: partial(passes.training, name, size, plan.device) for name in names}
             | {name: partial(_product, *shape, plan.device) for name, shape in products.items()},

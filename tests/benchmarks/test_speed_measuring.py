@@ -1,5 +1,6 @@
 """The speed benchmark as a measurement: whom it compares, how it times, what memory it sees."""
 
+import contextlib
 import os
 import signal
 from functools import partial
@@ -171,24 +172,39 @@ def hungry(megabytes):
     return partial(planted, 0)
 
 
-def test_memory_sees_what_a_step_allocates_and_frees():
-    little, much = (memory.extra(partial(planted, n), PLAN) for n in (4, 260))
+@pytest.fixture(scope="module")
+def extra():
+    """What measures the memory of a candidate in a process of its own."""
+    with memory.meter(PLAN) as measure:
+        yield measure
+
+
+def test_memory_sees_what_a_step_allocates_and_frees(extra):
+    little, much = (extra(partial(planted, n)) for n in (4, 260))
     assert (much - little) / MEGABYTE == pytest.approx(256, abs=4)
     assert little / MEGABYTE == pytest.approx(4, abs=1)
 
 
-def test_memory_has_a_process_for_each_candidate_in_up_to_three_rounds():
-    candidates = {name: partial(planted, 1) for name in ("first", "second")}
+def test_memory_has_up_to_three_rounds_each_with_another_layout(monkeypatch):
+    meters = []
+
+    @contextlib.contextmanager
+    def meter(plan):
+        meters.append(plan)
+        yield lambda make: len(meters)
+
+    monkeypatch.setattr(memory, "meter", meter)
+    candidates = {"first": planted, "second": planted}
     plan = PLAN._replace(quick=False, repeats=9)
     told = []
     values, failed = memory.measure(table(candidates), plan, told.append)
     assert told == ["first", "second"] * memory.rounds(plan)
-    assert {name: len(of) for name, of in values.items()} == {"first": 3, "second": 3}
+    assert values == {"first": [1, 2, 3], "second": [1, 2, 3]}
     assert failed == {}
 
 
-def test_memory_does_not_see_what_making_a_candidate_takes():
-    assert memory.extra(partial(hungry, 64), PLAN) / MEGABYTE < 2
+def test_memory_does_not_see_what_making_a_candidate_takes(extra):
+    assert extra(partial(hungry, 64)) / MEGABYTE < 2
 
 
 def littered(megabytes):
@@ -203,8 +219,8 @@ def littered(megabytes):
     return act
 
 
-def test_memory_sees_what_a_step_takes_of_that_which_its_making_freed():
-    assert memory.extra(partial(littered, 64), PLAN) / MEGABYTE == pytest.approx(64, abs=2)
+def test_memory_sees_what_a_step_takes_of_that_which_its_making_freed(extra):
+    assert extra(partial(littered, 64)) / MEGABYTE == pytest.approx(64, abs=2)
 
 
 def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp_path):
@@ -215,14 +231,12 @@ def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp
 
 
 def test_a_process_that_is_killed_is_one_line_and_takes_nobody_along():
-    with pytest.raises(RuntimeError, match="ended with -9"):
-        memory.extra(killed, PLAN)
-    candidates = {"first": partial(planted, 1), "second": killed}
-    values, failed = memory.measure(table(candidates), PLAN._replace(quick=False), quiet)
-    assert values.keys() == {"first"}
-    assert len(values["first"]) == PLAN.repeats
-    assert failed.keys() == {"second"}
-    assert "ended with -9" in failed["second"]
+    candidates = {"first": killed, "second": partial(planted, 1)}
+    values, failed = memory.measure(table(candidates), PLAN, quiet)
+    assert values.keys() == {"second"}
+    assert len(values["second"]) == 1
+    assert failed.keys() == {"first"}
+    assert "ended with -9" in failed["first"]
 
 
 def test_sizes_are_those_of_every_part_with_layers():
@@ -255,4 +269,5 @@ def test_on_a_gpu_memory_is_the_largest_of_the_step_over_what_was_there(monkeypa
     monkeypatch.setattr(
         torch.cuda, "reset_peak_memory_stats", lambda device: held.update(most=held["now"])
     )
-    assert memory.extra(lambda: act, PLAN._replace(device=torch.device("cuda"))) == 23
+    with memory.meter(PLAN._replace(device=torch.device("cuda"))) as extra:
+        assert extra(lambda: act) == 23
