@@ -3,9 +3,9 @@
 Layers stand beside ``torch.nn.RNN`` with ReLU, optimizers beside geoopt's Adam with its QR
 retraction, retractions beside geoopt's QR, throughput beside the best of ``torch.mm``: as ratios
 within one run, for the candidates take turns, of one call or as many as fit in 20 ms, and what else
-the machine does falls on all of them. Peers of other packages: pip install -c constraints.txt -e
-".[bench,peers]". All of it takes 20 minutes
-on a busy core; --parts and --only choose.
+the machine does falls on all of them. Peers of other packages:
+pip install -c constraints.txt -e ".[bench,peers]". All of it takes some 20 minutes; --parts and
+--only choose.
 """
 
 from __future__ import annotations
