@@ -33,6 +33,10 @@ STATUS = Path("/proc/self/status")
 # take up to 40 % more or less; so each round has another.
 
 
+class FailedElsewhere(RuntimeError):
+    """An error of a candidate's own process, told in one line with its kind."""
+
+
 def tables(plan: Plan) -> Iterator[Table]:
     """The training steps of the layers."""
     how = "in a fresh process" if plan.device.type == "cpu" else "as torch counts it"
@@ -58,6 +62,8 @@ def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
                 tell(name)
                 try:
                     values[name].append(float(extra(table.candidates[name])))
+                except FailedElsewhere as error:
+                    failed[name] = str(error)
                 except Exception as error:
                     failed[name] = said(error)
     return {name: of for name, of in values.items() if name not in failed}, failed
@@ -72,7 +78,7 @@ def rounds(plan: Plan) -> int:
 def meter(plan: Plan) -> Iterator[Callable[[Make], int]]:
     """What says how many bytes the first call of what is made takes at its peak.
 
-    It raises RuntimeError if that fails, or is killed, in its process.
+    It raises FailedElsewhere if that fails, or is killed, in its process.
     """
     if plan.device.type == "cuda":
         yield lambda make: _counted(make(), plan.device)
@@ -87,7 +93,7 @@ def meter(plan: Plan) -> Iterator[Callable[[Make], int]]:
         here.send(make)
         outcome: int | str = here.recv()
         if isinstance(outcome, str):
-            raise RuntimeError(outcome)
+            raise FailedElsewhere(outcome)
         return outcome
 
     try:

@@ -191,16 +191,16 @@ def test_memory_has_up_to_three_rounds_each_with_another_layout(monkeypatch):
     @contextlib.contextmanager
     def meter(plan):
         meters.append(plan)
-        yield lambda make: len(meters)
+        yield lambda make: make() + len(meters)
 
     monkeypatch.setattr(memory, "meter", meter)
-    candidates = {"first": planted, "second": planted}
+    candidates = {"first": int, "second": lambda: 1 // 0, "third": int}
     plan = PLAN._replace(quick=False, repeats=9)
     told = []
     values, failed = memory.measure(table(candidates), plan, told.append)
-    assert told == ["first", "second"] * memory.rounds(plan)
-    assert values == {"first": [1, 2, 3], "second": [1, 2, 3]}
-    assert failed == {}
+    assert told == ["first", "second", "third"] + ["first", "third"] * (memory.rounds(plan) - 1)
+    assert values == {"first": [1, 2, 3], "third": [1, 2, 3]}
+    assert failed.keys() == {"second"}
 
 
 def test_memory_does_not_see_what_making_a_candidate_takes(extra):
@@ -236,7 +236,12 @@ def test_a_process_that_is_killed_is_one_line_and_takes_nobody_along():
     assert values.keys() == {"second"}
     assert len(values["second"]) == 1
     assert failed.keys() == {"first"}
-    assert "ended with -9" in failed["first"]
+    assert failed["first"].startswith("its process ended with -9")
+
+
+def test_an_error_in_another_process_is_told_as_it_was_there(extra):
+    with pytest.raises(memory.FailedElsewhere, match=r"^ZeroDivisionError: [\w ]+$"):
+        extra(partial(partial, divmod, 1, 0))
 
 
 def test_sizes_are_those_of_every_part_with_layers():
