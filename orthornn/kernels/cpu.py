@@ -131,7 +131,7 @@ def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tenso
     if x is None or h0 is None or not x.is_cpu:
         return False
     steps, (batch, hidden) = len(x if batch_sizes is None else batch_sizes), h0.shape
-    return steps >= 8 and (hidden <= 256 or batch >= 16)
+    return steps >= max(4, min(8, hidden // 16)) and (hidden <= 256 or batch >= 16)
 
 
 def run_forward(
