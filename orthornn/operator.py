@@ -20,8 +20,17 @@ _ARGUMENTS = (
 )
 
 
-def _engine(arguments: tuple[Any, ...]) -> Engine:
-    *inputs, nonlinearity, batch_sizes = arguments
+def _engine(
+    x: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    w_ih: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    batch_sizes: Tensor | None = None,  # an operator is handed no argument that has its default
+) -> Engine:
+    inputs = (x, h0, w_hh, w_ih, bias, threshold)
     return ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
 
 
@@ -30,7 +39,7 @@ def _engine(arguments: tuple[Any, ...]) -> Engine:
 )
 def recurrence(*arguments: Any) -> Tensor:
     """See :mod:`orthornn.recurrence` for the arguments."""
-    return _engine(arguments).forward(*arguments)
+    return _engine(*arguments).forward(*arguments)
 
 
 @torch.library.custom_op(
@@ -42,8 +51,8 @@ def recurrence_backward(
     grad: Tensor, states: Tensor, needed: list[bool], *arguments: Any
 ) -> list[Tensor]:
     """The needed gradients of the first six arguments, in their order."""
-    *inputs, nonlinearity, batch_sizes = arguments
-    found = _engine(arguments).backward(grad, inputs, states, nonlinearity, batch_sizes, needed)
+    *inputs, nonlinearity, batch_sizes = (*arguments, None)[:8]  # see _engine
+    found = _engine(*arguments).backward(grad, inputs, states, nonlinearity, batch_sizes, needed)
     return [a for a in found if a is not None]
 
 

@@ -8,7 +8,7 @@ from orthornn import OrthoRNN, backends
 from orthornn import fused as fused_module
 from orthornn import operator as operator_module
 from orthornn.adjoint import by_hand
-from orthornn.engines import ENGINES
+from orthornn.engines import ENGINES, fastest
 from orthornn.nonlinearity import NONLINEARITIES
 from orthornn.operator import recurrence_backward
 from orthornn.recurrence import BACKENDS, choose
@@ -208,3 +208,23 @@ def test_backends_say_what_they_lack():
     assert found["reference"] is None
     assert all(reason is None or "\n" not in reason for reason in found.values())
     assert [name for name in RUNNING if found[name] is not None] == []
+
+
+def test_the_operator_takes_the_engine_that_the_layer_would(monkeypatch):
+    chosen = []
+
+    def record(*arguments):
+        chosen.append(fastest(*arguments))
+        return chosen[-1]
+
+    monkeypatch.setattr(operator_module, "fastest", record)
+    x = torch.randn(40, 4, 3)
+    for nonlinearity in ("modrelu", "identity"):
+        rnn = OrthoRNN(3, 128, nonlinearity=nonlinearity)
+        expected = rnn.backend_for(x)
+        rnn.backend = "operator"
+        with torch.no_grad():
+            rnn(x)
+        rnn(x)[0].sum().backward()
+        assert chosen == [expected] * 3
+        chosen.clear()
