@@ -135,17 +135,34 @@ def run_backward(
             if not joined:
                 h_before = h0 if i == 0 else parts[i - 1].of(states)[-1]
                 torch.addmm(dw, later.t(), h_before[: part.batch], out=dw)
-        if dv is not None:
-            torch.addmm(dv, ours.t(), part.of(x).flatten(0, 1), out=dv)
-        if dx is not None:
-            torch.matmul(delta, w_ih, out=part.of(dx))
-        if dc is not None:
-            dc.add_(ours.sum(0))
-        if db is not None:
-            db.add_((delta * h.sign()).sum((0, 1)))
+        dx_part = None if dx is None else part.of(dx).flatten(0, 1)
+        add_products_((dx_part, dv, dc, db), ours, flat[rows], part.of(x).flatten(0, 1), w_ih)
     if dh0 is not None and later is not None:
         torch.mm(later, w_hh, out=dh0)
     return [dx, dh0, dw, dv, dc, db]
+
+
+def add_products_(
+    gradients: Sequence[Tensor | None], delta: Tensor, h: Tensor, x: Tensor, w_ih: Tensor
+) -> None:
+    """Add the part of the rows δ, h (n, H) and x (n, I) in those gradients that need no other row.
+
+    Args:
+        gradients: of x, written, and of w_ih, bias and threshold, added to; None where not needed.
+        delta: δ as in Note [The adjoint].
+        h: the states of the same rows.
+        x: the inputs of the same rows.
+        w_ih: V.
+    """
+    dx, dv, dc, db = gradients
+    if dv is not None:
+        torch.addmm(dv, delta.t(), x, out=dv)
+    if dx is not None:
+        torch.mm(delta, w_ih, out=dx)
+    if dc is not None:
+        dc.add_(delta.sum(0))
+    if db is not None:
+        db.add_((delta * h.sign()).sum(0))
 
 
 def _run_back(
