@@ -1,0 +1,270 @@
+"""The recurrence's loop over time as programs of a GPU: one per tile of the batch, all steps in one.
+
+In Triton's language, and imported only where Triton is, by :mod:`orthornn.kernels.triton`.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.language import constexpr  # under this name its interpreter knows an annotation
+from triton.language.extra import libdevice
+
+from ..nonlinearity import LEAKY_SLOPE
+
+# Note [One loop for both directions]
+# h_t = s(z_t + W h_{t-1}) and δ_t = D_t (g_t + Wᵀ δ_{t+1}) are one loop over rows,
+#     out_t = f(given_t + p M),    p = out of the step before, or `before` at the first step:
+# forward given = z, M = Wᵀ and f = s; BACK given = g, M = W and f the mask that h_t tells.
+# `starts` has the row at which each step begins and `lengths` the steps of each sequence, which
+# fall; a dense batch is one of equal lengths. Sequences do not meet, so no program waits for
+# another. p M sums over the rows of M, which is row-major: a thread adds up its own products
+# first, and neighbouring threads read neighbouring columns.
+
+# Note [Three programs]
+# along_rows   one sequence each, M in registers. Products of float32 need no tensor core, and no
+#              sequence waits for others that fill a tile up to the 16 rows of tl.dot.
+# along_tiles  16 sequences each, M a factor of tl.dot that stays in registers or shared memory.
+# streaming    any size: M is read again at every step, out of a cache, and p out of `out`.
+
+# Note [Over its own input]
+# Forward writes h_t where z_t was. Where a tile is small, several warps hold the same elements and
+# each loads them, so one might read what another has already written: a barrier stands between.
+
+COMPILED = constexpr(not triton.knobs.runtime.interpret)
+SLOPE = constexpr(LEAKY_SLOPE)
+
+
+@triton.jit
+def _tanh(z):
+    """For the interpreter, which has no library: e/(e + 2) with e = exp(2|z|) - 1.
+
+    e = (u - 1) y / log(u) with u = exp(y): what rounding took from u it takes from log(u) as well,
+    so that nothing cancels where y is small (W. Kahan's formula).
+    """
+    y = tl.minimum(2.0 * tl.abs(z), 50.0)
+    u = tl.exp(y)
+    flat = u == 1.0
+    e = tl.where(flat, y, (u - 1.0) * y / tl.where(flat, 1.0, tl.log(u)))
+    size = e / (e + 2.0)
+    return tl.where(z != z, z, tl.where(z < 0, -size, size))
+
+
+tanh = libdevice.tanh if COMPILED.value else _tanh
+
+
+@triton.jit
+def outcome(u, b, h, KIND: constexpr, BACK: constexpr):
+    """``s(u)``; or, BACK, ``u ds/dz`` from the output h. As :mod:`orthornn.nonlinearity` has it."""
+    f = u
+    if BACK:
+        if KIND == "modrelu":
+            f = tl.where(tl.abs(h) <= 0, 0.0, u)
+        elif KIND == "relu":
+            f = tl.where(h <= 0, 0.0, u)
+        elif KIND == "leaky_relu":
+            f = tl.where(h > 0, u, u * SLOPE)
+        elif KIND == "tanh":
+            f = u * (1.0 - h * h)
+    elif KIND == "modrelu":
+        size = tl.abs(u) + b
+        f = tl.where(size <= 0, 0.0, size) * tl.where(u > 0, 1.0, tl.where(u < 0, -1.0, 0.0))
+    elif KIND == "relu":
+        f = tl.where(u <= 0, 0.0, u)
+    elif KIND == "leaky_relu":
+        f = tl.where(u > 0, u, u * SLOPE)
+    elif KIND == "tanh":
+        f = tanh(u)
+    return f
+
+
+@triton.jit
+def learned(threshold, i, H, KIND: constexpr, BACK: constexpr):
+    """modReLU's b where it is needed."""
+    b = 0.0
+    if KIND == "modrelu" and not BACK:
+        b = tl.load(threshold + i, mask=i < H, other=0.0)
+    return b
+
+
+@triton.jit
+def part(m, k, n, H):
+    """M at the rows k and the columns n, 0 beyond its edges."""
+    inside = (k < H)[:, None] & (n < H)[None, :]
+    return tl.load(m + k[:, None] * H + n[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+def times(p, m):
+    """The row p M in the precision of its factors."""
+    return tl.sum(p[:, None] * m, axis=0)
+
+
+@triton.jit
+def factor(a, PRECISION: constexpr):
+    """``a`` as a factor of tl.dot, rounded to nearest: the GPU itself would cut TF32 off."""
+    if PRECISION == "bf16":
+        a = a.to(tl.bfloat16)
+        if not COMPILED:  # its interpreter multiplies the bits of bfloat16
+            a = a.to(tl.float32)
+    elif PRECISION == "tf32":
+        bits = a.to(tl.int32, bitcast=True)
+        bits = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
+        a = tl.where(a == a, bits.to(tl.float32, bitcast=True), a)
+    return a
+
+
+@triton.jit(do_not_specialize=["B"])
+def along_rows(
+    given, states, out, before, m, threshold, starts, lengths, H, B,
+    KIND: constexpr, BACK: constexpr, P: constexpr, Q: constexpr,
+):
+    """One sequence, M resident in four parts: H <= P + Q units, powers of two; Q may be 0."""
+    sequence = tl.program_id(0).to(tl.int64)
+    steps = tl.load(lengths + sequence).to(tl.int32)
+    i = tl.arange(0, P)
+    b_i = learned(threshold, i, H, KIND, BACK)
+    m_ii = part(m, i, i, H)
+    p_i = tl.load(before + sequence * H + i, mask=i < H, other=0.0)
+    t = steps - 1 if BACK else 0
+    live = steps > 0
+    row = (tl.load(starts + t, mask=live, other=0) + sequence) * H
+    a_i = tl.load(given + row + i, mask=live & (i < H), other=0.0)
+    h_i = a_i
+    if BACK:
+        h_i = tl.load(states + row + i, mask=live & (i < H), other=0.0)
+    if Q > 0:
+        j = P + tl.arange(0, Q)
+        b_j = learned(threshold, j, H, KIND, BACK)
+        m_ij = part(m, i, j, H)
+        m_ji = part(m, j, i, H)
+        m_jj = part(m, j, j, H)
+        p_j = tl.load(before + sequence * H + j, mask=j < H, other=0.0)
+        a_j = tl.load(given + row + j, mask=live & (j < H), other=0.0)
+        h_j = a_j
+        if BACK:
+            h_j = tl.load(states + row + j, mask=live & (j < H), other=0.0)
+    for s in range(steps):
+        # asked for now, the next step's operands arrive while this step is computed
+        t = steps - 2 - s if BACK else s + 1
+        live = s + 1 < steps
+        row_next = (tl.load(starts + t, mask=live, other=0) + sequence) * H
+        next_a_i = tl.load(given + row_next + i, mask=live & (i < H), other=0.0)
+        next_h_i = next_a_i
+        if BACK:
+            next_h_i = tl.load(states + row_next + i, mask=live & (i < H), other=0.0)
+        if not BACK:
+            tl.debug_barrier()  # Note [Over its own input]
+        u_i = a_i + times(p_i, m_ii)
+        if Q > 0:
+            next_a_j = tl.load(given + row_next + j, mask=live & (j < H), other=0.0)
+            next_h_j = next_a_j
+            if BACK:
+                next_h_j = tl.load(states + row_next + j, mask=live & (j < H), other=0.0)
+            u_i += times(p_j, m_ji)
+            u_j = a_j + times(p_i, m_ij) + times(p_j, m_jj)
+            p_j = outcome(u_j, b_j, h_j, KIND, BACK)
+            tl.store(out + row + j, p_j, mask=j < H)
+            a_j = next_a_j
+            h_j = next_h_j
+        p_i = outcome(u_i, b_i, h_i, KIND, BACK)
+        tl.store(out + row + i, p_i, mask=i < H)
+        a_i = next_a_i
+        h_i = next_h_i
+        row = row_next
+
+
+@triton.jit(do_not_specialize=["B"])
+def along_tiles(
+    given, states, out, before, m, threshold, starts, lengths, H, B,
+    KIND: constexpr, BACK: constexpr, PRECISION: constexpr, R: constexpr, P: constexpr,
+):
+    """R sequences, M resident: H <= P units, a power of two; products in TF32 or bfloat16."""
+    first = tl.program_id(0).to(tl.int64) * R
+    sequence = first + tl.arange(0, R)
+    length = tl.load(lengths + sequence, mask=sequence < B, other=0)
+    steps = tl.load(lengths + first).to(tl.int32)
+    i = tl.arange(0, P)
+    b = learned(threshold, i, H, KIND, BACK)
+    w = factor(part(m, i, i, H), PRECISION)
+    inside = (sequence < B)[:, None] & (i < H)[None, :]
+    p = tl.load(before + sequence[:, None] * H + i[None, :], mask=inside, other=0.0)
+    t = steps - 1 if BACK else 0
+    at = (tl.load(starts + t, mask=steps > 0, other=0) + sequence)[:, None] * H + i[None, :]
+    live = (t < length)[:, None] & (i < H)[None, :]
+    a = tl.load(given + at, mask=live, other=0.0)
+    h = a
+    if BACK:
+        h = tl.load(states + at, mask=live, other=0.0)
+    for s in range(steps):
+        # as in along_rows
+        t = steps - 2 - s if BACK else s + 1
+        more = s + 1 < steps
+        row_next = tl.load(starts + t, mask=more, other=0) + sequence
+        at_next = row_next[:, None] * H + i[None, :]
+        live_next = ((t < length) & more)[:, None] & (i < H)[None, :]
+        a_next = tl.load(given + at_next, mask=live_next, other=0.0)
+        h_next = a_next
+        if BACK:
+            h_next = tl.load(states + at_next, mask=live_next, other=0.0)
+        if not BACK:
+            tl.debug_barrier()  # Note [Over its own input]
+        u = tl.dot(factor(p, PRECISION), w, a, input_precision="tf32")
+        p = outcome(u, b, h, KIND, BACK)
+        tl.store(out + at, p, mask=live)
+        a = a_next
+        h = h_next
+        at = at_next
+        live = live_next
+
+
+@triton.jit(do_not_specialize=["B"])
+def streaming(
+    given, states, out, before, m, threshold, starts, lengths, H, B,
+    KIND: constexpr, BACK: constexpr, PRECISION: constexpr,
+    R: constexpr, K: constexpr, N: constexpr,
+):
+    """R sequences and any H: p M for N columns at a time, by K rows of M at a time."""
+    first = tl.program_id(0).to(tl.int64) * R
+    sequence = first + tl.arange(0, R)
+    length = tl.load(lengths + sequence, mask=sequence < B, other=0)
+    steps = tl.load(lengths + first).to(tl.int32)
+    p_at = before + sequence * H
+    p_live = sequence < B
+    for s in range(steps):
+        t = steps - 1 - s if BACK else s
+        live = t < length
+        at = (tl.load(starts + t) + sequence) * H
+        for n0 in range(0, H, N):
+            n = n0 + tl.arange(0, N)
+            here = at[:, None] + n[None, :]
+            inside = live[:, None] & (n < H)[None, :]
+            u = tl.load(given + here, mask=inside, other=0.0)
+            h = u
+            if BACK:
+                h = tl.load(states + here, mask=inside, other=0.0)
+            if PRECISION == "ieee":  # every thread adds up its own products, all at the end
+                total = tl.zeros((R, K, N), out.dtype.element_ty)
+            else:
+                total = u
+            for k0 in range(0, H, K):
+                k = k0 + tl.arange(0, K)
+                known = p_live[:, None] & (k < H)[None, :]
+                p = tl.load(p_at[:, None] + k[None, :], mask=known, other=0.0)
+                w = part(m, k, n, H)
+                if PRECISION == "ieee":
+                    total += p[:, :, None] * w[None, :, :]
+                else:
+                    w = factor(w, PRECISION)
+                    total = tl.dot(factor(p, PRECISION), w, total, input_precision="tf32")
+            if PRECISION == "ieee":
+                u += tl.sum(total, axis=1)
+            else:
+                u = total
+            b = learned(threshold, n, H, KIND, BACK)
+            if not BACK:
+                tl.debug_barrier()  # Note [Over its own input]
+            tl.store(out + here, outcome(u, b, h, KIND, BACK), mask=inside)
+        tl.debug_barrier()  # the next step reads what other threads of the program stored
+        p_at = out + at
+        p_live = live
