@@ -19,7 +19,8 @@ from ..nonlinearity import LEAKY_SLOPE
 # `starts` has the row at which each step begins and `lengths` the steps of each sequence, which
 # fall; a dense batch is one of equal lengths. Sequences do not meet, so no program waits for
 # another. p M sums over the rows of M, which is row-major: a thread adds up its own products
-# first, and neighbouring threads read neighbouring columns.
+# first, and neighbouring threads read neighbouring columns. M comes with zeros around it, up to a
+# multiple of 16 (`M`), so that a thread reads 16 bytes at once whatever H is.
 
 # Note [Three programs]
 # along_rows   one sequence each, M in registers. Products of float32 need no tensor core, and no
@@ -88,10 +89,10 @@ def learned(threshold, i, H, KIND: constexpr, BACK: constexpr):
 
 
 @triton.jit
-def part(m, k, n, H):
-    """M at the rows k and the columns n, 0 beyond its edges."""
-    inside = (k < H)[:, None] & (n < H)[None, :]
-    return tl.load(m + k[:, None] * H + n[None, :], mask=inside, other=0.0)
+def part(m, k, n, M):
+    """The matrix at the rows k and the columns n, 0 beyond its M rows and columns."""
+    inside = (k < M)[:, None] & (n < M)[None, :]
+    return tl.load(m + k[:, None] * M + n[None, :], mask=inside, other=0.0)
 
 
 @triton.jit
@@ -114,9 +115,9 @@ def factor(a, PRECISION: constexpr):
     return a
 
 
-@triton.jit(do_not_specialize=["B"])
+@triton.jit(do_not_specialize=["B", "H", "M"])  # nor wider loads, which would cost registers
 def along_rows(
-    given, states, out, before, m, threshold, starts, lengths, H, B,
+    given, states, out, before, m, threshold, starts, lengths, B, H, M,
     KIND: constexpr, BACK: constexpr, P: constexpr, Q: constexpr,
 ):
     """One sequence, M resident in four parts: H <= P + Q units, powers of two; Q may be 0."""
@@ -124,7 +125,7 @@ def along_rows(
     steps = tl.load(lengths + sequence).to(tl.int32)
     i = tl.arange(0, P)
     b_i = learned(threshold, i, H, KIND, BACK)
-    m_ii = part(m, i, i, H)
+    m_ii = part(m, i, i, M)
     p_i = tl.load(before + sequence * H + i, mask=i < H, other=0.0)
     t = steps - 1 if BACK else 0
     live = steps > 0
@@ -136,9 +137,9 @@ def along_rows(
     if Q > 0:
         j = P + tl.arange(0, Q)
         b_j = learned(threshold, j, H, KIND, BACK)
-        m_ij = part(m, i, j, H)
-        m_ji = part(m, j, i, H)
-        m_jj = part(m, j, j, H)
+        m_ij = part(m, i, j, M)
+        m_ji = part(m, j, i, M)
+        m_jj = part(m, j, j, M)
         p_j = tl.load(before + sequence * H + j, mask=j < H, other=0.0)
         a_j = tl.load(given + row + j, mask=live & (j < H), other=0.0)
         h_j = a_j
@@ -176,7 +177,7 @@ def along_rows(
 
 @triton.jit(do_not_specialize=["B"])
 def along_tiles(
-    given, states, out, before, m, threshold, starts, lengths, H, B,
+    given, states, out, before, m, threshold, starts, lengths, B, H, M,
     KIND: constexpr, BACK: constexpr, PRECISION: constexpr, R: constexpr, P: constexpr,
 ):
     """R sequences, M resident: H <= P units, a power of two; products in TF32 or bfloat16."""
@@ -186,7 +187,7 @@ def along_tiles(
     steps = tl.load(lengths + first).to(tl.int32)
     i = tl.arange(0, P)
     b = learned(threshold, i, H, KIND, BACK)
-    w = factor(part(m, i, i, H), PRECISION)
+    w = factor(part(m, i, i, M), PRECISION)
     inside = (sequence < B)[:, None] & (i < H)[None, :]
     p = tl.load(before + sequence[:, None] * H + i[None, :], mask=inside, other=0.0)
     t = steps - 1 if BACK else 0
@@ -220,7 +221,7 @@ def along_tiles(
 
 @triton.jit(do_not_specialize=["B"])
 def streaming(
-    given, states, out, before, m, threshold, starts, lengths, H, B,
+    given, states, out, before, m, threshold, starts, lengths, B, H, M,
     KIND: constexpr, BACK: constexpr, PRECISION: constexpr,
     R: constexpr, K: constexpr, N: constexpr,
 ):
@@ -251,7 +252,7 @@ def streaming(
                 k = k0 + tl.arange(0, K)
                 known = p_live[:, None] & (k < H)[None, :]
                 p = tl.load(p_at[:, None] + k[None, :], mask=known, other=0.0)
-                w = part(m, k, n, H)
+                w = part(m, k, n, M)
                 if PRECISION == "ieee":
                     total += p[:, :, None] * w[None, :, :]
                 else:

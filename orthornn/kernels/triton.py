@@ -257,7 +257,7 @@ def _run(
     b = before if threshold is None else threshold.contiguous()
     with torch.cuda.device_of(out):
         program[(-(-B // chosen.rows),)](
-            *(given, states, out, before, m, b, chunk.starts, chunk.lengths, H, B),
+            *(given, states, out, before, m, b, chunk.starts, chunk.lengths, B, H, len(m)),
             KIND=nonlinearity,
             BACK=back,
             **chosen.constants,
@@ -267,7 +267,10 @@ def _run(
 
 
 def _factor(w: Tensor, precision: str) -> Tensor:
-    return w.contiguous() if precision != "bf16" else w.bfloat16().contiguous()
+    """M row by row, with zeros up to a multiple of 16."""
+    more = -len(w) % 16
+    padded = torch.nn.functional.pad(w, (0, more, 0, more)).contiguous()
+    return padded.bfloat16() if precision == "bf16" else padded
 
 
 def _check(x: Tensor, h0: Tensor, nonlinearity: str, precision: str) -> None:
