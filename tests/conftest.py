@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tests.interpreter import interpreted  # noqa: F401 - a fixture
+
 torch.set_num_threads(1)
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from orthornn.kernels.triton import plan
-from orthornn.nonlinearity import NONLINEARITIES
 
 triton = pytest.importorskip("triton")
 
@@ -73,11 +72,10 @@ def usage(made, folder):
 
 @pytest.mark.parametrize("back", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize(("dtype", "precision"), VARIANTS, ids=str)
-@pytest.mark.parametrize("H", [1, 32, 64, 128, 190, 256, 512])
+@pytest.mark.parametrize("H", [1, 128, 190, 512])
 def test_a_program_fits_a_multiprocessor_without_spilling(H, dtype, precision, back, tmp_path):
     made, chosen = compiled(H, dtype, precision, "modrelu", back)
     registers, spilled = usage(made, tmp_path)
-    print(H, dtype, precision, back, chosen, registers, spilled, made.metadata.shared)
     assert spilled == 0
     assert registers * 32 * chosen.num_warps <= REGISTERS
     assert made.metadata.shared <= SHARED

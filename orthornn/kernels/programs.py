@@ -1,4 +1,4 @@
-"""The recurrence's loop over time as programs of a GPU: one per tile of the batch, all steps in one.
+"""The loop over time as programs of a GPU: one for each tile of the batch, with all its steps.
 
 In Triton's language, and imported only where Triton is, by :mod:`orthornn.kernels.triton`.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
-from triton.language import constexpr  # under this name its interpreter knows an annotation
-from triton.language.extra import libdevice
+from triton.language import constexpr
 
-from ..nonlinearity import LEAKY_SLOPE
+from .elementwise import factor, outcome
 
 # Note [One loop for both directions]
 # h_t = s(z_t + W h_{t-1}) and δ_t = D_t (g_t + Wᵀ δ_{t+1}) are one loop over rows,
@@ -20,7 +19,8 @@ from ..nonlinearity import LEAKY_SLOPE
 # fall; a dense batch is one of equal lengths. Sequences do not meet, so no program waits for
 # another. p M sums over the rows of M, which is row-major: a thread adds up its own products
 # first, and neighbouring threads read neighbouring columns. M comes with zeros around it, up to a
-# multiple of 16 (`M`), so that a thread reads 16 bytes at once whatever H is.
+# multiple of 16 (`M`), so that a thread reads 16 bytes at once whatever H is; p is kept at zero
+# there as well, for an infinite p makes NaN of those zeros.
 
 # Note [Three programs]
 # along_rows   one sequence each, M in registers. Products of float32 need no tensor core, and no
@@ -32,56 +32,10 @@ from ..nonlinearity import LEAKY_SLOPE
 # Forward writes h_t where z_t was. Where a tile is small, several warps hold the same elements and
 # each loads them, so one might read what another has already written: a barrier stands between.
 
-COMPILED = constexpr(not triton.knobs.runtime.interpret)
-SLOPE = constexpr(LEAKY_SLOPE)
-
-
-@triton.jit
-def _tanh(z):
-    """For the interpreter, which has no library: e/(e + 2) with e = exp(2|z|) - 1.
-
-    e = (u - 1) y / log(u) with u = exp(y): what rounding took from u it takes from log(u) as well,
-    so that nothing cancels where y is small (W. Kahan's formula).
-    """
-    y = tl.minimum(2.0 * tl.abs(z), 50.0)
-    u = tl.exp(y)
-    flat = u == 1.0
-    e = tl.where(flat, y, (u - 1.0) * y / tl.where(flat, 1.0, tl.log(u)))
-    size = e / (e + 2.0)
-    return tl.where(z != z, z, tl.where(z < 0, -size, size))
-
-
-tanh = libdevice.tanh if COMPILED.value else _tanh
-
-
-@triton.jit
-def outcome(u, b, h, KIND: constexpr, BACK: constexpr):
-    """``s(u)``; or, BACK, ``u ds/dz`` from the output h. As :mod:`orthornn.nonlinearity` has it."""
-    f = u
-    if BACK:
-        if KIND == "modrelu":
-            f = tl.where(tl.abs(h) <= 0, 0.0, u)
-        elif KIND == "relu":
-            f = tl.where(h <= 0, 0.0, u)
-        elif KIND == "leaky_relu":
-            f = tl.where(h > 0, u, u * SLOPE)
-        elif KIND == "tanh":
-            f = u * (1.0 - h * h)
-    elif KIND == "modrelu":
-        size = tl.abs(u) + b
-        f = tl.where(size <= 0, 0.0, size) * tl.where(u > 0, 1.0, tl.where(u < 0, -1.0, 0.0))
-    elif KIND == "relu":
-        f = tl.where(u <= 0, 0.0, u)
-    elif KIND == "leaky_relu":
-        f = tl.where(u > 0, u, u * SLOPE)
-    elif KIND == "tanh":
-        f = tanh(u)
-    return f
-
 
 @triton.jit
 def learned(threshold, i, H, KIND: constexpr, BACK: constexpr):
-    """modReLU's b where it is needed."""
+    """The b of modReLU, where it is needed."""
     b = 0.0
     if KIND == "modrelu" and not BACK:
         b = tl.load(threshold + i, mask=i < H, other=0.0)
@@ -101,24 +55,23 @@ def times(p, m):
     return tl.sum(p[:, None] * m, axis=0)
 
 
-@triton.jit
-def factor(a, PRECISION: constexpr):
-    """``a`` as a factor of tl.dot, rounded to nearest: the GPU itself would cut TF32 off."""
-    if PRECISION == "bf16":
-        a = a.to(tl.bfloat16)
-        if not COMPILED:  # its interpreter multiplies the bits of bfloat16
-            a = a.to(tl.float32)
-    elif PRECISION == "tf32":
-        bits = a.to(tl.int32, bitcast=True)
-        bits = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
-        a = tl.where(a == a, bits.to(tl.float32, bitcast=True), a)
-    return a
-
-
 @triton.jit(do_not_specialize=["B", "H", "M"])  # nor wider loads, which would cost registers
-def along_rows(
-    given, states, out, before, m, threshold, starts, lengths, B, H, M,
-    KIND: constexpr, BACK: constexpr, P: constexpr, Q: constexpr,
+def along_rows(  # noqa: PLR0915 - what is written twice are the parts
+    given,
+    states,
+    out,
+    before,
+    m,
+    threshold,
+    starts,
+    lengths,
+    B,
+    H,
+    M,
+    KIND: constexpr,
+    BACK: constexpr,
+    P: constexpr,
+    Q: constexpr,
 ):
     """One sequence, M resident in four parts: H <= P + Q units, powers of two; Q may be 0."""
     sequence = tl.program_id(0).to(tl.int64)
@@ -164,11 +117,11 @@ def along_rows(
                 next_h_j = tl.load(states + row_next + j, mask=live & (j < H), other=0.0)
             u_i += times(p_j, m_ji)
             u_j = a_j + times(p_i, m_ij) + times(p_j, m_jj)
-            p_j = outcome(u_j, b_j, h_j, KIND, BACK)
+            p_j = tl.where(j < H, outcome(u_j, b_j, h_j, KIND, BACK), 0.0)
             tl.store(out + row + j, p_j, mask=j < H)
             a_j = next_a_j
             h_j = next_h_j
-        p_i = outcome(u_i, b_i, h_i, KIND, BACK)
+        p_i = tl.where(i < H, outcome(u_i, b_i, h_i, KIND, BACK), 0.0)
         tl.store(out + row + i, p_i, mask=i < H)
         a_i = next_a_i
         h_i = next_h_i
@@ -177,8 +130,22 @@ def along_rows(
 
 @triton.jit(do_not_specialize=["B"])
 def along_tiles(
-    given, states, out, before, m, threshold, starts, lengths, B, H, M,
-    KIND: constexpr, BACK: constexpr, PRECISION: constexpr, R: constexpr, P: constexpr,
+    given,
+    states,
+    out,
+    before,
+    m,
+    threshold,
+    starts,
+    lengths,
+    B,
+    H,
+    M,
+    KIND: constexpr,
+    BACK: constexpr,
+    PRECISION: constexpr,
+    R: constexpr,
+    P: constexpr,
 ):
     """R sequences, M resident: H <= P units, a power of two; products in TF32 or bfloat16."""
     first = tl.program_id(0).to(tl.int64) * R
@@ -211,7 +178,7 @@ def along_tiles(
         if not BACK:
             tl.debug_barrier()  # Note [Over its own input]
         u = tl.dot(factor(p, PRECISION), w, a, input_precision="tf32")
-        p = outcome(u, b, h, KIND, BACK)
+        p = tl.where(inside, outcome(u, b, h, KIND, BACK), 0.0)
         tl.store(out + at, p, mask=live)
         a = a_next
         h = h_next
@@ -221,9 +188,23 @@ def along_tiles(
 
 @triton.jit(do_not_specialize=["B"])
 def streaming(
-    given, states, out, before, m, threshold, starts, lengths, B, H, M,
-    KIND: constexpr, BACK: constexpr, PRECISION: constexpr,
-    R: constexpr, K: constexpr, N: constexpr,
+    given,
+    states,
+    out,
+    before,
+    m,
+    threshold,
+    starts,
+    lengths,
+    B,
+    H,
+    M,
+    KIND: constexpr,
+    BACK: constexpr,
+    PRECISION: constexpr,
+    R: constexpr,
+    K: constexpr,
+    N: constexpr,
 ):
     """R sequences and any H: p M for N columns at a time, by K rows of M at a time."""
     first = tl.program_id(0).to(tl.int64) * R
@@ -244,10 +225,9 @@ def streaming(
             h = u
             if BACK:
                 h = tl.load(states + here, mask=inside, other=0.0)
+            total = u
             if PRECISION == "ieee":  # every thread adds up its own products, all at the end
                 total = tl.zeros((R, K, N), out.dtype.element_ty)
-            else:
-                total = u
             for k0 in range(0, H, K):
                 k = k0 + tl.arange(0, K)
                 known = p_live[:, None] & (k < H)[None, :]

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..exact import exactly
-from ..fused import add_products_
-from ..nonlinearity import NONLINEARITIES
-from ..refusal import named
+from orthornn.exact import exactly
+from orthornn.fused import add_products_
+from orthornn.nonlinearity import NONLINEARITIES
+from orthornn.refusal import named
 
 PRECISIONS = ("bf16", "ieee", "tf32")
 CHUNK_BYTES = 1 << 26  # of δ that are kept at a time, or of an input that has to be copied
@@ -42,19 +42,20 @@ class Plan(NamedTuple):
 
 def plan(H: int, dtype: torch.dtype, precision: str, crowded: bool) -> Plan:
     """The program for states of size H; ``crowded`` if sequences outnumber the multiprocessors."""
-    P = max(16, 1 << (H - 1).bit_length())
+    width = max(16, 1 << (H - 1).bit_length())
     double = dtype == torch.float64
     if precision == "ieee":
-        if P <= 128:
-            return Plan("along_rows", 1, {"P": P, "Q": 0}, P // 16 * (2 if double else 1))
+        if width <= 128:
+            return Plan("along_rows", 1, {"P": width, "Q": 0}, width // 16 * (2 if double else 1))
         if H <= 192 and not double:
             return Plan("along_rows", 1, {"P": 128, "Q": 64}, 16)
         rows = 4 if crowded else 1
         tile = {"PRECISION": precision, "R": rows, "K": 8 if double else 16, "N": 256}
         return Plan("streaming", rows, tile, 8)
-    if P <= (256 if precision == "bf16" else 128):
-        return Plan("along_tiles", 16, {"PRECISION": precision, "R": 16, "P": P}, max(1, P // 32))
-    K = 64 if precision == "bf16" else 32
+    largest, K = (256, 64) if precision == "bf16" else (128, 32)
+    if width <= largest:
+        tile = {"PRECISION": precision, "R": 16, "P": width}
+        return Plan("along_tiles", 16, tile, max(1, width // 32))
     return Plan("streaming", 16, {"PRECISION": precision, "R": 16, "K": K, "N": 128}, 4)
 
 
@@ -107,9 +108,8 @@ def run_forward(
 ) -> Tensor:
     """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments.
 
-    Args:
-        precision: of both factors of ``W h``, whose sums are float32: ``"ieee"`` as they are,
-            ``"tf32"`` or ``"bf16"`` rounded to nearest.
+    The factors of ``W h`` have the ``precision``, ``"ieee"`` as they are, ``"tf32"`` or ``"bf16"``
+    rounded to nearest; their products are added in the dtype of x.
 
     Raises:
         ValueError: for what does not fit; see :func:`fits`.
@@ -119,7 +119,7 @@ def run_forward(
     flat, v_t = states.flatten(0, -2), w_ih.t()
     step_bytes = x[0].numel() * x.element_size() if len(x) else 0
     length = max(1, CHUNK_BYTES // max(1, step_bytes))
-    for x_part, part in zip(x.split(length), states.split(length), strict=True):
+    for x_part, part in zip(torch.split(x, length), torch.split(states, length), strict=True):
         rows, z = x_part.flatten(0, -2), part.flatten(0, -2)
         if bias is None:
             torch.mm(rows, v_t, out=z)
@@ -246,16 +246,17 @@ def _run(
     nonlinearity: str,
     precision: str,
 ) -> None:
-    """Launch the loop of Note [One loop for both directions]: forward where ``out`` is ``given``."""
+    """Launch Note [One loop for both directions]: forward where ``out`` is ``given``."""
     B, H = before.shape
     if not out.numel():
         return
-    chosen = plan(H, out.dtype, precision, B > _multiprocessors(out.device))
+    crowded = _multiprocessors(out.device) < B
+    chosen = plan(H, out.dtype, precision, crowded)
     program = getattr(_programs(), chosen.program)
     back = out is not given
     before = before.contiguous()
     b = before if threshold is None else threshold.contiguous()
-    with torch.cuda.device_of(out):
+    with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]
         program[(-(-B // chosen.rows),)](
             *(given, states, out, before, m, b, chunk.starts, chunk.lengths, B, H, len(m)),
             KIND=nonlinearity,
@@ -286,11 +287,13 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 def _programs() -> Any:
-    """Triton with the programs; their import decides for good who runs them."""
+    """Triton's programs; their import settles who runs them."""
     from . import programs
 
     return programs
 
 
 def _interpreted() -> bool:
-    return not _programs().COMPILED.value
+    from .elementwise import COMPILED
+
+    return not COMPILED.value

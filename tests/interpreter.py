@@ -1,0 +1,44 @@
+"""Triton's interpreter, in a process of its own: importing Triton settles who runs its programs."""
+
+import io
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def interpreted():
+    """Calls a function of orthornn.kernels.triton, by its name, in the interpreter."""
+    pytest.importorskip("triton")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")  # the new process starts with it, this one never has
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        pool.submit(_call, _packed(("available", (), {}, None))).result()
+
+    def call(name, *arguments, chunk_bytes=None, **options):
+        asked = _packed((name, arguments, options, chunk_bytes))
+        return torch.load(io.BytesIO(pool.submit(_call, asked).result()))
+
+    yield call
+    pool.shutdown()
+
+
+def _packed(value):
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+def _call(asked):
+    from orthornn.kernels import triton
+
+    torch.set_num_threads(1)
+    name, arguments, options, chunk_bytes = torch.load(io.BytesIO(asked))
+    usual = triton.CHUNK_BYTES
+    triton.CHUNK_BYTES = chunk_bytes or usual
+    try:
+        return _packed(getattr(triton, name)(*arguments, **options))
+    finally:
+        triton.CHUNK_BYTES = usual
