@@ -158,32 +158,34 @@ def along_tiles(
     inside = (sequence < B)[:, None] & (i < H)[None, :]
     p = tl.load(before + sequence[:, None] * H + i[None, :], mask=inside, other=0.0)
     t = steps - 1 if BACK else 0
-    at = (tl.load(starts + t, mask=steps > 0, other=0) + sequence)[:, None] * H + i[None, :]
-    live = (t < length)[:, None] & (i < H)[None, :]
-    a = tl.load(given + at, mask=live, other=0.0)
+    row = (tl.load(starts + t, mask=steps > 0, other=0) + sequence) * H
+    going = (t < length) & (steps > 0)
+    live = going[:, None] & (i < H)[None, :]
+    a = tl.load(given + row[:, None] + i[None, :], mask=live, other=0.0)
     h = a
     if BACK:
-        h = tl.load(states + at, mask=live, other=0.0)
+        h = tl.load(states + row[:, None] + i[None, :], mask=live, other=0.0)
     for s in range(steps):
         # as in along_rows
         t = steps - 2 - s if BACK else s + 1
         more = s + 1 < steps
-        row_next = tl.load(starts + t, mask=more, other=0) + sequence
-        at_next = row_next[:, None] * H + i[None, :]
-        live_next = ((t < length) & more)[:, None] & (i < H)[None, :]
-        a_next = tl.load(given + at_next, mask=live_next, other=0.0)
+        row_next = (tl.load(starts + t, mask=more, other=0) + sequence) * H
+        going_next = (t < length) & more
+        live = going_next[:, None] & (i < H)[None, :]
+        a_next = tl.load(given + row_next[:, None] + i[None, :], mask=live, other=0.0)
         h_next = a_next
         if BACK:
-            h_next = tl.load(states + at_next, mask=live_next, other=0.0)
+            h_next = tl.load(states + row_next[:, None] + i[None, :], mask=live, other=0.0)
         if not BACK:
             tl.debug_barrier()  # Note [Over its own input]
         u = tl.dot(factor(p, PRECISION), w, a, input_precision="tf32")
-        p = tl.where(inside, outcome(u, b, h, KIND, BACK), 0.0)
-        tl.store(out + at, p, mask=live)
+        p = tl.where((i < H)[None, :], outcome(u, b, h, KIND, BACK), 0.0)
+        live = going[:, None] & (i < H)[None, :]
+        tl.store(out + row[:, None] + i[None, :], p, mask=live)
         a = a_next
         h = h_next
-        at = at_next
-        live = live_next
+        row = row_next
+        going = going_next
 
 
 @triton.jit(do_not_specialize=["B"])

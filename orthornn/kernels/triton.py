@@ -8,6 +8,7 @@ the same programs on the CPU, very slowly.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -24,11 +25,12 @@ PRECISIONS = ("bf16", "ieee", "tf32")
 CHUNK_BYTES = 1 << 26  # of δ that are kept at a time, or of an input that has to be copied
 
 # Note [What fits on the chip]
-# A multiprocessor has 256 KiB of registers and up to 227 KiB of shared memory. A size that is no
-# power of two is filled up to one, as Triton's blocks must be, so float32 ends at 128 x 128; above
-# it, M in four parts reaches 192, and 72 of a thread's 128 registers hold it. In float64 it is 128
-# as well, in bfloat16 256. tests/test_triton_compiled.py has the compiler's word that no register
-# is spilled.
+# A multiprocessor has 256 KiB of registers, and 64 to 227 KiB of shared memory for one program. A
+# size that is no power of two is filled up to one, as Triton's blocks must be, so float32 would end
+# at 128; M in four parts reaches 192, where it has 72 of a thread's 128 registers. float64 ends at
+# 128, bfloat16 at 256, of which 152 KiB are in shared memory. (A tl.dot of float32 would spill: its
+# factors are in registers as often as threads need them.) tests/test_triton_compiled.py has the
+# compiler's word for it.
 
 
 class Plan(NamedTuple):
@@ -40,8 +42,16 @@ class Plan(NamedTuple):
     num_warps: int
 
 
-def plan(H: int, dtype: torch.dtype, precision: str, crowded: bool) -> Plan:
-    """The program for states of size H; ``crowded`` if sequences outnumber the multiprocessors."""
+class Chip(NamedTuple):
+    """What a plan has to know of a GPU."""
+
+    multiprocessors: int
+    shared_memory: int
+    """Bytes, at most for one program."""
+
+
+def plan(B: int, H: int, dtype: torch.dtype, precision: str, chip: Chip) -> Plan:
+    """The program for B sequences with states of size H."""
     width = max(16, 1 << (H - 1).bit_length())
     double = dtype == torch.float64
     if precision == "ieee":
@@ -49,18 +59,21 @@ def plan(H: int, dtype: torch.dtype, precision: str, crowded: bool) -> Plan:
             return Plan("along_rows", 1, {"P": width, "Q": 0}, width // 16 * (2 if double else 1))
         if H <= 192 and not double:
             return Plan("along_rows", 1, {"P": 128, "Q": 64}, 16)
-        rows = 4 if crowded else 1
+        # M is read once for four sequences where they would have to queue up
+        rows = 1 if chip.multiprocessors >= B else 4
         tile = {"PRECISION": precision, "R": rows, "K": 8 if double else 16, "N": 256}
         return Plan("streaming", rows, tile, 8)
-    largest, K = (256, 64) if precision == "bf16" else (128, 32)
-    if width <= largest:
+    item, largest, K = (2, 256, 64) if precision == "bf16" else (4, 128, 32)
+    needed = item * width**2 + (item + 4) * 16 * width  # M, p and what tl.dot makes of it
+    if width <= largest and needed <= chip.shared_memory:
         tile = {"PRECISION": precision, "R": 16, "P": width}
-        return Plan("along_tiles", 16, tile, max(1, width // 32))
+        return Plan("along_tiles", 16, tile, 16 if width == 256 else max(1, width // 32))
     return Plan("streaming", 16, {"PRECISION": precision, "R": 16, "K": K, "N": 128}, 4)
 
 
+@functools.cache
 def available() -> str | None:
-    """None where Triton can run, else one sentence why not."""
+    """None where Triton can run, else one sentence why not; found out once in a process."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (extra 'gpu')"
     try:
@@ -88,8 +101,12 @@ def fits(x: Tensor, h0: Tensor, nonlinearity: str, precision: str = "ieee") -> s
         return f"x and h0 must be both float32 or both float64, got {x.dtype} and {h0.dtype}"
     if x.dtype == torch.float64 and precision != "ieee":
         return f"precision must be 'ieee' for float64, got {named(precision)}"
-    if not (x.is_cuda or _interpreted()):
+    if _interpreted():
+        return None
+    if not x.is_cuda:
         return f"x must be on a GPU, got {x.device}"
+    if precision != "ieee" and torch.cuda.get_device_capability(x.device) < (8, 0):
+        return f"precision must be 'ieee' for a GPU before compute capability 8.0, got {precision}"
     return None
 
 
@@ -250,8 +267,7 @@ def _run(
     B, H = before.shape
     if not out.numel():
         return
-    crowded = _multiprocessors(out.device) < B
-    chosen = plan(H, out.dtype, precision, crowded)
+    chosen = plan(B, H, out.dtype, precision, _chip(out.device))
     program = getattr(_programs(), chosen.program)
     back = out is not given
     before = before.contiguous()
@@ -280,10 +296,12 @@ def _check(x: Tensor, h0: Tensor, nonlinearity: str, precision: str) -> None:
         raise ValueError(refused)
 
 
-def _multiprocessors(device: torch.device) -> int:
+@functools.cache
+def _chip(device: torch.device) -> Chip:
     if device.type != "cuda":
-        return 4  # of the interpreter, so that it meets both cases
-    return torch.cuda.get_device_properties(device).multi_processor_count
+        return Chip(4, 227 << 10)  # of the interpreter, whose batches are small
+    found = torch.cuda.get_device_properties(device)
+    return Chip(found.multi_processor_count, found.shared_memory_per_block_optin)
 
 
 def _programs() -> Any:
