@@ -147,8 +147,9 @@ def test_memory_in_any_order(interpreted, dtype):
     assert distance(found, exactly(inputs, g, "modrelu")) < bound((4, 3, 2, 5), dtype)
 
 
-def test_an_empty_batch_has_no_states(interpreted):
-    inputs, g = problem((3, 0, 2, 5), "modrelu", torch.float32)
+@pytest.mark.parametrize(("T", "B"), [(3, 0), (0, 3)])
+def test_nothing_has_no_states(interpreted, T, B):
+    inputs, g = problem((T, B, 2, 5), "modrelu", torch.float32)
     found = both_ways(interpreted, inputs, g, "modrelu")
-    assert found[0].shape == (3, 0, 5)
+    assert found[0].shape == (T, B, 5)
     assert not any(a.any() for a in found)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orthornn.kernels.triton import Chip, plan
+from orthornn.kernels.plan import Chip, plan
 
 triton = pytest.importorskip("triton")
 

@@ -96,6 +96,20 @@ def test_a_broken_triton_is_one_line(monkeypatch):
     )
 
 
+def test_without_its_interpreter_it_takes_no_cpu():
+    pytest.importorskip("triton")
+    x, h0 = torch.zeros(2, 1, 3), torch.zeros(1, 4)
+    assert backend.fits(x, h0, "tanh") == "x must be on a GPU, got cpu"
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
+def test_an_old_gpu_has_float32_only(monkeypatch, capability):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    old = backend._misplaced(torch.device("cuda"), "bf16")
+    assert (old is None) == (capability >= (8, 0))
+    assert backend._misplaced(torch.device("cuda"), "ieee") is None
+
+
 def test_the_interpreter_is_available_and_takes_a_cpu(interpreted):
     x, h0 = torch.zeros(2, 1, 3), torch.zeros(1, 4)
     assert interpreted("available") is None
