@@ -12,7 +12,7 @@ from orthornn.reference import reference
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 # T, B, I, H: along rows, in four parts (streaming in float64), streaming by one tile and by two
-SHAPES = [(1, 1, 1, 1), (6, 3, 2, 5), (3, 2, 3, 33), (3, 2, 2, 150), (2, 5, 2, 200), (2, 1, 2, 270)]
+SHAPES = [(1, 1, 1, 1), (6, 3, 2, 5), (3, 2, 3, 33), (2, 2, 2, 150), (2, 5, 2, 200), (2, 1, 2, 270)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
@@ -77,7 +77,7 @@ def test_states_and_gradients_equal_the_reference(interpreted, nonlinearity, dty
 
 @pytest.mark.parametrize(
     ("sizes", "H"),
-    [([3, 1], 7), ([2, 2, 1, 1], 7), ([5, 4, 4, 2, 1], 7), ([3, 2, 2], 150), ([5, 2, 1], 200)],
+    [([3, 1], 7), ([2, 2, 1, 1], 7), ([5, 4, 4, 2, 1], 7), ([3, 2], 150), ([5, 2, 1], 200)],
     ids=str,
 )
 @every_nonlinearity
@@ -89,7 +89,7 @@ def test_packed_rows_equal_the_reference(interpreted, nonlinearity, sizes, H):
     assert distance(found, expected) < bound(shape, torch.float32)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10))
 def test_shapes_drawn_at_random_equal_the_reference(interpreted, seed):
     draw = random.Random(seed)
     T, B, I, H = (draw.randint(1, most) for most in (7, 7, 4, 40))
