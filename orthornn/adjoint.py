@@ -84,7 +84,8 @@ def by_hand(
         engine = ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
     else:
         engine = ENGINES[name]
-        if (reason := engine.unfit(inputs, nonlinearity, batch_sizes)) is not None:
+        reason = engine.missing() or engine.unfit(inputs, nonlinearity, batch_sizes)
+        if reason is not None:
             raise ValueError(f"backend {name!r} cannot run this: {reason}")
     if not torch.is_grad_enabled():
         return engine.forward(*inputs, nonlinearity, batch_sizes)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.nn import Parameter
 from torch.utils._python_dispatch import _disable_current_modes
 
 
@@ -49,6 +50,11 @@ def without_subclass(a: Tensor) -> Tensor:
     with _disable_current_modes():
         ordinary: Tensor = a.as_subclass(Tensor)
         return ordinary
+
+
+def is_plain(a: Tensor) -> bool:
+    """Whether ``a`` is what it seems: numbers in memory, that no Python code stands before."""
+    return type(a) is Tensor or (isinstance(a, Parameter) and not is_fake(a))
 
 
 def is_fake(a: object) -> bool:

@@ -33,6 +33,7 @@ ROOMS = [
     "muon",
     "reference",
     "fused",
+    "trial",
     "kernels.__init__",
     "kernels.compiler",
     "kernels.cpu",

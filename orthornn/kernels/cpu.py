@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
-from orthornn.internals import is_fake, mode_active
+from orthornn.internals import is_plain, mode_active
 from orthornn.nonlinearity import LEAKY_SLOPE
+from orthornn.trial import trial
 
 from .compiler import CannotCompile, compiled, macros
 
@@ -102,12 +102,12 @@ def library(dtype: torch.dtype, product: str | None = None) -> Library:
 
 @functools.cache
 def missing() -> str | None:
-    """Why nothing can be compiled here; None if it can."""
+    """Why nothing that is compiled here can be used; None if it can."""
     try:
         library(torch.float32)
     except CannotCompile as error:
         return str(error)
-    return None
+    return trial(run_forward, run_backward, torch.device("cpu"))
 
 
 def unfit(
@@ -120,7 +120,7 @@ def unfit(
             continue
         if not a.is_cpu or a.dtype != dtype or dtype not in TYPES or not a.numel():
             return f"it takes float32 or float64 on the CPU, got {a.dtype} on {a.device}"
-        if is_fake(a) or not (type(a) is Tensor or isinstance(a, Parameter)):
+        if not is_plain(a):
             return f"it takes plain tensors, got {type(a).__name__}"
     return "a mode of torch watches every operation" if mode_active() else None
 

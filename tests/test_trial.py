@@ -1,0 +1,73 @@
+"""Machine code that fails or computes something else is found out, and torch's operations run."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from orthornn import OrthoRNN, engines, fused
+from orthornn.kernels import cpu
+from orthornn.trial import trial
+
+CPU = torch.device("cpu")
+
+
+def test_torch_itself_passes():
+    assert trial(fused.run_forward, fused.run_backward, CPU) is None
+
+
+@pytest.mark.parametrize("which", range(7))
+def test_any_wrong_number_is_found(which):
+    def forward(*arguments):
+        states = fused.run_forward(*arguments)
+        return states.index_fill(0, torch.tensor(4), 1.0) if which == 6 else states
+
+    def backward(*arguments):
+        found = fused.run_backward(*arguments)
+        if which < 6:
+            found[which] = 1.001 * found[which]
+        return found
+
+    assert trial(forward, backward, CPU) == "it gave other numbers than torch in a trial"
+
+
+def test_nan_and_a_missing_gradient_are_wrong():
+    def nothing(*arguments):
+        return [None] * 6
+
+    assert "other numbers" in trial(fused.run_forward, nothing, CPU)
+    assert "other numbers" in trial(
+        lambda *a: fused.run_forward(*a) * float("nan"), fused.run_backward, CPU
+    )
+
+
+def test_a_failure_is_named_in_a_line():
+    def fail(*arguments):
+        raise RuntimeError("no room\non the chip")
+
+    assert trial(fail, fused.run_backward, CPU) == "it failed in a trial: RuntimeError: no room"
+
+
+def test_without_trust_torch_runs_and_the_reason_is_told():
+    code = """
+import torch
+from orthornn import OrthoRNN, backends, fused
+from orthornn.kernels import cpu
+cpu.run_forward = lambda *a: fused.run_forward(*a) + 1
+print(backends()["compiled"], "|", OrthoRNN(3, 8).backend_for(torch.zeros(30, 4, 3)))
+"""
+    if cpu.missing() is not None:
+        pytest.skip(cpu.missing())
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "it gave other numbers than torch in a trial | fused"
+
+
+def test_what_this_machine_lacks_is_told_when_a_layer_is_made():
+    reason = engines.ENGINES["triton"].missing()
+    if reason is None:
+        pytest.skip("Triton runs here")
+    with pytest.raises(ValueError, match="backend 'triton' cannot run this: "):
+        OrthoRNN(3, 8, backend="triton")
