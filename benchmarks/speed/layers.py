@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from orthornn import OrthoRNN
-from orthornn.recurrence import BACKENDS
+from orthornn.recurrence import BACKENDS, backends
 
 from . import peers
 from .sizes import Size
@@ -54,14 +54,17 @@ def candidates(device: torch.device) -> list[str]:
 
 
 def left_out(device: torch.device) -> Iterator[str]:
-    """A line for every layer that is none of them."""
+    """A line for every reason why some layer is none of them."""
     for name, package in peers.missing().items():
         yield (
             f"{name} is left out: {package} is not installed "
             '(pip install -c constraints.txt -e ".[peers]")'
         )
+    reasons: dict[str, list[str]] = {}
     for name, why in refused(device).items():
-        yield f"{_called(name)} is left out: {why}"
+        reasons.setdefault(backends()[name] or why, []).append(_called(name))
+    for why, names in reasons.items():
+        yield f"{', '.join(names)}: left out, {why}"
 
 
 def refused(device: torch.device) -> dict[str, str]:

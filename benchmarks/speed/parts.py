@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import memory, optimizers, passes, retractions, throughput, timing
+from . import long, memory, optimizers, passes, retractions, throughput, timing
 from .table import MEMORY, THROUGHPUT, TIME, Plan, Table, Unit
 from .timing import Tell, Values
 
@@ -34,6 +34,9 @@ PARTS = {
     "packed": Part(passes.packed_tables),
     "memory": Part(memory.tables, memory.measure, memory.rounds, MEMORY),
     "peak": Part(throughput.tables, throughput.measure, unit=THROUGHPUT),
+    "segments": Part(long.segment_tables),
+    "segments_memory": Part(long.segment_memory_tables, memory.measure, memory.rounds, MEMORY),
+    "linear": Part(long.linear_tables),
     "optimizers": Part(optimizers.tables, sized=False),
     "retractions": Part(retractions.tables, sized=False),
 }

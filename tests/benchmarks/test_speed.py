@@ -59,7 +59,7 @@ def test_the_file_holds_every_value_and_its_medians_are_those_that_are_printed(e
         lines = blocks[found["title"]]
         assert len(lines) == len(found["values"])
         for (name, values), line in zip(found["values"].items(), lines, strict=True):
-            assert len(values) == (1 if found["part"] == "memory" else 2)
+            assert len(values) == (1 if "memory" in found["part"] else 2)
             shown = re.fullmatch(
                 rf"  {re.escape(name)} +(\S+) {part.unit.shown}  \[(\S+), (\S+)\].*", line
             )
@@ -121,7 +121,7 @@ def test_a_peer_that_is_not_installed_is_left_out_by_name(package, monkeypatch, 
     monkeypatch.setitem(sys.modules, package, None)
     assert speed.main(["--quick", "--repeats", "1", "--parts", "layers"]) == 0
     printed = capsys.readouterr()
-    (line,) = printed.err.splitlines()
+    (line,) = [line for line in printed.err.splitlines() if "OrthoRNN" not in line]
     for word in (*names, package, '".[peers]"'):
         assert word in line
     assert not any(name in printed.out for name in names)
