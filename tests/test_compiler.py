@@ -62,6 +62,16 @@ def test_a_folder_that_cannot_be_written_or_a_spoilt_file_is_gone_around(tmp_pat
     assert run(tmp_path / "cache") == "None"
 
 
+@needs_compiler
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives away")
+def test_what_somebody_else_made_is_not_loaded(tmp_path):
+    assert run(tmp_path) == "None"
+    for path in tmp_path.iterdir():
+        os.chown(path, 12345, 12345)
+    code = RUN + f"assert '{tmp_path}' not in open('/proc/self/maps').read()"
+    assert run(tmp_path, code) == "None"
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [

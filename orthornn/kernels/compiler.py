@@ -4,8 +4,8 @@ The compiler is ``ORTHORNN_COMPILER``, else ``CC``, else the first of ``cc``, ``
 ``ORTHORNN_COMPILER=none`` forbids it. What it makes lies in ``ORTHORNN_CACHE``, else in
 ``orthornn`` under ``XDG_CACHE_HOME`` or ``~/.cache``, under a name made of the sources, the options
 and all that the compiler says of itself and of the processor: a home shared by different machines
-holds one file for each kind. Where that folder cannot be written, a temporary one serves this
-process.
+holds one file for each kind. Where that folder cannot be written, or holds what somebody else
+made, a temporary one serves this process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def compiled(source: Path, defines: Mapping[str, str]) -> ctypes.CDLL:
     key = hashlib.sha256(b"\0".join([known, source.name.encode(), *texts])).hexdigest()[:32]
     for folder in (_cache, _temporary):
         try:
-            return ctypes.CDLL(str(_made(source, command, folder(), key)))
+            path = _made(source, command, folder(), key)
+            if path.stat().st_uid not in (os.getuid(), 0):
+                raise OSError(f"{path} belongs to another user")
+            return ctypes.CDLL(str(path))
         except OSError as error:  # a folder that cannot be written, or code that cannot be loaded
             reason = error
     raise CannotCompile(f"what {command[0]} made cannot be kept or loaded: {reason}")
