@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, dashboard, drift, generate, gradients, run, speed
+from benchmarks import compare, dashboard, drift, generate, gradients, reverse, run, speed
 from tests.benchmarks.commandline import TINY
 from tests.benchmarks.sweeping import finish, start
 
@@ -63,6 +63,8 @@ def test_every_command_runs(command, here, tmp_path, capsys):
         assert speed.main([*arguments, "--quick", "--repeats", "1"]) == 0
     elif name == "drift":
         assert drift.main([*arguments, "--size", "6", "--steps", "3"]) == 0
+    elif name == "reverse":
+        assert reverse.main([*arguments, "--steps", "20", "--hidden", "4"]) == 0
     elif name == "gradients":
         assert gradients.main([*arguments, "--steps", "2", "--delay", "5"]) == 0
         assert list(tmp_path.rglob("gradients.png"))
@@ -91,7 +93,7 @@ def test_every_command_runs(command, here, tmp_path, capsys):
 
 def run_example(index):
     examples = [text for language, text in BLOCKS if language == "python"]
-    assert len(examples) == 3
+    assert len(examples) == 4
     names = {}
     exec(examples[index], names)
     return names
@@ -106,6 +108,13 @@ def test_the_example_of_a_foreign_checkpoint_loads_it():
     assert torch.equal(names["new"].bias_ih_l0, names["old"].bias_ih_l0)
 
 
+def test_the_example_of_a_long_sequence_has_its_gradients():
+    names = run_example(2)
+    assert names["answer"].shape == (10_000, 4, 9)
+    assert names["h_n"].shape == (1, 4, 128)
+    assert names["rnn"].weight_hh_l0.grad.norm() > 0
+
+
 def test_the_example_works_and_the_weight_stays_orthogonal():
     names = run_example(0)
     w = names["rnn"].weight_hh_l0.detach()
@@ -115,7 +124,7 @@ def test_the_example_works_and_the_weight_stays_orthogonal():
 
 
 def test_the_example_of_the_manifold_finds_the_leading_eigenvectors():
-    names = run_example(2)
+    names = run_example(3)
     x = names["x"].detach()
     torch.testing.assert_close(x.T @ x, torch.eye(16), rtol=0, atol=1e-5)
     found = (x.T @ names["a"] @ x).trace().item()
