@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import fused
 
-T, B, I, H = 5, 3, 2, 37  # more than one vector of any processor, and no whole number of them
+T, B, I, H = 5, 19, 2, 77  # more than one vector or tile, and no whole number of them
 
 
 def trial(

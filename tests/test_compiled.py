@@ -210,7 +210,9 @@ def test_a_product_has_the_accuracy_of_its_dtype_over_a_wide_range_of_sizes(libr
 
 
 @pytest.mark.parametrize("bad", [float("inf"), -float("inf"), float("nan"), 3.4e38])
-def test_what_is_not_finite_is_what_torch_makes_of_it(bad):
+def test_what_is_not_finite_is_what_torch_makes_of_it(bad, monkeypatch):
+    monkeypatch.setattr(cpu, "FEW", 1)
+    monkeypatch.setattr(cpu, "NARROW", 1)
     x, h0, _, v, c, _ = problem(6, 3, 2, 5, "relu", torch.float32)
     x[3, 1, 0] = bad
     given = (x, h0, torch.eye(5), v, c, None)
@@ -237,6 +239,14 @@ def test_the_fields_of_a_call_are_those_of_the_source():
     assert [name for name in names if name.strip()] == [field[0] for field in cpu._Call._fields_]
 
 
+def test_tiles_are_for_what_fills_them():
+    products = {
+        (B, H): cpu._fitting(torch.empty(B, H)).product for B, H in ((1, 190), (64, 16), (64, 190))
+    }
+    assert products[1, 190] == products[64, 16] == cpu.VECTOR
+    assert products[64, 190] == cpu.library(torch.float32).product
+
+
 def test_it_is_chosen_where_it_pays_and_only_for_what_it_takes():
     def name(T, B, H, nonlinearity="modrelu", dtype=torch.float32, device="cpu"):
         x, h0 = torch.empty(T, B, 3, dtype=dtype, device=device), torch.empty(B, H, dtype=dtype)
@@ -246,7 +256,7 @@ def test_it_is_chosen_where_it_pays_and_only_for_what_it_takes():
     assert name(100, 32, 64) == "compiled"
     assert name(100, 32, 64, dtype=torch.float64) == "compiled"
     assert name(1, 32, 64) == "fused"
-    assert name(100, 1, 1024) == "fused"
+    assert name(8, 1, 1024) == "fused"
     assert name(100, 32, 64, dtype=torch.bfloat16) == "fused"
     assert name(100, 32, 64, device="meta") == "fused"
     assert name(1000, 1, 64, nonlinearity="identity") == "scan"

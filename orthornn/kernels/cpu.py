@@ -30,6 +30,7 @@ SOURCE = Path(__file__).with_name("recurrence.c")
 CODES = {"identity": 0, "relu": 1, "leaky_relu": 2, "modrelu": 3, "tanh": 4}
 TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
 AMX, VECTOR = "amx_product.h", "vector_product.h"
+FEW, NARROW = 12, 64  # rows and columns with which AMX's tiles of 16 are too empty to win
 CHUNK_BYTES = 1 << 20  # of what a sum of weight gradients reads, in a core's cache
 WORTH_A_THREAD = 1e7  # operations
 
@@ -131,7 +132,7 @@ def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tenso
     if x is None or h0 is None or not x.is_cpu:
         return False
     steps, (batch, hidden) = len(x if batch_sizes is None else batch_sizes), h0.shape
-    return steps >= max(4, min(8, hidden // 16)) and (hidden <= 256 or batch >= 16)
+    return steps >= max(4, min(8, hidden // 16)) and (hidden <= 256 or batch >= 12 or steps >= 32)
 
 
 def run_forward(
@@ -145,7 +146,7 @@ def run_forward(
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments."""
-    code = library(x.dtype)
+    code = _fitting(h0)
     inputs, hidden = w_ih.shape[1], len(w_hh)
     after, depth = _layout(code, inputs, hidden)
     factor = x.new_zeros(depth, hidden)  # rows [Wᵀ, 0, Vᵀ, c, 0]
@@ -173,7 +174,7 @@ def run_backward(
 ) -> list[Tensor | None]:
     """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed."""
     x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
-    code = library(x.dtype)
+    code = _fitting(h0)
     features, hidden = w_ih.shape[1], len(w_hh)
     after, depth = _layout(code, features, hidden)
     panel = 2 * code.lanes
@@ -220,6 +221,12 @@ def run_backward(
 
 def _finite(a: Tensor) -> bool:
     return math.isfinite(a.sum().item())
+
+
+def _fitting(h0: Tensor) -> Library:
+    """The faster of the libraries for a state (B, H)."""
+    small = h0.dtype == torch.float32 and (len(h0) < FEW or h0.shape[1] < NARROW)
+    return library(h0.dtype, VECTOR) if small else library(h0.dtype)
 
 
 def _up(a: int, b: int) -> int:
