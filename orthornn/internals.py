@@ -5,6 +5,9 @@ Tested with the version in ``constraints.txt``; a test keeps private names out o
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
@@ -53,8 +56,19 @@ def without_subclass(a: Tensor) -> Tensor:
 
 
 def is_plain(a: Tensor) -> bool:
-    """Whether ``a`` is what it seems: numbers in memory, that no Python code stands before."""
-    return type(a) is Tensor or (isinstance(a, Parameter) and not is_fake(a))
+    """Whether ``a`` is what it seems: its own numbers in memory, and no Python code before them.
+
+    The imaginary part of a conjugate is not: its numbers lie there with the other sign.
+    """
+    ordinary = type(a) is Tensor or (isinstance(a, Parameter) and not is_fake(a))
+    return ordinary and not a.is_neg() and a.layout == torch.strided
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, no mode sees an operation and no gradient is recorded."""
+    with _disable_current_modes(), torch.no_grad():
+        yield
 
 
 def is_fake(a: object) -> bool:

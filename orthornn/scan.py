@@ -32,7 +32,12 @@ def unfit(
     """Why a scan cannot run this; None if it can."""
     if nonlinearity != "identity":
         return f"it takes the nonlinearity 'identity', got {nonlinearity!r}"
-    return None if batch_sizes is None else "it takes no packed sequences"
+    if batch_sizes is not None:
+        return "it takes no packed sequences"
+    for a in tensors:
+        if a is not None and (not a.numel() or a.is_neg() or a.device.type == "mps"):
+            return "it takes no empty tensors, no negated views, and no device without float64"
+    return None
 
 
 def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None) -> bool:
@@ -40,9 +45,9 @@ def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tenso
     x, h0 = tensors[:2]
     if x is None or h0 is None or nonlinearity != "identity" or batch_sizes is not None:
         return False
-    if not x.is_cpu:
+    if x.is_cuda:
         return len(x) >= LEAST
-    return x.shape[1] == 1 and len(x) >= LONG and h0.shape[-1] <= NARROW
+    return x.is_cpu and x.shape[1] == 1 and len(x) >= LONG and h0.shape[-1] <= NARROW
 
 
 @exactly

@@ -13,6 +13,8 @@ from torch.nn.utils.rnn import pack_sequence
 from orthornn import OrthoRNN, fused, haar_
 from orthornn.engines import fastest
 from orthornn.kernels import compiler, cpu
+from orthornn.kernels import library as libraries
+from orthornn.kernels.library import Library
 from orthornn.nonlinearity import NONLINEARITIES
 
 pytestmark = pytest.mark.skipif(cpu.missing() is not None, reason=str(cpu.missing()))
@@ -29,10 +31,10 @@ def build(dtype, product, processor):
         if not re.search("#define __x86_64__", compiler.macros()):
             pytest.skip("vectors of other widths are built for x86-64")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(compiler, "OPTIONS", (*compiler.OPTIONS, f"-march={processor}"))
+            patch.setattr(compiler, "NATIVE", f"-march={processor}")
             compiler.compiler.cache_clear()
             try:
-                return cpu.Library(dtype, product)
+                return Library(dtype, product)
             finally:
                 patch.undo()
                 compiler.compiler.cache_clear()
@@ -229,14 +231,16 @@ def test_what_is_not_finite_is_what_torch_makes_of_it(bad, monkeypatch):
 
 
 def test_the_fields_of_a_call_are_those_of_the_source():
-    text = re.sub(r"/\*.*?\*/", "", cpu.SOURCE.read_text(encoding="utf-8"), flags=re.S)
+    text = re.sub(r"/\*.*?\*/", "", libraries.SOURCE.read_text(encoding="utf-8"), flags=re.S)
     body = re.search(r"typedef struct \{([^}]*)\} Call;", text)[1]
     names = [
         name.strip(" *")
         for line in body.split(";")
         for name in re.sub(r"^\s*(const )?\w+ ", "", line).split(",")
     ]
-    assert [name for name in names if name.strip()] == [field[0] for field in cpu._Call._fields_]
+    assert [name for name in names if name.strip()] == [
+        field[0] for field in libraries._Call._fields_
+    ]
 
 
 def test_tiles_are_for_what_fills_them():

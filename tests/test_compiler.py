@@ -78,6 +78,7 @@ def test_what_somebody_else_made_is_not_loaded(tmp_path):
         ("none", "ORTHORNN_COMPILER=none"),
         ("no-such-compiler -O2", "no C compiler is at hand: no-such-compiler"),
         ("false", "false failed with 1"),
+        ('gcc "', 'CC or ORTHORNN_COMPILER is no command, No closing quotation: gcc "'),
     ],
 )
 def test_without_a_compiler_the_recurrence_runs_in_torch(tmp_path, command, reason):
@@ -91,6 +92,20 @@ def test_without_a_compiler_the_recurrence_runs_in_torch(tmp_path, command, reas
     assert done.returncode == 1
     assert done.stderr.startswith("backend 'compiled' cannot run this: ")
     assert reason in done.stderr
+
+
+@needs_compiler
+def test_a_launcher_before_the_compiler_is_part_of_the_command(tmp_path):
+    assert run(tmp_path, CC=f"env {compiler.compiler()[0]}") == "None"
+
+
+@needs_compiler
+def test_another_library_under_the_name_is_made_anew_or_left_alone(tmp_path):
+    assert run(tmp_path) == "None"
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    assert run(tmp_path) == "None"
+    assert all(path.stat().st_size > 0 for path in tmp_path.iterdir())
 
 
 def test_cc_is_the_second_choice(tmp_path):

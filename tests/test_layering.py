@@ -36,6 +36,7 @@ ROOMS = [
     "trial",
     "kernels.__init__",
     "kernels.compiler",
+    "kernels.library",
     "kernels.cpu",
     "kernels.elementwise",
     "kernels.programs",

@@ -95,3 +95,16 @@ def test_what_cannot_be_cut_is_refused():
     for steps in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match=f"steps must be None or an int .* got {steps}"):
             in_segments(OrthoRNN(3, 8), x, steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (3, "read must be None or callable, got 3"),
+        (lambda h: 1.0, "read must give a tensor with time in axis 0, got float"),
+        (lambda h: h.sum(), "read must give a tensor with time in axis 0, got a number"),
+    ],
+)
+def test_what_reads_nothing_with_time_is_refused(read, message):
+    with pytest.raises(TypeError, match=message):
+        in_segments(OrthoRNN(3, 8), torch.randn(20, 2, 3), read=read)

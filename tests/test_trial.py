@@ -25,11 +25,42 @@ def test_any_wrong_number_is_found(which):
 
     def backward(*arguments):
         found = fused.run_backward(*arguments)
-        if which < 6:
+        if which < 6 and found[which] is not None:
             found[which] = 1.001 * found[which]
         return found
 
     assert trial(forward, backward, CPU) == "it gave other numbers than torch in a trial"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_wrong_for_packed_rows_or_tanh_alone_is_found(dtype):
+    def packed_only(*arguments):
+        states = fused.run_forward(*arguments)
+        return states if arguments[7] is None else states.flip(0)
+
+    assert "other numbers" in trial(packed_only, fused.run_backward, CPU, dtype)
+
+
+@pytest.mark.parametrize("disturbance", ["fake", "meta", "default", "bfloat16"])
+def test_nothing_that_is_set_elsewhere_disturbs_a_trial(disturbance):
+    """In a process of its own, for the first use alone is tried."""
+    around = {
+        "fake": "with FakeTensorMode(): found = backends()",
+        "meta": "with torch.device('meta'): found = backends()",
+        "default": "torch.set_default_device('meta'); found = backends()",
+        "bfloat16": "torch.set_default_dtype(torch.bfloat16); found = backends()",
+    }[disturbance]
+    code = f"""
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from orthornn import backends
+{around}
+print(found["compiled"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(cpu.missing())
 
 
 def test_nan_and_a_missing_gradient_are_wrong():
@@ -54,7 +85,7 @@ def test_without_trust_torch_runs_and_the_reason_is_told():
 import torch
 from orthornn import OrthoRNN, backends, fused
 from orthornn.kernels import cpu
-cpu.run_forward = lambda *a: fused.run_forward(*a) + 1
+cpu.run_forward = lambda *a, code: fused.run_forward(*a) + 1
 print(backends()["compiled"], "|", OrthoRNN(3, 8).backend_for(torch.zeros(30, 4, 3)))
 """
     if cpu.missing() is not None:

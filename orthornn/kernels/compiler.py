@@ -11,6 +11,7 @@ made, a temporary one serves this process.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -22,7 +23,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-OPTIONS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-march=native")
+OPTIONS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread")
+NATIVE = "-march=native"
 SECONDS = 120.0
 
 
@@ -40,15 +42,13 @@ def compiled(source: Path, defines: Mapping[str, str]) -> ctypes.CDLL:
     texts = [path.read_bytes() for path in sorted(source.parent.glob("*.[ch]"))]
     known = "\n".join([*command, macros()]).encode()
     key = hashlib.sha256(b"\0".join([known, source.name.encode(), *texts])).hexdigest()[:32]
+    reasons = []
     for folder in (_cache, _temporary):
         try:
-            path = _made(source, command, folder(), key)
-            if path.stat().st_uid not in (os.getuid(), 0):
-                raise OSError(f"{path} belongs to another user")
-            return ctypes.CDLL(str(path))
-        except OSError as error:  # a folder that cannot be written, or code that cannot be loaded
-            reason = error
-    raise CannotCompile(f"what {command[0]} made cannot be kept or loaded: {reason}")
+            return _loaded(_path(folder().resolve(), source, key), [*command, str(source)])
+        except (OSError, CannotCompile) as error:  # a folder that is full, code that does not load
+            reasons.append(str(error).strip())
+    raise CannotCompile(reasons[-1])
 
 
 @functools.cache
@@ -61,12 +61,16 @@ def compiler() -> tuple[str, ...]:
     wanted = os.environ.get("ORTHORNN_COMPILER") or os.environ.get("CC", "")
     if wanted == "none":
         raise CannotCompile("ORTHORNN_COMPILER=none")
-    words = shlex.split(wanted)
+    try:
+        words = shlex.split(wanted)
+    except ValueError as error:
+        raise CannotCompile(f"CC or ORTHORNN_COMPILER is no command, {error}: {wanted}") from error
     names = [words[0]] if words else ["cc", "gcc", "clang"]
     found = next((path for path in map(shutil.which, names) if path), None)
     if found is None or os.name == "nt":
         raise CannotCompile(f"no C compiler is at hand: {', '.join(names)}")
-    return (found, *OPTIONS, *words[1:])
+    native = () if any(word.startswith(("-march", "-mcpu")) for word in words) else (NATIVE,)
+    return (found, *words[1:], *OPTIONS, *native)  # ccache wants the compiler's name first
 
 
 @functools.cache
@@ -75,19 +79,32 @@ def macros() -> str:
     return _run([*compiler(), "-dM", "-E", "-x", "c", os.devnull])
 
 
-def _made(source: Path, command: list[str], folder: Path, key: str) -> Path:
-    """The path of the library, made if it is not there: beside, then renamed."""
-    path = folder / f"{source.stem}-{key}.so"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, beside = tempfile.mkstemp(dir=folder, prefix=f"{path.stem}-", suffix=".tmp")
-        os.close(handle)
-        try:
-            _run([*command, str(source), "-o", beside, "-lm"])
-            os.replace(beside, path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
-    return path
+def _path(folder: Path, source: Path, key: str) -> Path:
+    return folder / f"{source.stem}-{key}.so"
+
+
+def _loaded(path: Path, command: list[str]) -> ctypes.CDLL:
+    """The library, made if it is not there or spoilt."""
+    if path.exists():
+        if path.stat().st_uid not in (os.getuid(), 0):
+            raise OSError(f"{path} belongs to another user")
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(str(path))
+    _make(path, command)
+    return ctypes.CDLL(str(path))
+
+
+def _make(path: Path, command: list[str]) -> None:
+    """Compile beside, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-", suffix=".tmp")
+    os.close(handle)
+    try:
+        _run([*command, "-o", beside, "-lm"])
+        Path(beside).chmod(0o755)  # whoever may enter the folder may load it
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
 
 
 def _run(command: list[str]) -> str:
@@ -98,7 +115,8 @@ def _run(command: list[str]) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotCompile(f"{command[0]} did not run: {error}") from error
     if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line), "")
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        said = next((line for line in lines if "error" in line), "".join(lines[:1]))
         raise CannotCompile(f"{command[0]} failed with {done.returncode}: {said}")
     return done.stdout
 
@@ -106,9 +124,9 @@ def _run(command: list[str]) -> str:
 def _cache() -> Path:
     if named := os.environ.get("ORTHORNN_CACHE"):
         return Path(named)
-    root = os.environ.get("XDG_CACHE_HOME")
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        return (Path(root) if root else Path.home() / ".cache") / "orthornn"
+        return (root if root.is_absolute() else Path.home() / ".cache") / "orthornn"
     except RuntimeError as error:  # nobody's home
         raise OSError(str(error)) from error
 

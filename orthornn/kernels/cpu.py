@@ -10,120 +10,60 @@ bfloat16 ones (``amx_product.h``): to float32's own accuracy, at more than twice
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
-import re
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from orthornn.internals import is_plain, mode_active
-from orthornn.nonlinearity import LEAKY_SLOPE
+from orthornn.internals import is_plain, looked_into, mode_active
 from orthornn.trial import trial
 
-from .compiler import CannotCompile, compiled, macros
+from .compiler import CannotCompile
+from .library import AMX, TYPES, VECTOR, Library, library
 
-SOURCE = Path(__file__).with_name("recurrence.c")
 CODES = {"identity": 0, "relu": 1, "leaky_relu": 2, "modrelu": 3, "tanh": 4}
-TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
-AMX, VECTOR = "amx_product.h", "vector_product.h"
 FEW, NARROW = 12, 64  # rows and columns with which AMX's tiles of 16 are too empty to win
 CHUNK_BYTES = 1 << 20  # of what a sum of weight gradients reads, in a core's cache
 WORTH_A_THREAD = 1e7  # operations
 
-_POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-
-
-class _Call(ctypes.Structure):
-    """``Call`` of recurrence.c, field by field."""
-
-    _fields_ = [
-        *(
-            (name, _INTEGER)
-            for name in ("time", "batch", "inputs", "hidden", "threads", "nonlinearity")
-        ),
-        *((name, _POINTER) for name in ("sizes", "starts", "x")),
-        *((name, _INTEGER) for name in ("x_time", "x_row")),
-        *((name, _POINTER) for name in ("h0", "threshold", "states", "factor", "packed", "grad")),
-        *((name, _INTEGER) for name in ("grad_time", "grad_row")),
-        *((name, _POINTER) for name in ("carry", "dx", "dw", "db")),
-        ("chunk", _INTEGER),
-    ]
-
-
-class Library:
-    """One compilation of recurrence.c: for a dtype, by one way of making products."""
-
-    def __init__(self, dtype: torch.dtype, product: str) -> None:
-        """Compile or load it.
-
-        Raises:
-            CannotCompile: where there is no compiler, or this processor lacks what is asked for.
-        """
-        wanted = r"#define __AMX_?BF16__ ", "#define __AVX512BF16__ "
-        if product == AMX and not all(re.search(name, macros()) for name in wanted):
-            raise CannotCompile("the processor or its compiler has no AMX")
-        real, integer = TYPES[dtype]
-        slope = f"((REAL){LEAKY_SLOPE!r})"
-        names = {"REAL": real, "INTEGER": integer, "LEAKY_SLOPE": slope, "PRODUCT": f'"{product}"'}
-        self.code = compiled(SOURCE, names)
-        self.product, self.real = product, real
-        if not self.code.usable():
-            raise CannotCompile("the system does not lend the tiles of AMX")
-        self.lanes: int = self.code.lanes()
-
-    def run(self, function: str, **fields: int | Tensor | None) -> None:
-        """Call ``forward`` or ``backward``.
-
-        Raises:
-            MemoryError: without room for its working memory.
-        """
-        call = _Call(**{k: v.data_ptr() if isinstance(v, Tensor) else v for k, v in fields.items()})
-        if getattr(self.code, function)(ctypes.byref(call)):
-            raise MemoryError("no memory is left for a pass of the recurrence")
-
 
 @functools.cache
-def library(dtype: torch.dtype, product: str | None = None) -> Library:
-    """The one with these products, or with the fastest that run here (None).
-
-    Raises:
-        CannotCompile: where there is none.
-    """
-    if product is None and dtype == torch.float32:
-        try:
-            return library(dtype, AMX)
-        except CannotCompile:
-            pass
-    return Library(dtype, product or VECTOR)
-
-
-@functools.cache
-def missing() -> str | None:
-    """Why nothing that is compiled here can be used; None if it can."""
+def missing(dtype: torch.dtype = torch.float32) -> str | None:
+    """Why nothing that is compiled here can be used for a dtype; None if it can."""
+    cpu = torch.device("cpu")
     try:
-        library(torch.float32)
+        codes = {library(dtype), library(dtype, VECTOR)}
     except CannotCompile as error:
         return str(error)
-    return trial(run_forward, run_backward, torch.device("cpu"))
+    found = (
+        trial(partial(run_forward, code=code), partial(run_backward, code=code), cpu, dtype)
+        for code in codes
+    )
+    return next((reason for reason in found if reason is not None), None)
 
 
 def unfit(
     tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None
 ) -> str | None:
     """Why these tensors are not for this code; None if they are."""
-    dtype = next((a.dtype for a in tensors if a is not None), None)
+    if not tensors:
+        return None
+    if mode_active() or looked_into():
+        return "a mode, a transform or a tracer of torch watches every operation"
+    dtype = next(a.dtype for a in tensors if a is not None)
     for a in tensors:
         if a is None:
             continue
-        if not a.is_cpu or a.dtype != dtype or dtype not in TYPES or not a.numel():
+        if not a.is_cpu or a.dtype != dtype or dtype not in TYPES:
             return f"it takes float32 or float64 on the CPU, got {a.dtype} on {a.device}"
         if not is_plain(a):
-            return f"it takes plain tensors, got {type(a).__name__}"
-    return "a mode of torch watches every operation" if mode_active() else None
+            return f"it takes plain tensors, got a {type(a).__name__} that is none"
+        if not a.numel():
+            return "it takes no empty tensors"
+    return missing(dtype)
 
 
 def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None) -> bool:
@@ -144,9 +84,11 @@ def run_forward(
     threshold: Tensor | None,
     nonlinearity: str,
     batch_sizes: Tensor | None = None,
+    *,
+    code: Library | None = None,
 ) -> Tensor:
     """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments."""
-    code = _fitting(h0)
+    code = code or _fitting(h0)
     inputs, hidden = w_ih.shape[1], len(w_hh)
     after, depth = _layout(code, inputs, hidden)
     factor = x.new_zeros(depth, hidden)  # rows [Wᵀ, 0, Vᵀ, c, 0]
@@ -171,10 +113,12 @@ def run_backward(
     nonlinearity: str,
     batch_sizes: Tensor | None,
     needed: Sequence[bool],
+    *,
+    code: Library | None = None,
 ) -> list[Tensor | None]:
     """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed."""
     x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
-    code = _fitting(h0)
+    code = code or _fitting(h0)
     features, hidden = w_ih.shape[1], len(w_hh)
     after, depth = _layout(code, features, hidden)
     panel = 2 * code.lanes
@@ -197,7 +141,7 @@ def run_backward(
         "grad": grad, "carry": carry, "dx": dx, "dw": dw, "db": db, "chunk": chunk,
     }  # fmt: skip
     code.run("backward", **given)
-    if code.product == AMX and not _finite(carry):
+    if code.product == AMX and not all(_finite(a) for a in (carry, dw, db) if a is not None):
         for a in (carry, dw, db):
             if a is not None:
                 a.zero_()
@@ -216,7 +160,8 @@ def run_backward(
 # Note [What is not finite]
 # An infinity, or what rounds to one in bfloat16, has no three finite parts: infinity less itself is
 # NaN. So on AMX's tiles a row that meets one is NaN from there to its end, where vectors might say
-# infinity. The pass is then made again, by vectors, and says what torch says.
+# infinity, and so are the sums over it. The pass is then made again, by vectors, and says what
+# torch says.
 
 
 def _finite(a: Tensor) -> bool:
@@ -267,6 +212,7 @@ def _shape(
     }  # fmt: skip
     if batch_sizes is None:
         return shape, {}
+    batch_sizes = batch_sizes.to(torch.int64)
     starts = torch.cat([batch_sizes.new_zeros(1), batch_sizes.cumsum(0)])
     return {**shape, "time": len(batch_sizes)}, {
         "sizes": batch_sizes.contiguous(),

@@ -113,8 +113,8 @@ ALWAYS Vector pulled_back(int s, Vector g, Vector h) {
     return g;
 }
 
-/* g sign(h) where h is not 0 */
+/* g sign(h) where g is 0 if h is; the sign of NaN is 0, as torch has it */
 ALWAYS Vector signed_by(Vector g, Vector h) {
     const Vector zero = {0};
-    return (Vector)((Mask)g ^ ((Mask)h & (Mask)(-zero)));
+    return (Vector)((Mask)(h == h) & ((Mask)g ^ ((Mask)h & (Mask)(-zero))));
 }
