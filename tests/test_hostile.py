@@ -234,6 +234,7 @@ def test_training_in_segments(value):
     check(lambda: orthornn.in_segments(rnn, x, value), lambda: nn.RNN(N, N)(x, value))
     check(lambda: orthornn.in_segments(rnn, x, steps=value))
     check(lambda: orthornn.in_segments(rnn, x, read=value))
+    check(lambda: orthornn.in_segments(rnn, x, along=[value]))
 
 
 def test_no_public_name_is_left_out():

@@ -53,6 +53,24 @@ def test_the_state_goes_in_and_comes_out_without_any_output():
     )
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_what_goes_along_is_cut_like_the_input(batch_first):
+    rnn = OrthoRNN(3, 8, batch_first=batch_first)
+    x, target = torch.randn(20, 5, 3), torch.randint(8, (20, 5))
+    if batch_first:
+        x, target = x.transpose(0, 1), target.T
+
+    def losses(h, y):
+        found = nn.functional.cross_entropy(h.flatten(0, 1), y.flatten(), reduction="none")
+        return found.view(y.shape)
+
+    found, _ = in_segments(rnn, x, read=losses, along=[target], steps=6)
+    torch.testing.assert_close(found, losses(rnn(x)[0], target))
+    for wrong, came in ((target[:3, :4], "the shape"), (3, "int")):
+        with pytest.raises(ValueError, match=f"tensors with 20 steps in axis ., got {came}"):
+            in_segments(rnn, x, read=losses, along=[wrong])
+
+
 def test_unbatched_input_and_no_gradient():
     rnn, x = OrthoRNN(3, 8, batch_first=True), torch.randn(17, 3)
     with torch.no_grad():

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orthornn import OrthoRNN, in_segments
 from orthornn.recurrence import backends
@@ -66,19 +66,26 @@ def _training(segments: bool, size: Size, device: torch.device) -> Action:
     rnn = OrthoRNN(size.I, size.H, bias=False).to(device)
     readout = nn.Linear(size.H, CLASSES).to(device)
     x = torch.randn(size.T, size.B, size.I, device=device)
-    target = torch.randint(CLASSES, (size.T * size.B,), device=device)
+    target = torch.randint(CLASSES, (size.T, size.B), device=device)
+
+    def losses(h: Tensor, y: Tensor) -> Tensor:
+        answer = readout(h).flatten(0, 1)
+        return nn.functional.cross_entropy(answer, y.flatten(), reduction="none").view_as(y)
 
     def step() -> None:
         rnn.zero_grad()
         readout.zero_grad()
-        answer: Any = in_segments(rnn, x, read=readout)[0] if segments else readout(rnn(x)[0])
-        loss: Any = nn.functional.cross_entropy(answer.flatten(0, 1), target)
-        loss.backward()
+        if segments:
+            loss: Any = in_segments(rnn, x, read=losses, along=[target])[0]
+        else:
+            loss = losses(rnn(x)[0], target)
+        loss.mean().backward()
 
     return step
 
 
 def _warm(segments: bool, size: Size, device: torch.device) -> Action:
+    backends()  # which tries them, at first use
     _training(segments, size._replace(T=min(2, size.T)), device)()
     return _training(segments, size, device)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from orthornn import backends
+
 from . import layers, passes
 from .sizes import Size
 from .table import Action, Make, Plan, Table
@@ -104,6 +106,7 @@ def meter(plan: Plan) -> Iterator[Callable[[Make], int]]:
 
 
 def _warm(name: str, size: Size, device: torch.device) -> Action:
+    backends()  # which tries them, at first use
     passes.training(name, size._replace(T=min(2, size.T)), device)()
     return passes.training(name, size, device)
 
