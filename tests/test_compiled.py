@@ -263,7 +263,7 @@ def test_it_is_chosen_where_it_pays_and_only_for_what_it_takes():
     assert name(8, 1, 1024) == "fused"
     assert name(100, 32, 64, dtype=torch.bfloat16) == "fused"
     assert name(100, 32, 64, device="meta") == "fused"
-    assert name(1000, 1, 64, nonlinearity="identity") == "scan"
+    assert name(10_000, 1, 64, nonlinearity="identity") == "scan"
 
 
 def test_a_named_backend_refuses_what_it_does_not_take():
