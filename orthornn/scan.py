@@ -133,7 +133,7 @@ def run_backward(
 
 def _engine(x: Tensor, h: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Any]]:
     tensors, kind = (x, h.flatten(0, 1)), ("identity", None)
-    fits = cpu.pays(tensors, *kind) and cpu.unfit(tensors, *kind) is None and cpu.missing() is None
+    fits = cpu.pays(tensors, *kind) and cpu.unfit(tensors, *kind) is None
     engine = cpu if fits else fused
     return engine.run_forward, engine.run_backward
 
