@@ -28,8 +28,8 @@ def in_segments(
     are kept; the backward pass runs the segment again (Chen et al., "Training Deep Nets with
     Sublinear Memory Cost", 2016). Gradients are those of the whole, exactly. Of T states, H wide,
     ``T / steps + steps`` are held at a time, least at the default ``steps = √T``, for one more
-    forward pass: about 1.3 times the time of a training step. (Dropout between layers draws its
-    masks segment by segment, others than ``rnn(input)`` would.)
+    forward pass. (Dropout between layers draws its masks segment by segment, others than
+    ``rnn(input)`` would.)
 
     Args:
         rnn: an :class:`orthornn.OrthoRNN`, or any module with the interface of ``torch.nn.RNN``,

@@ -9,7 +9,8 @@ from orthornn import fused as fused_module
 from orthornn import operator as operator_module
 from orthornn.adjoint import by_hand
 from orthornn.engines import ENGINES, fastest
-from orthornn.nonlinearity import NONLINEARITIES
+from orthornn.kernels import triton
+from orthornn.nonlinearity import NONLINEARITIES, Nonlinearity
 from orthornn.operator import recurrence_backward
 from orthornn.recurrence import BACKENDS, choose
 from orthornn.reference import reference
@@ -228,3 +229,24 @@ def test_the_operator_takes_the_engine_that_the_layer_would(monkeypatch):
         rnn(x)[0].sum().backward()
         assert chosen == [expected] * 3
         chosen.clear()
+
+
+def test_a_new_nonlinearity_is_one_row_and_runs_in_torch(monkeypatch):
+    """Machine code knows its own list, and leaves what is not on it to the table's functions."""
+    softsign = Nonlinearity(
+        torch.nn.functional.softsign,
+        lambda z: z.div_(z.abs() + 1),
+        lambda g, h: g.mul_((1 - h.abs()).square()),
+    )
+    monkeypatch.setitem(NONLINEARITIES, "softsign", softsign)
+    rnn, x = OrthoRNN(3, 20, nonlinearity="softsign", dtype=torch.float64), torch.randn(30, 4, 3)
+    assert rnn.backend_for(x.double()) == "fused"
+    found = []
+    for backend in (None, "reference", "operator"):
+        rnn.backend = backend
+        found.append(torch.autograd.grad(rnn(x.double())[0].sum(), list(rnn.parameters())))
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[2], found[1])
+    assert "nonlinearity must be one of" in triton.fits(x, x[0], "softsign")
+    with pytest.raises(ValueError, match=r"'compiled' cannot run this: .* got 'softsign'"):
+        OrthoRNN(3, 20, nonlinearity="softsign", backend="compiled")

@@ -49,6 +49,8 @@ def unfit(
     tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None
 ) -> str | None:
     """Why these tensors are not for this code; None if they are."""
+    if nonlinearity not in CODES:
+        return f"nonlinearity must be one of {sorted(CODES)}, got {nonlinearity!r}"
     if not tensors:
         return None
     if mode_active() or looked_into():
@@ -59,10 +61,8 @@ def unfit(
             continue
         if not a.is_cpu or a.dtype != dtype or dtype not in TYPES:
             return f"it takes float32 or float64 on the CPU, got {a.dtype} on {a.device}"
-        if not is_plain(a):
-            return f"it takes plain tensors, got a {type(a).__name__} that is none"
-        if not a.numel():
-            return "it takes no empty tensors"
+        if not is_plain(a) or not a.numel():
+            return f"it takes plain tensors with entries, got {type(a).__name__} {tuple(a.shape)}"
     return missing(dtype)
 
 
