@@ -183,6 +183,24 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
         return hydra.compose(name, overrides)
 
 
+class Composed(NamedTuple):
+    """What a command line would run: the resolved configuration, the model's name, the folder."""
+
+    config: dict[str, Any]
+    model: str
+    folder: str
+
+
+def compose_run(name: str, overrides: list[str]) -> Composed:
+    """The run that a benchmark does with overrides, and its folder below the one for all runs."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose(name, overrides, return_hydra_config=True)
+    config = _without_hydra(cfg)
+    model = str(cfg.hydra.runtime.choices.get("model", ""))
+    folder = f"{_inside(config['name'])}/{run_name(config, model)}"
+    return Composed(config, model, folder)
+
+
 def remove_empty(folder: Path) -> None:
     """Take back the folder that Hydra makes before a run is checked, and its empty parents."""
     below_here = [p for p in folder.parents if Path.cwd() in p.parents]
@@ -195,9 +213,14 @@ def remove_empty(folder: Path) -> None:
 
 def _folder_name(*, _root_: DictConfig) -> str:
     """The resolver ``${run_name:}``: the folder of a run follows from its setting and seed."""
-    keys = [str(key) for key in _root_ if key != "hydra"]
-    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
-    return run_name(config, str(_root_.hydra.runtime.choices.get("model", "")))
+    return run_name(_without_hydra(_root_), str(_root_.hydra.runtime.choices.get("model", "")))
+
+
+def _without_hydra(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration of a run."""
+    keys = [str(key) for key in cfg if key != "hydra"]
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
+    return config  # type: ignore[no-any-return]
 
 
 def _inside(name: object) -> str:

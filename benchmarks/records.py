@@ -21,6 +21,7 @@ FIGURE, CONFUSION = "loss.png", "confusion.png"
 LOOKS, FLOW = "gradients.jsonl", "gradients.png"
 EARLIER = "earlier"  # the folder of a run's attempts before the present one
 SAMPLE = "sample.txt"
+THINNED = "thinned"  # in run.json: of how many records how many are kept
 EARLIER_CHECKPOINTS = "checkpoint-[0-9]*.pt"  # those before the newest, the latest first
 WANDB_ID = "wandb/id"
 # all that a run writes into its folder, in the order in which it can be moved away
@@ -47,7 +48,10 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """:func:`summarise` of the records."""
+        """:func:`summarise` of the records; of thinned ones, what it was of all."""
+        if THINNED in self.about:
+            whole: dict[str, Any] = self.about["summary"]
+            return whole
         return summarise(self.records, self.about["baseline"], self.about["target_loss"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import platform
@@ -122,6 +123,18 @@ def count_jobs(config: DictConfig) -> int:
     if trials is not None:
         return int(trials)
     return math.prod(len(list(each.sweep_string_iterator())) for each in _swept(config))
+
+
+def expand(overrides: list[str]) -> list[list[str]]:
+    """Every combination of the values that the overrides of a sweep name."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    sides = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    return [list(combination) for combination in itertools.product(*sides)]
 
 
 def _swept(config: DictConfig) -> list[Override]:

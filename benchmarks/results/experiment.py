@@ -1,0 +1,158 @@
+"""An experiment as ``results/NAME/experiment.yaml`` defines it: settings, seeds, numbers."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULTS = ROOT / "results"
+DEFINITION, CONTENTS = "experiment.yaml", "contents.yaml"
+STRICT = ConfigDict(extra="forbid")
+
+
+class DefinitionError(ValueError):
+    """A definition cannot be read; the message names the file and the key."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Row:
+    """One model, or one variant of it.
+
+    Attributes:
+        name: in tables and figures.
+        overrides: of the benchmark's configuration; one with several values (``seed=0,1``, as in a
+            sweep) makes a row for each.
+        seeds: in place of those of the experiment.
+    """
+
+    name: str
+    overrides: list[str] = field(default_factory=list)
+    seeds: list[int] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Experiment:
+    """Runs of one benchmark on one task.
+
+    Attributes:
+        title: what is compared.
+        benchmark: the module below ``benchmarks`` that trains.
+        rows: what is compared.
+        columns: the numbers that are reported, by the names that ``benchmarks.compare`` gives them.
+        overrides: those that all rows share.
+        seeds: the random seeds.
+        choose: for a search over step sizes, by which numbers the best of each name is chosen: by
+            the first, the smaller the better; where that is missing or equal, by the next.
+        note: what a reader has to know beside the numbers.
+    """
+
+    title: str
+    benchmark: str
+    rows: list[Row]
+    columns: list[str]
+    overrides: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    choose: list[str] = field(default_factory=list)
+    note: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Measurement:
+    """A program that trains nothing that is kept, and writes its own numbers.
+
+    Attributes:
+        title: what is measured.
+        command: the arguments of ``python -m``; ``{folder}`` stands for the experiment's folder.
+        files: what it writes there.
+        note: what a reader has to know beside the numbers.
+    """
+
+    title: str
+    command: list[str]
+    files: list[str]
+    note: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TableColumn:
+    """A column of a summary table: one number of one experiment."""
+
+    heading: str
+    experiment: str
+    number: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Summary:
+    """A table over several experiments, for the README.
+
+    Attributes:
+        columns: its columns.
+        rows: the names of its rows, where not all that the experiments have.
+        head: the heading of the names.
+    """
+
+    columns: list[TableColumn]
+    rows: list[str] = field(default_factory=list)
+    head: str = "model"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Contents:
+    """All experiments in the order in which they are reported, and the tables over several."""
+
+    experiments: list[str]
+    tables: dict[str, Summary] = field(default_factory=dict)
+
+
+def load(name: str, results: Path = RESULTS) -> Experiment | Measurement:
+    """The definition of an experiment.
+
+    Raises:
+        DefinitionError: if there is none, or it is wrong.
+    """
+    path = results / name / DEFINITION
+    if not path.is_file():
+        there = ", ".join(sorted(p.parent.name for p in results.glob(f"*/{DEFINITION}"))) or "none"
+        raise DefinitionError(f"no experiment {name!r}; there are: {there}")
+    content = _read(path)
+    kind = Measurement if isinstance(content, dict) and "command" in content else Experiment
+    made: Experiment | Measurement = _checked(kind, content, path)
+    return made
+
+
+def contents(results: Path = RESULTS) -> Contents:
+    """What there is.
+
+    Raises:
+        DefinitionError: if it cannot be read.
+    """
+    path = results / CONTENTS
+    made: Contents = _checked(Contents, _read(path), path)
+    return made
+
+
+def _read(path: Path) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        raise DefinitionError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # of the YAML parser, whose errors have no kind of their own here
+        first = str(error).replace("\n", " ")
+        raise DefinitionError(f"{path} is no YAML: {first}") from error
+
+
+def _checked(kind: Any, content: Any, path: Path) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DefinitionError(f"{path}: {where}: {first['msg']}") from error

@@ -1,0 +1,102 @@
+"""What is kept of a run: its description with the resolved configuration, and its records, thinned.
+
+The numbers that a summary needs every record for are those of the whole run; ``run.json`` holds
+them, and under ``thinned`` how many records stand for how many.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import VALIDATION, Record, line
+from benchmarks.records import ABOUT, METRICS, THINNED, Run, read
+from benchmarks.storage import write_text
+
+from .jobs import RECORDS, Job
+
+MOST = 1_000_000  # bytes of all records of an experiment
+DIGITS = 5
+OVER = ("finished", "failed")
+
+
+def keep(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
+    """Copy what is over, from below the folder for all runs to an experiment's, thinned.
+
+    Records of runs that the experiment no longer has are removed.
+
+    Args:
+        jobs: all runs of the experiment.
+        runs: the folder for all runs.
+        folder: the experiment's.
+
+    Returns those that have been kept.
+
+    Raises:
+        OSError: if a file cannot be read or written.
+        ValueError: if a run is damaged.
+    """
+    most = MOST // len(jobs)
+    kept = []
+    for job in jobs:
+        source = runs / job.trains_in
+        if not (source / ABOUT).is_file():
+            continue
+        run = read(source)
+        if run.about["status"] in OVER:
+            write(run, folder / RECORDS / job.folder, most)
+            kept.append(job)
+    wanted = {job.folder for job in jobs}
+    for there in (folder / RECORDS).glob("*/"):
+        if there.name not in wanted:
+            shutil.rmtree(there)
+    return kept
+
+
+def kept(job: Job, folder: Path) -> Run | None:
+    """A run of an experiment as it was kept; None if it was not."""
+    path = folder / RECORDS / job.folder
+    return read(path) if (path / ABOUT).is_file() else None
+
+
+def write(run: Run, folder: Path, most: int) -> None:
+    """Keep a run in at most so many bytes of records, or in those that cannot be left out."""
+    records = thin(run.records, most)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / METRICS, "".join(line(record) for record in records))
+    write_text(folder / ABOUT, json.dumps(_told(run, len(records)), indent=1) + "\n")
+
+
+def thin(records: list[Record], most: int) -> list[Record]:
+    """Every k-th record, the first and the last, and those with validation scores, rounded.
+
+    k is the least with which they take at most ``most`` bytes as lines of JSON, where any is.
+    """
+    rounded = [{name: _round(value) for name, value in record.items()} for record in records]
+    sizes = [len(line(record)) for record in rounded]
+    needed = {0, len(records) - 1} | {
+        k for k, r in enumerate(records) if any(name.startswith(VALIDATION) for name in r)
+    }
+    every = max(1, math.ceil(sum(sizes) / most))
+    while True:
+        chosen = [k for k in range(len(rounded)) if (k + 1) % every == 0 or k in needed]
+        if every > len(rounded) or sum(sizes[k] for k in chosen) <= most:
+            return [rounded[k] for k in chosen]
+        every += 1
+
+
+def _told(run: Run, left: int) -> dict[str, Any]:
+    """The description, without what is of this machine alone."""
+    # a traceback names the folders of a machine
+    about = {**run.about, "summary": run.summary, "traceback": None}
+    return {**about, THINNED: {"of": len(run.records), "kept": left}}
+
+
+def _round(value: float) -> float:
+    if isinstance(value, int) or not math.isfinite(value):
+        return value
+    return float(f"{value:.{DIGITS}g}")

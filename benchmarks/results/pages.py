@@ -1,0 +1,88 @@
+"""Everything that is made of the records: which of it is stale, and writing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from benchmarks.storage import write_text
+
+from . import measured, pictures, readme
+from .cells import Line, lines
+from .experiment import RESULTS, Experiment, contents, load
+
+LEARNING, GRADIENTS = "copy_1000", "gradients"  # what the overview shows
+
+
+class Made(NamedTuple):
+    """One file that is made of the records.
+
+    Attributes:
+        path: the file.
+        fresh: whether it is as the records have it.
+        write: makes it again.
+    """
+
+    path: Path
+    fresh: bool
+    write: Callable[[], None]
+
+
+def write(results: Path = RESULTS) -> list[str]:
+    """Write what is stale; returns its names."""
+    return [_named(made, results) for made in _all(results) if not made.fresh and _do(made)]
+
+
+def stale(results: Path = RESULTS) -> list[str]:
+    """A line for everything that is not as the records have it."""
+    how = "`python -m benchmarks.results write` writes it"
+    return [
+        f"{_named(m, results)} is not what the records say; {how}"
+        for m in _all(results)
+        if not m.fresh
+    ]
+
+
+def _all(results: Path) -> Iterator[Made]:
+    for name in tqdm(contents(results).experiments, "reading records", delay=2, leave=False):
+        definition = load(name, results)
+        if isinstance(definition, Experiment) and not definition.choose:
+            yield from _curves(lines(name, results)[1], results / name / pictures.CURVES)
+    yield from _overview(results)
+    yield _text(results / readme.INDEX, readme.index(results))
+    for page in filter(Path.is_file, (results.parent / name for name in readme.PAGES)):
+        yield _text(page, readme.filled(page.read_text(encoding="utf-8"), results))
+
+
+def _curves(found: list[Line], path: Path) -> Iterator[Made]:
+    if any(line.known for line in found):
+        fresh = pictures.source(path) == pictures.learned(found)
+        yield Made(path, fresh, lambda: pictures.curves(found, path))
+
+
+def _overview(results: Path) -> Iterator[Made]:
+    numbers = results / GRADIENTS / "gradients.json"
+    if not numbers.is_file() or LEARNING not in contents(results).experiments:
+        return
+    found, stories = lines(LEARNING, results)[1], measured.stories(numbers)
+    if any(line.known for line in found):
+        path = results / pictures.OVERVIEW
+        fresh = pictures.source(path) == pictures.digest(pictures.learned(found), stories)
+        yield Made(path, fresh, lambda: pictures.overview(found, stories, path))
+
+
+def _text(path: Path, text: str) -> Made:
+    fresh = path.is_file() and path.read_text(encoding="utf-8") == text
+    return Made(path, fresh, lambda: write_text(path, text))
+
+
+def _do(made: Made) -> bool:
+    made.write()
+    return True
+
+
+def _named(made: Made, results: Path) -> str:
+    return str(made.path.relative_to(results.parent))

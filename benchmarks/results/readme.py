@@ -1,0 +1,100 @@
+"""The texts that the records make: the README's tables, and the pages of ``results/``.
+
+A README says where a table goes: between ``<!-- results: NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from . import measured, tables
+from .cells import Line, lines
+from .experiment import (
+    RESULTS,
+    Contents,
+    DefinitionError,
+    Experiment,
+    Measurement,
+    contents,
+    load,
+)
+from .pictures import CURVES
+
+BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
+INDEX = "README.md"
+RUN = "python -m benchmarks.results run"
+HEAD = """# Results
+
+Written by `python -m benchmarks.results write` from the records below; each section names the
+command that makes them anew. A folder holds the definition (`experiment.yaml`), for every run its
+description with the resolved configuration (`records/*/run.json`) and its records, thinned
+(`records/*/metrics.jsonl`), and the learning curves. `python -m benchmarks.compare results/NAME`
+shows them with confidence intervals and tests.
+
+Several numbers in a cell are those of the seeds, in their order. Seconds are of one thread on a
+shared machine with another run beside it."""
+
+
+def blocks(results: Path = RESULTS) -> dict[str, Callable[[], str]]:
+    """What can stand in a README, by its name."""
+    there = contents(results)
+    found: dict[str, Callable[[], str]] = {
+        name: lambda summary=summary: tables.of_summary(summary, results)  # type: ignore[misc]
+        for name, summary in there.tables.items()
+    }
+    for name in there.experiments:
+        definition = load(name, results)
+        if isinstance(definition, Experiment):
+            found.setdefault(name, lambda name=name: tables.of_experiment(*lines(name, results)))  # type: ignore[misc]
+        else:
+            found.setdefault(
+                name,
+                lambda name=name, d=definition: measured.table(d, results / name),  # type: ignore[misc]
+            )
+    return found
+
+
+def filled(text: str, results: Path = RESULTS) -> str:
+    """A page with all its tables as the records have them.
+
+    Raises:
+        DefinitionError: if it names a table that there is not.
+    """
+    known = blocks(results)
+
+    def fill(match: re.Match[str]) -> str:
+        head, name, end = match.groups()
+        if name not in known:
+            raise DefinitionError(f"no table {name!r}; there are: {', '.join(known)}")
+        return f"{head}{known[name]()}\n{end}"
+
+    return BLOCK.sub(fill, text)
+
+
+def index(results: Path = RESULTS) -> str:
+    """The page of all experiments."""
+    there: Contents = contents(results)
+    sections = [_section(name, results) for name in there.experiments]
+    return "\n\n".join([HEAD, *sections]) + "\n"
+
+
+def _section(name: str, results: Path) -> str:
+    definition = load(name, results)
+    parts = [f"## {definition.title}", f"`{RUN} {name}`"]
+    if isinstance(definition, Measurement):
+        parts += [measured.table(definition, results / name)]
+        parts += [f"![{name}]({name}/{f})" for f in definition.files if f.endswith(".png")]
+    else:
+        found: list[Line] = lines(name, results)[1]
+        parts += [_about(found), tables.of_experiment(definition, found)]
+        if not definition.choose:
+            parts.append(f"![learning curves]({name}/{CURVES})")
+    return "\n\n".join(filter(None, [*parts, definition.note.strip()]))
+
+
+def _about(found: list[Line]) -> str:
+    told = tables.baseline(found)
+    return f"{told[0].upper()}{told[1:]}." if told else ""

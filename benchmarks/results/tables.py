@@ -1,0 +1,71 @@
+"""The tables as Markdown: of one experiment, of a search, over several experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.records import show_loss
+
+from .cells import NONE, Line, cell, chosen, column, lines
+from .experiment import RESULTS, Experiment, Summary
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; the first row is its head."""
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    body = ["| " + " | ".join(row) + " |" for row in escaped]
+    return "\n".join([body[0], "|" + "---|" * len(rows[0]), *body[1:]])
+
+
+def of_experiment(experiment: Experiment, found: Sequence[Line]) -> str:
+    """One row per line: its size, and the reported numbers of all seeds."""
+    if experiment.choose:
+        return of_search(experiment, found)
+    columns = [column(name, found) for name in experiment.columns]
+    head = ["model", "H", "parameters", *(c.heading for c in columns)]
+    rows = [[line.label, *_sizes(line), *(cell(line, c) for c in columns)] for line in found]
+    return markdown([head, *rows])
+
+
+def of_search(experiment: Experiment, found: Sequence[Line]) -> str:
+    """One row per name: how many settings were tried, which was chosen, what it reached."""
+    columns = [column(name, found) for name in experiment.choose]
+    rows = [["model", "settings tried", "chosen", *(c.heading for c in columns)]]
+    for name, best in chosen(experiment, found).items():
+        tried = [line for line in found if line.row == name and line.known]
+        told = best.label.removeprefix(name).removeprefix(", ")
+        rows.append([name, str(len(tried)), f"`{told}`", *(cell(best, c) for c in columns)])
+    return markdown(rows)
+
+
+def of_summary(summary: Summary, results: Path = RESULTS) -> str:
+    """One row per name, over several experiments."""
+    sources = {c.experiment: lines(c.experiment, results)[1] for c in summary.columns}
+    names = summary.rows or list(
+        dict.fromkeys(line.label for found in sources.values() for line in found)
+    )
+    rows = [[summary.head, *(c.heading for c in summary.columns)]]
+    for name in names:
+        told = []
+        for c in summary.columns:
+            found = sources[c.experiment]
+            line = next((line for line in found if line.label == name), None)
+            told.append(NONE if line is None else cell(line, column(c.number, found)))
+        rows.append([name, *told])
+    return markdown(rows)
+
+
+def baseline(found: Sequence[Line]) -> str:
+    """What a model without memory reaches, in words."""
+    run = next((run for line in found for run in line.known), None)
+    if run is None:
+        return ""
+    return f"{run.about['task']}; memoryless baseline {show_loss(run.about['baseline'])}"
+
+
+def _sizes(line: Line) -> tuple[str, str]:
+    if not line.known:
+        return NONE, NONE
+    about = line.known[0].about
+    return str(about["hidden_size"]), f"{about['parameters']:,}"
