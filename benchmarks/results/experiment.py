@@ -70,13 +70,15 @@ class Measurement:
     Attributes:
         title: what is measured.
         command: the arguments of ``python -m``; ``{folder}`` stands for the experiment's folder.
-        files: what it writes there.
+        files: what it writes there; the numbers are in the one that ends in ``.json``.
+        shown: whose numbers stand in its table, where not all.
         note: what a reader has to know beside the numbers.
     """
 
     title: str
     command: list[str]
     files: list[str]
+    shown: list[str] = field(default_factory=list)
     note: str = ""
 
 

@@ -28,7 +28,7 @@ def table(measurement: Measurement, folder: Path) -> str:
     (numbers,) = [folder / name for name in measurement.files if name.endswith(".json")]
     if not numbers.is_file():
         return "Not run."
-    return TABLES[program](json.loads(numbers.read_text(encoding="utf-8")))
+    return TABLES[program](json.loads(numbers.read_text(encoding="utf-8")), measurement.shown)
 
 
 def stories(path: Path) -> list[Story]:
@@ -40,7 +40,7 @@ def stories(path: Path) -> list[Story]:
     ]
 
 
-def _gradients(content: dict[str, Any]) -> str:
+def _gradients(content: dict[str, Any], shown: list[str]) -> str:
     rows = [["model", "before training", "after training", "last loss"]]
     for model in content["models"]:
         shares = [
@@ -49,32 +49,40 @@ def _gradients(content: dict[str, Any]) -> str:
         ]
         told = ["-" if share is None else f"{share:.0e}" for share in shares]
         losses = model["losses"]
-        rows.append([model["label"], *told, show_loss(losses[-1]) if losses else "-"])
-    head = f"‖∂L/∂h_1‖ / ‖∂L/∂h_T‖ of the last answer's loss; {content['title']}."
+        if not shown or model["label"] in shown:
+            rows.append([model["label"], *told, show_loss(losses[-1]) if losses else "-"])
+    head = f"‖∂L/∂h_1‖ / ‖∂L/∂h_T‖ of the loss of the last answer; {content['title']}."
     return f"{head}\n\n{markdown(rows)}"
 
 
-def _speed(content: dict[str, Any]) -> str:
-    """Ratios to the reference of each table, one row per size and one column per candidate."""
-    parts: dict[str, list[dict[str, Any]]] = {}
+def _speed(content: dict[str, Any], shown: list[str]) -> str:
+    """Ratios to the reference of each table: a table per part, in it a row per size."""
+    parts: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for measured in content["tables"]:
-        parts.setdefault(measured["part"], []).append(measured)
-    told = [f"**{part}**\n\n{_ratios(found)}" for part, found in parts.items()]
+        what, _, size = measured["title"].partition(" at ")
+        parts.setdefault(what, []).append((size, measured))
+    about = content["header"]
+    told = [f"{about['device_name']}, {about['threads']} thread(s), torch {about['torch']}."]
+    for what, found in parts.items():
+        reference = found[0][1]["reference"]
+        told.append(f"{what[0].upper()}{what[1:]}, as a multiple of {reference}:")
+        told.append(_ratios(found, shown))
     return "\n\n".join(told)
 
 
-def _ratios(found: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for t in found for name in t["values"]))
+def _ratios(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
+    names = list(dict.fromkeys(name for _, t in found for name in t["values"]))
+    names = [name for name in shown or names if name in names]
     rows = [["", *names]]
-    for t in found:
-        of = statistics.median(t["values"][t["reference"]])
-        medians = {name: statistics.median(values) for name, values in t["values"].items()}
-        told = [f"{medians[n] / of:.2g}" if n in medians else "-" for n in names]
-        rows.append([t["title"], *told])
+    for size, measured in found:
+        medians = {name: statistics.median(v) for name, v in measured["values"].items()}
+        of = medians[measured["reference"]]
+        told = [f"{medians[name] / of:.2g}" if name in medians else "-" for name in names]
+        rows.append([size, *told])
     return markdown(rows)
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+TABLES: dict[str, Callable[[dict[str, Any], list[str]], str]] = {
     "benchmarks.gradients": _gradients,
     "benchmarks.speed": _speed,
 }
