@@ -92,7 +92,7 @@ def thin(records: list[Record], most: int) -> list[Record]:
 def _told(run: Run, left: int) -> dict[str, Any]:
     """The description, without what is of this machine alone."""
     # a traceback names the folders of a machine
-    about = {**run.about, "summary": run.summary, "traceback": None}
+    about = {**run.about, "traceback": None}
     return {**about, THINNED: {"of": len(run.records), "kept": left}}
 
 
