@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise DefinitionError(f"not in contents.yaml: {', '.join(unlisted)}")
     except DefinitionError as error:
         parser.error(str(error))
+    if options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
     failures = []
     if options.command == "list":
         for name, definition in definitions.items():

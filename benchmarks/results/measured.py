@@ -47,7 +47,7 @@ def _gradients(content: dict[str, Any], shown: list[str]) -> str:
             Flow(**model[moment]).numbers().get("gradient_first_to_last")
             for moment in ("before", "after")
         ]
-        told = ["-" if share is None else f"{share:.0e}" for share in shares]
+        told = ["-" if share is None else f"{share:.2g}" for share in shares]
         losses = model["losses"]
         if not shown or model["label"] in shown:
             rows.append([model["label"], *told, show_loss(losses[-1]) if losses else "-"])

@@ -10,14 +10,23 @@ import pytest
 import torch
 
 from benchmarks import compare, dashboard, drift, generate, gradients, reverse, run, speed
+from benchmarks.results import command as results
+from benchmarks.results import readme
 from tests.benchmarks.commandline import TINY
 from tests.benchmarks.sweeping import finish, start
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / name for name in (*readme.PAGES, "results/README.md")]
+README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line for language, text in BLOCKS if not language for line in text.splitlines()]
 COMMANDS = sorted({part.strip() for line in LINES for part in line.split("&&")})
+SHORT = {
+    "speed": (speed.main, ["--quick", "--repeats", "1"]),
+    "drift": (drift.main, ["--size", "6", "--steps", "3"]),
+    "reverse": (reverse.main, ["--steps", "20", "--hidden", "4"]),
+    "gradients": (gradients.main, ["--steps", "2", "--delay", "5"]),
+}
 
 
 def test_there_is_one_setup_command_for_each_use():
@@ -59,19 +68,19 @@ def here(tmp_path, monkeypatch):
 def test_every_command_runs(command, here, tmp_path, capsys):
     _, _, module, *arguments = shlex.split(command)
     name = module.removeprefix("benchmarks.")
-    if name == "speed":
-        assert speed.main([*arguments, "--quick", "--repeats", "1"]) == 0
-    elif name == "drift":
-        assert drift.main([*arguments, "--size", "6", "--steps", "3"]) == 0
-    elif name == "reverse":
-        assert reverse.main([*arguments, "--steps", "20", "--hidden", "4"]) == 0
-    elif name == "gradients":
-        assert gradients.main([*arguments, "--steps", "2", "--delay", "5"]) == 0
-        assert list(tmp_path.rglob("gradients.png"))
+    if name in SHORT:
+        program, more = SHORT[name]
+        assert program([*arguments, *more]) == 0
+        assert list(tmp_path.rglob("gradients.png")) or name != "gradients"
     elif name == "compare":
         assert here("copy")
         assert compare.main(arguments) == 0
         assert (tmp_path / "runs" / "compare-1.png").exists()
+    elif name == "results":
+        if arguments[0] in ("list", "check"):
+            assert results.main(arguments) == 0
+        else:
+            pytest.skip("trains for long; test_results.py does it with a tiny experiment")
     elif name == "dashboard":
         assert dashboard.main([*arguments, "--spec", str(tmp_path / "workspace.json")]) == 0
     elif "optuna" in command:  # which warns of itself when it is imported
@@ -129,6 +138,20 @@ def test_the_example_of_the_manifold_finds_the_leading_eigenvectors():
     torch.testing.assert_close(x.T @ x, torch.eye(16), rtol=0, atol=1e-5)
     found = (x.T @ names["a"] @ x).trace().item()
     assert found == pytest.approx(sum(range(48, 64)), rel=1e-3)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_what_a_page_links_to_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t]
+    assert [t for t in targets if not (page.parent / t).is_file()] == []
+
+
+def test_the_first_page_is_read_in_five_minutes():
+    text = re.sub(
+        r"^```.*?^```|^\|.*?$", "", PAGES[0].read_text(encoding="utf-8"), flags=re.M | re.S
+    )
+    assert len(text.split()) < 5 * 250
 
 
 def test_constraints_pin_every_requirement():

@@ -31,7 +31,7 @@ choose: [steps_to_target, test_loss]
 rows:
   - {name: A, overrides: ["optimizer.lr=1,2", optimizer.algorithm.alpha=0.5]}
   - {name: A, overrides: ["optimizer.lr=1,2", optimizer.algorithm.alpha=0.9]}
-  - {name: B, overrides: [model=rnn]}
+  - {name: B, overrides: [model=rnn, optimizer.lr=3]}
 """
 
 
