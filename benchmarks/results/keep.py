@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.folder import look
 from benchmarks.record import VALIDATION, Record, line
 from benchmarks.records import ABOUT, METRICS, THINNED, Run, read
 from benchmarks.storage import write_text
@@ -44,17 +45,24 @@ def keep(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
     kept = []
     for job in jobs:
         source = runs / job.trains_in
-        if not (source / ABOUT).is_file():
-            continue
-        run = read(source)
-        if run.about["status"] in OVER:
-            write(run, folder / RECORDS / job.folder, most)
+        if over(source):
+            write(read(source), folder / RECORDS / job.folder, most)
             kept.append(job)
     wanted = {job.folder for job in jobs}
     for there in (folder / RECORDS).glob("*/"):
         if there.name not in wanted:
             shutil.rmtree(there)
     return kept
+
+
+def over(run: Path) -> bool:
+    """Whether the run in a folder has finished or failed, and so is one to keep.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    about = look(run)
+    return about is not None and about["status"] in OVER
 
 
 def kept(job: Job, folder: Path) -> Run | None:

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from .experiment import ROOT, Measurement
 from .jobs import Job
+from .keep import over
 
 LINES = 3  # of what a failed run has said
 
 
 def train(jobs: Sequence[Job], runs: Path, side_by_side: int) -> list[str]:
-    """Do the runs; what is over is not done again, what was stopped goes on.
+    """Do the runs that are not over; one that was stopped goes on.
 
     A single run at a time shows its own progress; several show how many are over.
 
@@ -30,15 +31,13 @@ def train(jobs: Sequence[Job], runs: Path, side_by_side: int) -> list[str]:
     Returns one line for each that failed.
     """
     failures = []
-    folders = [runs / job.trains_in for job in jobs]  # here: Hydra composes in one thread alone
+    folders = {job: runs / job.trains_in for job in jobs}  # here: Hydra composes in one thread
+    todo = [job for job in jobs if not over(folders[job])]
     with (
         ThreadPoolExecutor(side_by_side) as pool,
-        tqdm(total=len(jobs), unit=" runs", disable=None, smoothing=0) as bar,
+        tqdm(total=len(todo), unit=" runs", disable=None, smoothing=0) as bar,
     ):
-        waiting = {
-            pool.submit(_train, job, folder, side_by_side > 1): job
-            for job, folder in zip(jobs, folders, strict=True)
-        }
+        waiting = {pool.submit(_train, job, folders[job], side_by_side > 1): job for job in todo}
         try:
             for done in as_completed(waiting):
                 failures += list(_failure(waiting[done], done.result()))
