@@ -79,11 +79,6 @@ def column(name: str, found: Sequence[Line]) -> Column:
     return there[name]
 
 
-def values(line: Line, name: str) -> list[float | None]:
-    """A number of every run; None where a run has none."""
-    return [{**run.summary, **prefixed(run.about["test"])}.get(name) for run in line.known]
-
-
 def cell(line: Line, col: Column) -> str:
     """The number of every seed, in words where there is none."""
     if not line.known:
@@ -96,11 +91,9 @@ def cell(line: Line, col: Column) -> str:
 
 def score(line: Line, names: Sequence[str]) -> tuple[float, ...]:
     """What a search goes by: the means of numbers over the seeds, inf where one has none."""
-    means = []
-    for name in names:
-        found = [math.inf if v is None else v for v in values(line, name)]
-        means.append(sum(found) / len(found) if found else math.inf)
-    return tuple(means)
+    return tuple(
+        sum(_number(run, name, math.inf) for run in line.known) / len(line.known) for name in names
+    )
 
 
 def chosen(experiment: Experiment, found: Sequence[Line]) -> dict[str, Line]:
@@ -116,9 +109,15 @@ def chosen(experiment: Experiment, found: Sequence[Line]) -> dict[str, Line]:
 
 
 def _one(run: Run, col: Column) -> str:
-    value = {**run.summary, **prefixed(run.about["test"])}.get(col.name)
-    if value is not None:
+    value = _number(run, col.name, math.nan)
+    if not math.isnan(value):
         return col.show(value)
     if run.about["status"] != "finished":
         return DIVERGED
     return NEVER if col.form == "each" else NONE
+
+
+def _number(run: Run, name: str, without: float) -> float:
+    """A number of a run that has finished; what stands for it without one."""
+    found = {**run.summary, **prefixed(run.about["test"])}.get(name)
+    return without if found is None or run.about["status"] != "finished" else float(found)
