@@ -89,6 +89,8 @@ def _section(name: str, results: Path) -> str:
         parts += [f"![{name}]({name}/{f})" for f in definition.files if f.endswith(".png")]
     else:
         found: list[Line] = lines(name, results)[1]
+        if not any(line.known for line in found):
+            return "\n\n".join([*parts, "Not run yet."])
         parts += [_about(found), tables.of_experiment(definition, found)]
         if not definition.choose:
             parts.append(f"![learning curves]({name}/{CURVES})")
@@ -97,4 +99,4 @@ def _section(name: str, results: Path) -> str:
 
 def _about(found: list[Line]) -> str:
     told = tables.baseline(found)
-    return f"{told[0].upper()}{told[1:]}." if told else ""
+    return f"{told[0].upper()}{told[1:]}."

@@ -40,15 +40,16 @@ def of_search(experiment: Experiment, found: Sequence[Line]) -> str:
 
 
 def of_summary(summary: Summary, results: Path = RESULTS) -> str:
-    """One row per name, over several experiments."""
+    """One row per name, over several experiments; without those of which nothing was run."""
     sources = {c.experiment: lines(c.experiment, results)[1] for c in summary.columns}
+    columns = [c for c in summary.columns if any(line.known for line in sources[c.experiment])]
     names = summary.rows or list(
         dict.fromkeys(line.label for found in sources.values() for line in found)
     )
-    rows = [[summary.head, *(c.heading for c in summary.columns)]]
+    rows = [[summary.head, *(c.heading for c in columns)]]
     for name in names:
         told = []
-        for c in summary.columns:
+        for c in columns:
             found = sources[c.experiment]
             line = next((line for line in found if line.label == name), None)
             told.append(NONE if line is None else cell(line, column(c.number, found)))
@@ -58,9 +59,7 @@ def of_summary(summary: Summary, results: Path = RESULTS) -> str:
 
 def baseline(found: Sequence[Line]) -> str:
     """What a model without memory reaches, in words."""
-    run = next((run for line in found for run in line.known), None)
-    if run is None:
-        return ""
+    run = next(run for line in found for run in line.known)
     return f"{run.about['task']}; memoryless baseline {show_loss(run.about['baseline'])}"
 
 

@@ -157,6 +157,8 @@ def test_cells_have_the_seeds_in_their_order(results):
 def test_what_was_not_run_is_said(results):
     define(results, TINY)
     assert call(results, "write") == 0
+    assert readme.index(results).endswith("run tiny`\n\nNot run yet.\n")
+    pretend(results, "tiny", ours_seed0={})
     assert "| theirs | - | - | not run | not run |" in readme.index(results)
 
 
