@@ -107,11 +107,24 @@ class Summary:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Stack:
+    """A table of the same numbers of several experiments below each other, for the README.
+
+    Attributes:
+        parts: what each experiment varies, and its name.
+        numbers: the columns.
+    """
+
+    parts: dict[str, str]
+    numbers: list[str]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Contents:
     """All experiments in the order in which they are reported, and the tables over several."""
 
     experiments: list[str]
-    tables: dict[str, Summary] = field(default_factory=dict)
+    tables: dict[str, Summary | Stack] = field(default_factory=dict)
 
 
 def load(name: str, results: Path = RESULTS) -> Experiment | Measurement:

@@ -6,7 +6,8 @@ A README says where a table goes: between ``<!-- results: NAME -->`` and ``<!-- 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from . import measured, tables
@@ -17,6 +18,8 @@ from .experiment import (
     DefinitionError,
     Experiment,
     Measurement,
+    Stack,
+    Summary,
     contents,
     load,
 )
@@ -38,23 +41,25 @@ Several numbers in a cell are those of the seeds, in their order. Seconds are of
 shared machine with another run beside it."""
 
 
-def blocks(results: Path = RESULTS) -> dict[str, Callable[[], str]]:
+def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
     """What can stand in a README, by its name."""
     there = contents(results)
-    found: dict[str, Callable[[], str]] = {
-        name: lambda summary=summary: tables.of_summary(summary, results)  # type: ignore[misc]
-        for name, summary in there.tables.items()
+    found = {
+        name: partial(_block, load(name, results), name, results) for name in there.experiments
     }
-    for name in there.experiments:
-        definition = load(name, results)
-        if isinstance(definition, Experiment):
-            found.setdefault(name, lambda name=name: tables.of_experiment(*lines(name, results)))  # type: ignore[misc]
-        else:
-            found.setdefault(
-                name,
-                lambda name=name, d=definition: measured.table(d, results / name),  # type: ignore[misc]
-            )
-    return found
+    return found | {
+        name: partial(_block, table, name, results) for name, table in there.tables.items()
+    }
+
+
+def _block(made: Experiment | Measurement | Summary | Stack, name: str, results: Path) -> str:
+    if isinstance(made, Summary):
+        return tables.of_summary(made, results)
+    if isinstance(made, Stack):
+        return tables.of_stack(made, results)
+    if isinstance(made, Measurement):
+        return measured.table(made, results / name)
+    return tables.of_experiment(*lines(name, results))
 
 
 def filled(text: str, results: Path = RESULTS) -> str:

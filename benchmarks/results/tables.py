@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.records import show_loss
 
 from .cells import NONE, Line, cell, chosen, column, lines
-from .experiment import RESULTS, Experiment, Summary
+from .experiment import RESULTS, Experiment, Stack, Summary
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -55,6 +55,18 @@ def of_summary(summary: Summary, results: Path = RESULTS) -> str:
             told.append(NONE if line is None else cell(line, column(c.number, found)))
         rows.append([name, *told])
     return markdown(rows)
+
+
+def of_stack(stack: Stack, results: Path = RESULTS) -> str:
+    """One row per line of every experiment of which anything was run."""
+    rows: list[list[str]] = []
+    for what, name in stack.parts.items():
+        found = lines(name, results)[1]
+        if any(line.known for line in found):
+            columns = [column(number, found) for number in stack.numbers]
+            rows = rows or [["", "", *(c.heading for c in columns)]]
+            rows += [[what, line.label, *(cell(line, c) for c in columns)] for line in found]
+    return markdown(rows) if rows else "Not run yet."
 
 
 def baseline(found: Sequence[Line]) -> str:

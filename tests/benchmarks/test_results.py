@@ -270,3 +270,21 @@ def test_a_summary_sets_numbers_of_experiments_side_by_side(results):
         "| ours | 3, 3 | 5.00e-04, 5.00e-04 |",
         "| theirs | not run | not run |",
     ]
+
+
+def test_a_stack_sets_experiments_below_each_other(results):
+    define(results, TINY, "other")
+    tables = "tables: {all: {parts: {size: tiny, start: other}, numbers: [steps_to_target]}}\n"
+    define(results, TINY, tables=tables)
+    text = (
+        (results / "contents.yaml").read_text(encoding="utf-8").replace("[tiny]", "[tiny, other]")
+    )
+    (results / "contents.yaml").write_text(text, encoding="utf-8")
+    assert readme.blocks(results)["all"]() == "Not run yet."
+    pretend(results, "other", ours_seed0={})
+    assert readme.blocks(results)["all"]().splitlines() == [
+        "|  |  | steps to target |",
+        "|---|---|---|",
+        "| start | ours | 3 |",
+        "| start | theirs | not run |",
+    ]
