@@ -74,14 +74,19 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def write_figure(path: Path, figure: Figure) -> None:
+def write_figure(path: Path, figure: Figure, about: dict[str, str] | None = None) -> None:
     """Write a figure, whole or not at all, in the format that the file's name says.
+
+    Args:
+        path: where.
+        figure: what.
+        about: texts that a PNG carries within it, by their names.
 
     Raises:
         Unwritable: if it cannot be written.
     """
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix.removeprefix("."))
+    figure.savefig(drawn, format=path.suffix.removeprefix("."), metadata=about)
     storage.write(path, drawn.getvalue())
 
 

@@ -16,7 +16,7 @@ from .experiment import RESULTS, DefinitionError, Experiment, load
 from .jobs import jobs
 from .keep import kept
 
-NOT_RUN, NEVER, DIVERGED, NONE = "not run", "never", "diverged", "-"
+WORDS = NOT_RUN, NEVER, DIVERGED, NONE = "not run", "never", "diverged", "-"
 
 
 class Line(NamedTuple):
@@ -80,20 +80,19 @@ def column(name: str, found: Sequence[Line]) -> Column:
 
 
 def cell(line: Line, col: Column) -> str:
-    """The number of every seed, in words where there is none."""
-    if not line.known:
-        return NOT_RUN
-    told = [_one(run, col) for run in line.runs if run is not None]
-    return (
-        told[0] if len(set(told)) == 1 and told[0] in (NEVER, DIVERGED, NONE) else ", ".join(told)
-    )
+    """The number of every seed in its place, in words where there is none."""
+    told = [NOT_RUN if run is None else _one(run, col) for run in line.runs]
+    return told[0] if len(set(told)) == 1 and told[0] in WORDS else ", ".join(told)
 
 
 def score(line: Line, names: Sequence[str]) -> tuple[float, ...]:
     """What a search goes by: the means of numbers over the seeds, inf where one has none."""
-    return tuple(
-        sum(_number(run, name, math.inf) for run in line.known) / len(line.known) for name in names
-    )
+    means = []
+    for name in names:
+        found = [_number(run, name) for run in line.known]
+        known = [value for value in found if value is not None and math.isfinite(value)]
+        means.append(sum(known) / len(known) if len(known) == len(line.runs) else math.inf)
+    return tuple(means)
 
 
 def chosen(experiment: Experiment, found: Sequence[Line]) -> dict[str, Line]:
@@ -109,15 +108,15 @@ def chosen(experiment: Experiment, found: Sequence[Line]) -> dict[str, Line]:
 
 
 def _one(run: Run, col: Column) -> str:
-    value = _number(run, col.name, math.nan)
-    if not math.isnan(value):
-        return col.show(value)
     if run.about["status"] != "finished":
         return DIVERGED
+    value = _number(run, col.name)
+    if value is not None:
+        return col.show(value)
     return NEVER if col.form == "each" else NONE
 
 
-def _number(run: Run, name: str, without: float) -> float:
-    """A number of a run that has finished; what stands for it without one."""
+def _number(run: Run, name: str) -> float | None:
+    """A number of a run, as ``benchmarks.compare`` takes it: None of one that has not finished."""
     found = {**run.summary, **prefixed(run.about["test"])}.get(name)
-    return without if found is None or run.about["status"] != "finished" else float(found)
+    return None if found is None or run.about["status"] != "finished" else float(found)

@@ -1,86 +1,145 @@
 """The results that are kept in ``results/``: ``python -m benchmarks.results COMMAND [NAMES...]``.
 
-run      train what an experiment consists of and keep its records; write tables and figures
-keep     keep the records of runs that have been trained already; write tables and figures
-write    write every table and figure again from the records
-check    say what is not as the records have it; exit code 1 if anything is
-list     the experiments, how many of their runs there are, and the commands of those runs
+run NAMES    train what experiments consist of, keep the records, write tables and figures
+keep NAMES   keep the records of runs that have been trained already; write tables and figures
+write        write every table and figure again from the records
+check        say what is not as the records have it, and which records are not as defined
+list         the experiments and how many of their runs there are; of NAMES the command of each run
+
+A run that diverged is a result and is kept; one that failed otherwise is not.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
+from benchmarks.cli import CONFIG_ERROR, FAILED, INTERRUPTED
+from benchmarks.refusal import REFUSALS, one_line
 
-from . import jobs as of
-from . import keep, pages, rerun
-from .experiment import RESULTS, DefinitionError, Experiment, contents, load
+from . import audit, pages, rerun
+from .experiment import (
+    RESULTS,
+    DefinitionError,
+    Experiment,
+    Measurement,
+    contents,
+    load,
+)
+from .jobs import jobs
+from .keep import keep, kept
+
+Definitions = dict[str, Experiment | Measurement]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Do what the command line asks for; the exit code: 1 if something failed or is not right."""
+    options = _parser().parse_args(arguments)
     try:
-        there = contents(options.results).experiments
-        names = options.names or there
-        definitions = {name: load(name, options.results) for name in names}
-        unlisted = [name for name in names if name not in there]
-        if unlisted:
-            raise DefinitionError(f"not in contents.yaml: {', '.join(unlisted)}")
-    except DefinitionError as error:
-        parser.error(str(error))
-    if options.jobs < 1:
-        parser.error(f"--jobs must be at least 1, got {options.jobs}")
-    failures = []
-    if options.command == "list":
-        for name, definition in definitions.items():
-            print(_listed(name, definition, options.results, bool(options.names)))
-        return 0
-    if options.command in ("run", "keep"):
-        for name, definition in definitions.items():
-            failures += _gather(name, definition, options)
-    stale = pages.stale(options.results) if options.command == "check" else []
-    if options.command != "check":
-        written = pages.write(options.results)
-        print("written: " + (", ".join(written) or "nothing has changed"))
-    for line in [*failures, *stale]:
+        failures = COMMANDS[options.command](_definitions(options), options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OSError, *REFUSALS) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return CONFIG_ERROR
+    for line in failures:
         print(line, file=sys.stderr)
-    return 1 if failures or stale else 0
+    return FAILED if failures else 0
 
 
-def _gather(name: str, definition: object, options: argparse.Namespace) -> list[str]:
-    """Bring the records of one experiment into its folder; what failed."""
-    folder: Path = options.results / name
-    if not isinstance(definition, Experiment):
-        if options.command == "keep":
-            return []
-        code = rerun.measure(definition, folder)  # type: ignore[arg-type]
-        return [f"{name}: its command ended with {code}"] if code else []
-    wanted = of.jobs(definition)
+def _definitions(options: argparse.Namespace) -> Definitions:
+    """The experiments that are meant.
+
+    Raises:
+        DefinitionError: if there is one that is not.
+    """
+    there = contents(options.results).experiments
+    unlisted = [name for name in options.names if name not in there]
+    if unlisted:
+        raise DefinitionError(f"no experiment {', '.join(unlisted)}; there are: {', '.join(there)}")
+    if options.command in ("run", "keep") and not options.names:
+        raise DefinitionError(f"{options.command} which experiments? there are: {', '.join(there)}")
+    if options.command in ("write", "check") and options.names:
+        raise DefinitionError(f"{options.command} takes no names, it is of all experiments")
+    if options.jobs < 1:
+        raise DefinitionError(f"--jobs must be at least 1, got {options.jobs}")
+    return {name: load(name, options.results) for name in options.names or there}
+
+
+def _run(definitions: Definitions, options: argparse.Namespace) -> list[str]:
     failures = []
-    if options.command == "run":
-        todo = [j for j in wanted if not options.missing or keep.kept(j, folder) is None]
+    for name, definition in definitions.items():
+        folder = options.results / name
+        if isinstance(definition, Measurement):
+            failures += rerun.measure(definition, folder)
+            continue
+        todo = jobs(definition)
+        if options.missing:
+            todo = [job for job in todo if not audit.is_there(job, folder)]
         print(f"{name}: {len(todo)} runs", flush=True)
-        failures = rerun.train(todo, options.runs, options.jobs)
-    kept = keep.keep(wanted, options.runs, folder)
-    print(f"{name}: {len(kept)} of {len(wanted)} runs kept from {options.runs}", flush=True)
-    return failures
+        try:
+            failures += rerun.train(todo, options.runs, options.jobs)
+        finally:
+            _keep_one(name, definition, options)
+    return failures + _write(definitions, options)
 
 
-def _listed(name: str, definition: object, results: Path, commands: bool) -> str:
-    if not isinstance(definition, Experiment):
-        return f"{name}: {definition.title}"  # type: ignore[attr-defined]
-    wanted = of.jobs(definition)
-    there = [
-        job for job in tqdm(wanted, name, leave=False, delay=2) if keep.kept(job, results / name)
-    ]
-    head = f"{name}: {definition.title} ({len(there)} of {len(wanted)} runs)"
-    return "\n  ".join([head, *(job.command for job in wanted if commands)])
+def _keep(definitions: Definitions, options: argparse.Namespace) -> list[str]:
+    if not options.runs.is_dir():
+        raise DefinitionError(f"--runs: no folder {options.runs}")
+    for name, definition in definitions.items():
+        if isinstance(definition, Experiment):
+            _keep_one(name, definition, options)
+    return _write(definitions, options)
+
+
+def _keep_one(name: str, definition: Experiment, options: argparse.Namespace) -> None:
+    wanted, folder = jobs(definition), options.results / name
+    done = keep(wanted, options.runs, folder)
+    there = sum(kept(job, folder) is not None for job in wanted)
+    told = f"{len(done)} kept from {options.runs}, {there} of {len(wanted)} in all"
+    print(f"{name}: {told}", flush=True)
+
+
+def _write(definitions: Definitions, options: argparse.Namespace) -> list[str]:
+    written = pages.write(options.results)
+    print(f"written: {', '.join(written) or 'nothing, all is as the records have it'}")
+    return []
+
+
+def _check(definitions: Definitions, options: argparse.Namespace) -> list[str]:
+    found = pages.stale(options.results)
+    for name, definition in definitions.items():
+        if isinstance(definition, Experiment):
+            found += audit.faults(definition, options.results / name)
+    return found
+
+
+def _list(definitions: Definitions, options: argparse.Namespace) -> list[str]:
+    for name, definition in definitions.items():
+        if isinstance(definition, Measurement):
+            print(f"{name}: {definition.title}")
+            continue
+        wanted = jobs(definition)
+        there = sum(kept(job, options.results / name) is not None for job in wanted)
+        print(f"{name}: {definition.title} ({there} of {len(wanted)} runs)")
+        for job in wanted if options.names else ():
+            print(f"  {job.command}")
+    return []
+
+
+COMMANDS: dict[str, Callable[[Definitions, argparse.Namespace], list[str]]] = {
+    "run": _run,
+    "keep": _keep,
+    "write": _write,
+    "check": _check,
+    "list": _list,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("run", "keep", "write", "check", "list"))
-    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (default: all)")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("names", nargs="*", metavar="NAMES", help="experiments")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, a thread each")
     parser.add_argument("--missing", action="store_true", help="train only what is not kept yet")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder for all runs")

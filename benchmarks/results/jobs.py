@@ -6,10 +6,11 @@ import re
 import shlex
 from collections import Counter
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.cli import compose_run
+from benchmarks.cli import Composed, compose_run
+from benchmarks.comparison.groups import differing
+from benchmarks.refusal import refusing
 from benchmarks.sweep import expand
 
 from .experiment import DefinitionError, Experiment
@@ -39,10 +40,14 @@ class Job(NamedTuple):
         """The name of its records below an experiment's folder."""
         return f"{re.sub(r'[^a-z0-9.]+', '-', self.label.lower()).strip('-')}-seed{self.seed}"
 
-    @property
-    def trains_in(self) -> Path:
-        """Its folder below the one for all runs, as the benchmark itself names it."""
-        return Path(compose_run(self.benchmark, [*self.overrides, f"seed={self.seed}"]).folder)
+    def composed(self) -> Composed:
+        """Its configuration, and its folder below the one for all runs.
+
+        Raises:
+            ConfigError: if there is no such configuration.
+        """
+        overrides = [*self.overrides, f"seed={self.seed}"]
+        return refusing(self.label, lambda: compose_run(self.benchmark, overrides))
 
     def arguments(self, *more: str) -> list[str]:
         """Of the interpreter, for a process that does it."""
@@ -58,17 +63,18 @@ def jobs(experiment: Experiment) -> list[Job]:
     """All runs of an experiment, row by row.
 
     Raises:
-        DefinitionError: if two of them would have one name.
+        DefinitionError: if two of them would have one name, or an override cannot be read.
     """
-    expanded = [(r, expand([*experiment.overrides, *r.overrides])) for r in experiment.rows]
+    expanded = [
+        (row, _expanded([*experiment.overrides, *row.overrides])) for row in experiment.rows
+    ]
     found = []
     for row, settings in expanded:
         namesakes = [s for other, theirs in expanded if other.name == row.name for s in theirs]
-        several = {key for key, values in _values(namesakes).items() if len(values) > 1}
+        telling = differing([_values(setting) for setting in namesakes])
         for overrides, seed in product(settings, row.seeds or experiment.seeds):
-            told = [
-                f"{_key(o).rpartition('.')[2]}={_value(o)}" for o in overrides if _key(o) in several
-            ]
+            values = _values(overrides)
+            told = [f"{key.rpartition('.')[2]}={values[key]}" for key in values if key in telling]
             label = ", ".join([row.name, *told])
             found.append(Job(row.name, label, experiment.benchmark, tuple(overrides), seed))
     twice = [name for name, count in Counter(job.folder for job in found).items() if count > 1]
@@ -77,16 +83,10 @@ def jobs(experiment: Experiment) -> list[Job]:
     return found
 
 
-def _values(settings: list[list[str]]) -> dict[str, set[str]]:
-    values: dict[str, set[str]] = {}
-    for override in (o for setting in settings for o in setting):
-        values.setdefault(_key(override), set()).add(_value(override))
-    return values
+def _expanded(overrides: list[str]) -> list[list[str]]:
+    return refusing("overrides", lambda: expand(overrides))
 
 
-def _key(override: str) -> str:
-    return override.partition("=")[0]
-
-
-def _value(override: str) -> str:
-    return override.partition("=")[2]
+def _values(overrides: list[str]) -> dict[str, str]:
+    """The values by their keys, of which the last counts."""
+    return {key: value for key, _, value in (o.partition("=") for o in overrides)}

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from tqdm import tqdm
 
 from benchmarks.folder import look
 from benchmarks.record import VALIDATION, Record, line
 from benchmarks.records import ABOUT, METRICS, THINNED, Run, read
 from benchmarks.storage import write_text
 
-from .jobs import RECORDS, Job
+from .jobs import Job
 
+RECORDS = "records"  # the folder of the runs of an experiment
 MOST = 1_000_000  # bytes of all records of an experiment
 DIGITS = 5
-OVER = ("finished", "failed")
 
 
 def keep(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
     """Copy what is over, from below the folder for all runs to an experiment's, thinned.
-
-    Records of runs that the experiment no longer has are removed.
 
     Args:
         jobs: all runs of the experiment.
@@ -41,28 +39,26 @@ def keep(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
         OSError: if a file cannot be read or written.
         ValueError: if a run is damaged.
     """
-    most = MOST // len(jobs)
-    kept = []
-    for job in jobs:
-        source = runs / job.trains_in
+    done = []
+    for job in tqdm(jobs, "keeping", delay=2, leave=False, unit=" runs"):
+        source = runs / job.composed().folder
         if over(source):
-            write(read(source), folder / RECORDS / job.folder, most)
-            kept.append(job)
-    wanted = {job.folder for job in jobs}
-    for there in (folder / RECORDS).glob("*/"):
-        if there.name not in wanted:
-            shutil.rmtree(there)
-    return kept
+            write(read(source), folder / RECORDS / job.folder, MOST // len(jobs))
+            done.append(job)
+    return done
 
 
 def over(run: Path) -> bool:
-    """Whether the run in a folder has finished or failed, and so is one to keep.
+    """Whether the run in a folder has finished or diverged, and so is one to keep.
 
     Raises:
         ConfigError: if it cannot be read.
     """
     about = look(run)
-    return about is not None and about["status"] in OVER
+    if about is None:
+        return False
+    diverged = about["status"] == "failed" and about.get("traceback") is None
+    return about["status"] == "finished" or diverged
 
 
 def kept(job: Job, folder: Path) -> Run | None:
@@ -74,34 +70,29 @@ def kept(job: Job, folder: Path) -> Run | None:
 def write(run: Run, folder: Path, most: int) -> None:
     """Keep a run in at most so many bytes of records, or in those that cannot be left out."""
     records = thin(run.records, most)
+    about = {**run.about, THINNED: {"of": len(run.records), "kept": len(records)}}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / METRICS, "".join(line(record) for record in records))
-    write_text(folder / ABOUT, json.dumps(_told(run, len(records)), indent=1) + "\n")
+    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
 
 
 def thin(records: list[Record], most: int) -> list[Record]:
     """Every k-th record, the first and the last, and those with validation scores, rounded.
 
-    k is the least with which they take at most ``most`` bytes as lines of JSON, where any is.
+    k is the least power of two with which they take at most ``most`` bytes as lines of JSON, where
+    any is: so what is kept of one run is kept of its neighbour too, or half of it.
     """
     rounded = [{name: _round(value) for name, value in record.items()} for record in records]
     sizes = [len(line(record)) for record in rounded]
     needed = {0, len(records) - 1} | {
         k for k, r in enumerate(records) if any(name.startswith(VALIDATION) for name in r)
     }
-    every = max(1, math.ceil(sum(sizes) / most))
+    every = 1
     while True:
         chosen = [k for k in range(len(rounded)) if (k + 1) % every == 0 or k in needed]
         if every > len(rounded) or sum(sizes[k] for k in chosen) <= most:
             return [rounded[k] for k in chosen]
-        every += 1
-
-
-def _told(run: Run, left: int) -> dict[str, Any]:
-    """The description, without what is of this machine alone."""
-    # a traceback names the folders of a machine
-    about = {**run.about, "traceback": None}
-    return {**about, THINNED: {"of": len(run.records), "kept": left}}
+        every *= 2
 
 
 def _round(value: float) -> float:

@@ -33,7 +33,12 @@ class Made(NamedTuple):
 
 def write(results: Path = RESULTS) -> list[str]:
     """Write what is stale; returns its names."""
-    return [_named(made, results) for made in _all(results) if not made.fresh and _do(made)]
+    written = []
+    for made in _all(results):
+        if not made.fresh:
+            made.write()
+            written.append(_named(made, results))
+    return written
 
 
 def stale(results: Path = RESULTS) -> list[str]:
@@ -54,7 +59,7 @@ def _all(results: Path) -> Iterator[Made]:
     yield from _overview(results)
     yield _text(results / readme.INDEX, readme.index(results))
     for page in filter(Path.is_file, (results.parent / name for name in readme.PAGES)):
-        yield _text(page, readme.filled(page.read_text(encoding="utf-8"), results))
+        yield _text(page, readme.filled(page, results))
 
 
 def _curves(found: list[Line], path: Path) -> Iterator[Made]:
@@ -70,18 +75,13 @@ def _overview(results: Path) -> Iterator[Made]:
     found, stories = lines(LEARNING, results)[1], measured.stories(numbers)
     if any(line.known for line in found):
         path = results / pictures.OVERVIEW
-        fresh = pictures.source(path) == pictures.digest(pictures.learned(found), stories)
+        fresh = pictures.source(path) == pictures.overviewed(found, stories)
         yield Made(path, fresh, lambda: pictures.overview(found, stories, path))
 
 
 def _text(path: Path, text: str) -> Made:
     fresh = path.is_file() and path.read_text(encoding="utf-8") == text
     return Made(path, fresh, lambda: write_text(path, text))
-
-
-def _do(made: Made) -> bool:
-    made.write()
-    return True
 
 
 def _named(made: Made, results: Path) -> str:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.comparison.curves import Curve, recorded, smooth
+from benchmarks.comparison.curves import recorded, smooth
 from benchmarks.comparison.figures import PAPER, draw
-from benchmarks.comparison.palette import looks
-from benchmarks.comparison.panels import Panel, learning
-from benchmarks.comparison.table import table
-from benchmarks.flow import LEAST
+from benchmarks.comparison.palette import GREY, Look, looks
+from benchmarks.comparison.panels import Panel
+from benchmarks.flow import draw_gradients
 from benchmarks.gradients import Story
+from benchmarks.plot import literal, write_figure
+from benchmarks.records import Run, show_loss
 
 from .cells import Line
 
@@ -34,96 +34,86 @@ def digest(*parts: object) -> str:
 
 
 def source(path: Path) -> str | None:
-    """The digest that a figure was written with; None if there is none."""
-    if not path.is_file():
+    """The digest that a figure was written with; None if there is none, or no whole figure."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            found = image.info.get(SOURCE)
+    except (OSError, SyntaxError):  # Pillow's, for a damaged PNG
         return None
-    with Image.open(path) as image:
-        found = image.info.get(SOURCE)
     return None if found is None else str(found)
 
 
 def learned(found: Sequence[Line]) -> str:
-    """The digest of the learning curves of an experiment."""
+    """The digest of what the learning curves of an experiment show."""
+    keys = ("seed", "status", "task", "baseline", "target_loss")
     return digest(
         [
-            (line.label, [(run.about["seed"], run.records) for run in line.known])
+            (line.label, [([run.about[k] for k in keys], run.records) for run in line.known])
             for line in found
-            if line.known
         ]
     )
 
 
 def curves(found: Sequence[Line], path: Path) -> None:
     """Draw the learning curves of an experiment, its rows in their order."""
-    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, 4.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    names = _learning(axes, found)
-    axes.set_title(found[0].known[0].about["task"] if found[0].known else "", fontsize=10)
-    _legend(figure, names)
-    _save(figure, path, learned(found))
+    drawn = _learning(axes, found)
+    axes.set_title(literal(_first(found).about["task"]), fontsize=10)
+    _legend(figure, axes, drawn)
+    write_figure(path, figure, {SOURCE: learned(found)})
 
 
 def overview(found: Sequence[Line], stories: Sequence[Story], path: Path) -> None:
     """Draw what the library is for: learning curves, and beside them gradients through time."""
-    figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 4.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    names = _learning(left, found)
-    left.set_title(f"{found[0].known[0].about['task'].partition(', K')[0]}: learning", fontsize=10)
-    shown = gradients(right, stories)
-    right.set_title("gradient through time before training", fontsize=10)
-    _legend(figure, names)
-    right.legend(shown, fontsize=8, loc="lower right")
-    _save(figure, path, digest(learned(found), stories))
+    drawn = _learning(left, found)
+    left.set_title(_first(found).about["task"].partition(", K")[0], fontsize=10)
+    draw_gradients(right, {s.label: s.before for s in stories if s.label in drawn})
+    for curve in right.get_lines():
+        look = drawn.get(str(curve.get_label()))
+        if look is not None:
+            curve.set(color=look.colour, linestyle=look.stroke)
+    right.set_title("gradient through time, before training", fontsize=10)
+    _legend(figure, left, drawn)
+    write_figure(path, figure, {SOURCE: overviewed(found, stories)})
 
 
-def gradients(axes: Axes, stories: Sequence[Story]) -> list[str]:
-    """Draw how much of the gradient of the last answer reaches step t, before training.
-
-    Returns the names of the curves.
-    """
-    kept = [s for s in stories if s.before.gradient_norms and "clipped" not in s.label]
-    for story, look in zip(kept, looks(len(kept)), strict=True):
-        norms = np.array(story.before.gradient_norms)
-        share = np.maximum(norms / norms[-1], LEAST)
-        axes.plot(range(1, len(norms) + 1), share, look.stroke, color=look.colour, lw=1.6)
-    axes.set_yscale("log")
-    axes.set_xlabel("time step t")
-    axes.set_ylabel("‖∂L/∂h_t‖ / ‖∂L/∂h_T‖")
-    axes.grid(color=PAPER.grid, lw=0.6)
-    return [story.label for story in kept]
+def overviewed(found: Sequence[Line], stories: Sequence[Story]) -> str:
+    """The digest of what the overview shows."""
+    return digest(learned(found), stories)
 
 
-def _learning(axes: Axes, found: Sequence[Line]) -> list[tuple[str, str, str]]:
-    """Draw the curves; of each its name, colour and stroke."""
+def _learning(axes: Axes, found: Sequence[Line]) -> dict[str, Look]:
+    """Draw the curves; the looks of those in colour, by their names."""
     present = [line for line in found if line.known]
-    ranked = table(present[0].known[0].about["task"], [line.group for line in present])
-    panel = learning(ranked)
-    by_name = {
-        row.group.name: _curve(line)
-        for row in ranked.rows
-        for line in present
-        if line.label == row.group.name
-    }
-    ordered = [by_name[line.label] for line in present]
+    about = _first(found).about
+    lines = [(about["baseline"], f"memoryless baseline {show_loss(about['baseline'])}")]
+    if about["target_loss"] is not None:
+        lines.append((about["target_loss"], f"target {about['target_loss']:.0e}"))
+    panel = Panel(
+        "", "", "optimizer step", "training loss",
+        [recorded(line.group.finished, "loss", smooth) for line in present],
+        lines, about["baseline"],
+    )  # fmt: skip
     drawn = looks(len(present))
-    draw(axes, Panel(**{**panel._asdict(), "curves": ordered}), drawn, PAPER)
-    return [
-        (line.label, look.colour, look.stroke)
-        for line, look in zip(present, drawn, strict=True)
-        if look.hue is not None
-    ]
+    draw(axes, panel, drawn, PAPER)
+    named = zip(present, drawn, strict=True)
+    return {line.label: look for line, look in named if look.hue is not None}
 
 
-def _curve(line: Line) -> Curve | None:
-    return recorded(line.group.finished, "loss", smooth)
+def _legend(figure: Figure, axes: Axes, drawn: Mapping[str, Look]) -> None:
+    for name, look in drawn.items():
+        axes.plot([], [], look.stroke, color=look.colour, label=literal(name))
+    if any(line.get_color() == GREY for line in axes.get_lines()):
+        axes.plot([], [], color=GREY, lw=0.6, label="others")
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=4)
 
 
-def _legend(figure: Figure, names: Sequence[tuple[str, str, str]]) -> None:
-    lines = [figure.axes[0].plot([], [], s, color=c, label=n)[0] for n, c, s in names]
-    figure.legend(lines, [n for n, _, _ in names], fontsize=8, loc="outside lower center", ncols=4)
-
-
-def _save(figure: Figure, path: Path, about: str) -> None:
-    figure.savefig(path, metadata={SOURCE: about})
+def _first(found: Sequence[Line]) -> Run:
+    return next(run for line in found for run in line.known)

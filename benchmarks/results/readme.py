@@ -25,7 +25,8 @@ from .experiment import (
 )
 from .pictures import CURVES
 
-BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+OPEN, END = "<!-- results: ", "<!-- end -->"
+BLOCK = re.compile(rf"({OPEN}([\w-]+) -->\n)((?:(?!{OPEN}).)*?)({END})", re.DOTALL)
 PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
 INDEX = "README.md"
 RUN = "python -m benchmarks.results run"
@@ -62,18 +63,23 @@ def _block(made: Experiment | Measurement | Summary | Stack, name: str, results:
     return tables.of_experiment(*lines(name, results))
 
 
-def filled(text: str, results: Path = RESULTS) -> str:
-    """A page with all its tables as the records have them.
+def filled(page: Path, results: Path = RESULTS) -> str:
+    """The text of a page with all its tables as the records have them.
 
     Raises:
-        DefinitionError: if it names a table that there is not.
+        DefinitionError: if it names a table that there is not, or the end of one is missing.
     """
-    known = blocks(results)
+    text, known = page.read_text(encoding="utf-8"), blocks(results)
+    begun, whole = text.count(OPEN.strip()), len(BLOCK.findall(text))
+    if begun != whole:
+        raise DefinitionError(
+            f"{page}: {begun} tables begin with {OPEN}NAME -->, {whole} end with {END}"
+        )
 
     def fill(match: re.Match[str]) -> str:
-        head, name, end = match.groups()
+        head, name, _, end = match.groups()
         if name not in known:
-            raise DefinitionError(f"no table {name!r}; there are: {', '.join(known)}")
+            raise DefinitionError(f"{page}: no table {name!r}; there are: {', '.join(known)}")
         return f"{head}{known[name]()}\n{end}"
 
     return BLOCK.sub(fill, text)

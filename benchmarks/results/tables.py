@@ -35,7 +35,14 @@ def of_search(experiment: Experiment, found: Sequence[Line]) -> str:
     for name, best in chosen(experiment, found).items():
         tried = [line for line in found if line.row == name and line.known]
         told = best.label.removeprefix(name).removeprefix(", ")
-        rows.append([name, str(len(tried)), f"`{told}`", *(cell(best, c) for c in columns)])
+        rows.append(
+            [
+                name,
+                str(len(tried)),
+                f"`{told}`" if told else NONE,
+                *(cell(best, c) for c in columns),
+            ]
+        )
     return markdown(rows)
 
 

@@ -25,3 +25,11 @@ def command(tmp_path, monkeypatch):
 
     yield call
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results with what ``define`` has put into it."""
+    root = tmp_path / "project" / "results"
+    root.mkdir(parents=True)
+    return root

@@ -1,72 +1,30 @@
-"""Experiments, the records that are kept of them, and the tables and figures made of those."""
+"""Experiments are trained, kept and checked by one command."""
 
+import contextlib
 import json
-import math
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from benchmarks.records import read, read_records
-from benchmarks.results import command, keep, readme
+from benchmarks.records import read_records
+from benchmarks.results import keep, rerun
 from benchmarks.results.cells import cell, column, lines
-from benchmarks.results.experiment import DefinitionError, load
+from benchmarks.results.experiment import load
 from benchmarks.results.jobs import jobs
 from tests.benchmarks.fake_runs import write_run
-
-TINY = """
-title: a tiny experiment
-benchmark: copy
-overrides: [task.delay=5, train.batch_size=4, train.steps=6, train.evaluation_batches=1]
-seeds: [0, 1]
-columns: [steps_to_target, test_loss]
-rows:
-  - {name: ours, overrides: [model=ortho, model.hidden_size=8]}
-  - {name: theirs, overrides: [model=rnn, model.hidden_size=8], seeds: [3]}
-"""
-SEARCH = """
-title: a search
-benchmark: copy
-seeds: [7]
-columns: [test_loss]
-choose: [steps_to_target, test_loss]
-rows:
-  - {name: A, overrides: ["optimizer.lr=1,2", optimizer.algorithm.alpha=0.5]}
-  - {name: A, overrides: ["optimizer.lr=1,2", optimizer.algorithm.alpha=0.9]}
-  - {name: B, overrides: [model=rnn, optimizer.lr=3]}
-"""
-
-
-@pytest.fixture
-def results(tmp_path):
-    """A folder of results with what ``define`` has put into it."""
-    root = tmp_path / "project" / "results"
-    root.mkdir(parents=True)
-    return root
-
-
-def define(results, text, name="tiny", tables=""):
-    (results / name).mkdir(exist_ok=True)
-    (results / name / "experiment.yaml").write_text(text, encoding="utf-8")
-    (results / "contents.yaml").write_text(f"experiments: [{name}]\n{tables}", encoding="utf-8")
-
-
-def call(results, *arguments):
-    runs = results.parent / "runs"
-    return command.main([*arguments, "--results", str(results), "--runs", str(runs)])
-
-
-def pretend(results, name, **runs):
-    """Keep records of runs that nobody has trained: by the names of their folders."""
-    for folder, said in runs.items():
-        label, _, seed = folder.rpartition("_seed")
-        run = write_run(results / name / keep.RECORDS / f"{label}-seed{seed}", **said)
-        keep.write(read(run), run, keep.MOST)
+from tests.benchmarks.keeping import TINY, call, define, pretend
+from tests.benchmarks.sweeping import ROOT
 
 
 def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, capsys):
     define(results, TINY)
     page = results.parent / "README.md"
     page.write_text("before\n<!-- results: tiny -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
-    assert call(results, "run") == 0
+    assert call(results, "run", "tiny") == 0
     records = sorted(p.name for p in (results / "tiny" / keep.RECORDS).iterdir())
     assert records == ["ours-seed0", "ours-seed1", "theirs-seed3"]
     one = results / "tiny" / keep.RECORDS / "ours-seed1"
@@ -84,9 +42,9 @@ def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, caps
     assert call(results, "check") == 0
     capsys.readouterr()
     stamp = (one / "run.json").read_text(encoding="utf-8")
-    assert call(results, "run", "--jobs", "2") == 0  # nothing is trained a second time
+    assert call(results, "run", "tiny", "--jobs", "2") == 0  # nothing is trained a second time
     assert (one / "run.json").read_text(encoding="utf-8") == stamp
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "written: nothing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("what", ["table", "page", "record", "figure"])
@@ -122,169 +80,139 @@ def test_a_changed_curve_makes_its_figure_stale(results):
     assert call(results, "check") == 1
 
 
-def test_a_run_that_fails_is_told_kept_and_shown(results, capsys):
-    define(
-        results,
-        TINY.replace(
-            "model.hidden_size=8], seeds", "model.nonlinearity=relu, optimizer.lr=1e30], seeds"
-        ),
-    )
-    assert call(results, "run") == 1
-    assert "benchmarks.copy" in capsys.readouterr().err
-    experiment, found = lines("tiny", results)
-    assert [cell(line, column("test_loss", found)) for line in found][1] == "diverged"
-    assert call(results, "check") == 0
-    assert experiment.title == "a tiny experiment"
-
-
-def test_cells_have_the_seeds_in_their_order(results):
-    define(results, TINY.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
-    solved, unsolved = (1.0, 0.05, 0.0005), (1.0, 0.05, 0.05)
-    pretend(
-        results,
-        "tiny",
-        ours_seed0={"values": solved},
-        ours_seed1={"seed": 1, "values": unsolved},
-        theirs_seed3={"seed": 3, "values": unsolved},
-    )
+def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, capsys):
+    diverging, failing = "model.nonlinearity=relu, optimizer.lr=1e30", "device=nonsense"
+    text = TINY.replace("model=rnn, model.hidden_size=8", f"model=rnn, {diverging}")
+    define(results, f"{text}  - {{name: last, overrides: [{failing}], seeds: [4]}}\n")
+    odd = "runs 'with' \\ and $ {a}, b=c"
+    assert call(results, "run", "tiny", "--jobs", "2", runs=odd) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "python -m benchmarks.copy" in told
+    assert "device" in told
     _, found = lines("tiny", results)
-    target = column("steps_to_target", found)
-    assert [cell(line, target) for line in found] == ["3, never", "never"]
-    loss = column("test_loss", found)
-    assert cell(found[0], loss) == "5.00e-04, 5.00e-02"
+    assert cell(found[1], column("test_loss", found)) == "diverged"
+    assert cell(found[1], column("steps_to_target", found)) == "diverged"
+    assert cell(found[2], column("test_loss", found)) == "not run"
+    assert call(results, "check") == 0
+    assert call(results, "list", "tiny") == 0
+    assert "(3 of 4 runs)" in capsys.readouterr().out
+    assert call(results, "run", "tiny", runs=odd) == 1  # tries it again
 
 
-def test_what_was_not_run_is_said(results):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_stopped_saves_and_the_rest_waits(results, number):
+    text = TINY.replace("train.steps=6", "train.steps=100000")
+    define(results, text.replace("seeds: [0, 1]", "seeds: [0]"))
+    arguments = ["run", "tiny", "--jobs", "2", "--results", str(results), "--runs", "runs"]
+    places = results.parent / "runs"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.results", *arguments],
+        cwd=results.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len([p for p in places.rglob("metrics.jsonl") if p.stat().st_size]) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        if number == signal.SIGINT:  # of a terminal, which all processes get
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert "0 of 2 in all" in said
+    for path in places.rglob("run.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["status"] == "interrupted"
+        assert (path.parent / "checkpoint.pt").is_file()
+
+
+def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_experiment(
+    results, capsys
+):
     define(results, TINY)
-    assert call(results, "write") == 0
-    assert readme.index(results).endswith("run tiny`\n\nNot run yet.\n")
-    pretend(results, "tiny", ours_seed0={})
-    assert "| theirs | - | - | not run | not run |" in readme.index(results)
-
-
-def test_the_rows_of_a_search_are_told_apart_and_the_best_is_chosen(results):
-    define(results, SEARCH, "search")
-    found = jobs(load("search", results))
-    assert [job.label for job in found] == [
-        "A, lr=1, alpha=0.5",
-        "A, lr=2, alpha=0.5",
-        "A, lr=1, alpha=0.9",
-        "A, lr=2, alpha=0.9",
-        "B",
-    ]
-    values = [(1.0, 0.05, 0.01), (1.0, 0.0005, 0.0009), (1.0, 0.0005, 0.0004), (1.0, 0.05, 0.001)]
-    for job, losses in zip(found, values, strict=False):
-        run = write_run(results / "search" / keep.RECORDS / job.folder, values=losses, seed=7)
-        keep.write(read(run), run, keep.MOST)
-    table = readme.blocks(results)["search"]()
-    assert "| A | 4 | `lr=1, alpha=0.9` | 2 | 4.00e-04 |" in table
-    assert "| B |" not in table
-
-
-def test_two_runs_of_one_name_are_refused(results):
-    define(results, TINY.replace("name: theirs", "name: Ours").replace("seeds: [3]", "seeds: [1]"))
-    with pytest.raises(DefinitionError, match="ours-seed1"):
-        jobs(load("tiny", results))
-
-
-@pytest.mark.parametrize("most", [200, 3000, 10**6])
-def test_thinning_keeps_the_ends_and_the_validations_within_its_bytes(most):
-    records = [{"step": k, "loss": math.pi / k, "seconds": 0.1 * k} for k in range(1, 101)]
-    records[36]["validation_loss"] = 0.123456789
-    kept = keep.thin(records, most)
-    steps = [r["step"] for r in kept]
-    assert steps[0] == 1
-    assert 37 in steps
-    assert steps[-1] == 100
-    assert all(isinstance(step, int) for step in steps)
-    size = sum(len(json.dumps(r)) + 1 for r in kept)
-    assert size <= most or len(kept) == 3
-    assert (len(kept) == 100) == (most == 10**6)
-    for record in kept:
-        assert record["loss"] == pytest.approx(math.pi / record["step"], rel=5e-5)
-
-
-def test_the_summary_of_thinned_records_is_that_of_all(tmp_path):
-    whole = read(write_run(tmp_path / "a", values=[1.0, *[0.05] * 50, *[0.0005] * 50]))
-    keep.write(whole, tmp_path / "b", 500)
-    kept = read(tmp_path / "b")
-    assert len(kept.records) < 10
-    assert kept.summary == whole.summary
-    assert kept.summary["steps_to_target"] == 52
-
-
-def test_keeping_leaves_out_what_runs_and_removes_what_the_experiment_no_longer_has(results):
-    define(results, TINY)
-    experiment = load("tiny", results)
     runs, folder = results.parent / "runs", results / "tiny"
-    first, second, third = jobs(experiment)
-    write_run(runs / first.trains_in, status="running")
-    write_run(runs / third.trains_in, seed=3)
-    write_run(folder / keep.RECORDS / second.folder, seed=1)
+    first, second, third = jobs(load("tiny", results))
+    write_run(runs / first.composed().folder, status="running")
+    write_run(runs / second.composed().folder, seed=1, status="failed", traceback="/home/a bug")
+    write_run(runs / third.composed().folder, seed=3)
     write_run(folder / keep.RECORDS / "other-seed0")
-    assert keep.keep(jobs(experiment), runs, folder) == [third]
+    assert call(results, "keep", "tiny") == 0
     left = sorted(p.name for p in (folder / keep.RECORDS).iterdir())
-    assert left == [second.folder, third.folder]
+    assert left == ["other-seed0", third.folder]
+    assert "1 kept from" in capsys.readouterr().out
+    assert call(results, "check") == 1
+    assert "other-seed0 belongs to no run" in capsys.readouterr().err
+
+
+def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeypatch):
+    define(results, TINY)
+    pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1, "config": {"seed": 1}})
+    path = results / "tiny" / keep.RECORDS / "ours-seed1" / "run.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(about | {"config": {"seed": 1, "task": {"delay": 6}}}))
+    asked = []
+    monkeypatch.setattr(rerun, "train", lambda jobs, *_: asked.extend(jobs) or [])
+    assert call(results, "run", "tiny", "--missing") == 0
+    assert [job.folder for job in asked] == ["ours-seed1", "theirs-seed3"]
+    assert call(results, "run", "tiny") == 0
+    assert len(asked) == 2 + 3
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("change", "told"),
     [
-        ("title: x\n", "benchmark"),
-        (TINY + "sedes: [1]\n", "sedes"),
-        (TINY.replace("seeds: [0, 1]", "seeds: many"), "seeds"),
-        ("title: [\n", "YAML"),
-        ("- 1\n", "experiment.yaml"),
+        ({"seed": 5}, "seed 5"),
+        ({"threads": 2}, "threads 2"),
+        ({"config": {"seed": 0, "task": {"delay": 6}}}, "task.delay=6"),
+        ({"config": {"seed": 9}}, "its configuration has seed 9"),
+        ({"thinned": {"of": 3, "kept": 4}}, "3 records, 4 were kept"),
+        ({"task": "another"}, "several tasks"),
+        ({"summary.steps": 7}, "steps 7"),
+        ({"summary.best_validation_loss": 0.3}, "best_validation_loss 0.3"),
+        ({"summary.best_validation_loss": None}, "best_validation_loss None"),
+        ({"summary.steps_to_target": 3, "target_loss": 1e-5}, "no loss below"),
     ],
 )
-def test_a_wrong_definition_is_one_line(results, text, told, capsys):
-    define(results, text)
-    with pytest.raises(SystemExit) as stopped:
-        call(results, "write")
-    assert stopped.value.code == 2
-    assert told in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_an_unknown_experiment_table_or_number_names_the_choices(results, capsys):
+def test_check_tells_records_that_are_not_as_defined_or_contradict_themselves(
+    results, change, told, capsys
+):
     define(results, TINY)
-    with pytest.raises(SystemExit):
-        call(results, "write", "other")
-    assert "there are: tiny" in capsys.readouterr().err
-    with pytest.raises(DefinitionError, match="there are: tiny"):
-        readme.filled("<!-- results: none -->\n<!-- end -->", results)
-    pretend(results, "tiny", ours_seed0={})
-    with pytest.raises(DefinitionError, match="there are: best_validation_loss"):
-        column("accuracy", lines("tiny", results)[1])
-
-
-def test_a_summary_sets_numbers_of_experiments_side_by_side(results):
-    tables = (
-        "tables: {both: {columns: [{heading: T = 5, experiment: tiny, number: steps_to_target}, "
-        "{heading: loss, experiment: tiny, number: test_loss}]}}\n"
-    )
-    define(results, TINY, tables=tables)
     pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1})
-    assert readme.blocks(results)["both"]().splitlines() == [
-        "| model | T = 5 | loss |",
-        "|---|---|---|",
-        "| ours | 3, 3 | 5.00e-04, 5.00e-04 |",
-        "| theirs | not run | not run |",
-    ]
+    assert call(results, "write") == 0
+    assert call(results, "check") == 0
+    path = results / "tiny" / keep.RECORDS / "ours-seed0" / "run.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in change.items():
+        outer, _, inner = key.rpartition(".")
+        (about[outer] if outer else about)[inner] = value
+    path.write_text(json.dumps(about), encoding="utf-8")
+    assert call(results, "write") == 0
+    capsys.readouterr()
+    assert call(results, "check") == 1
+    assert told in capsys.readouterr().err
 
 
-def test_a_stack_sets_experiments_below_each_other(results):
-    define(results, TINY, "other")
-    tables = "tables: {all: {parts: {size: tiny, start: other}, numbers: [steps_to_target]}}\n"
-    define(results, TINY, tables=tables)
-    text = (
-        (results / "contents.yaml").read_text(encoding="utf-8").replace("[tiny]", "[tiny, other]")
-    )
-    (results / "contents.yaml").write_text(text, encoding="utf-8")
-    assert readme.blocks(results)["all"]() == "Not run yet."
-    pretend(results, "other", ours_seed0={})
-    assert readme.blocks(results)["all"]().splitlines() == [
-        "|  |  | steps to target |",
-        "|---|---|---|",
-        "| start | ours | 3 |",
-        "| start | theirs | not run |",
-    ]
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["write", "other"], "there are: tiny"),
+        (["run"], "there are: tiny"),
+        (["check", "tiny"], "takes no names"),
+        (["run", "tiny", "--jobs", "0"], "at least 1"),
+        (["keep", "tiny"], "no folder"),
+    ],
+)
+def test_a_wrong_call_is_one_line_with_the_choices(results, arguments, told, capsys):
+    define(results, TINY)
+    assert call(results, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line

@@ -1,0 +1,87 @@
+"""Whether the records of an experiment are those of its definition, and whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.records import THINNED, Run
+from benchmarks.setting import setting
+
+from .experiment import Experiment
+from .jobs import Job, jobs
+from .keep import RECORDS, kept
+
+CLOSE = 1e-3  # relative; the records are rounded
+
+
+def faults(experiment: Experiment, folder: Path) -> Iterator[str]:
+    """A line for everything that is wrong with the records of an experiment."""
+    tasks = set()
+    wanted = jobs(experiment)
+    for job in tqdm(wanted, folder.name, delay=2, leave=False, unit=" runs"):
+        run = kept(job, folder)
+        if run is not None:
+            tasks.add(run.about["task"])
+            told = [*differences(job, run), *_gaps(run)]
+            yield from (f"{folder.name}/{RECORDS}/{job.folder}: {line}" for line in told)
+    if len(tasks) > 1:
+        yield f"{folder.name}: records of several tasks: {'; '.join(sorted(tasks))}"
+    known = {job.folder for job in wanted}
+    for path in sorted((folder / RECORDS).glob("*")):
+        if path.name not in known:
+            yield f"{folder.name}/{RECORDS}/{path.name} belongs to no run of the experiment"
+
+
+def is_there(job: Job, folder: Path) -> bool:
+    """Whether a run of an experiment has been kept, and as it is defined."""
+    run = kept(job, folder)
+    return run is not None and not list(differences(job, run))
+
+
+def differences(job: Job, run: Run) -> Iterator[str]:
+    """What a run that was kept has other than the definition says.
+
+    A key that came after the run or has gone since is no difference; a value is.
+    """
+    there = setting(run.about["config"])
+    here = setting(job.composed().config)
+    for key in sorted(there.keys() & here.keys()):
+        if there[key] != here[key]:
+            yield f"it has {key}={there[key]}, the definition {here[key]}"
+    for key, value in (("seed", job.seed), ("threads", 1)):
+        if run.about[key] != value:
+            yield f"it has {key} {run.about[key]}, not {value}"
+    if run.about["config"]["seed"] != job.seed:
+        yield f"its configuration has seed {run.about['config']['seed']}, not {job.seed}"
+
+
+def _gaps(run: Run) -> Iterator[str]:
+    """Where the summary and the records of a run contradict each other."""
+    held = run.about[THINNED]["kept"]
+    if held != len(run.records):
+        yield f"{len(run.records)} records, {held} were kept"
+    if not run.records:
+        return
+    last, summary = run.records[-1], run.summary
+    validated = [r["validation_loss"] for r in run.records if "validation_loss" in r]
+    pairs = [
+        ("steps", summary["steps"], last["step"]),
+        ("seconds", summary["seconds"], last["seconds"]),
+        ("best_validation_loss", summary["best_validation_loss"], min(validated, default=None)),
+    ]
+    target = run.about["target_loss"]
+    hit = summary["steps_to_target"]
+    if hit is not None and not any(r["loss"] < target for r in run.records if r["step"] >= hit):
+        yield f"steps_to_target {hit}, but no loss below {target} from there on"
+    for name, told, found in pairs:
+        if not math.isclose(_number(told), _number(found), rel_tol=CLOSE, abs_tol=1e-6):
+            yield f"{name} {told} in its summary, {found} in its records"
+
+
+def _number(value: float | None) -> float:
+    """A number that can be compared: inf for none."""
+    return math.inf if value is None or math.isnan(value) else value

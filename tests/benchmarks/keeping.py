@@ -1,0 +1,35 @@
+"""What the tests of the results share: a tiny experiment, and records nobody has trained."""
+
+from benchmarks.records import read
+from benchmarks.results import command, keep
+from tests.benchmarks.fake_runs import write_run
+
+TINY = """
+title: a tiny experiment
+benchmark: copy
+overrides: [task.delay=5, train.batch_size=4, train.steps=6, train.evaluation_batches=1]
+seeds: [0, 1]
+columns: [steps_to_target, test_loss]
+rows:
+  - {name: ours, overrides: [model=ortho, model.hidden_size=8]}
+  - {name: theirs, overrides: [model=rnn, model.hidden_size=8], seeds: [3]}
+"""
+
+
+def define(results, text, name="tiny", tables=""):
+    (results / name).mkdir(exist_ok=True)
+    (results / name / "experiment.yaml").write_text(text, encoding="utf-8")
+    (results / "contents.yaml").write_text(f"experiments: [{name}]\n{tables}", encoding="utf-8")
+
+
+def call(results, *arguments, runs="runs"):
+    folder = results.parent / runs
+    return command.main([*arguments, "--results", str(results), "--runs", str(folder)])
+
+
+def pretend(results, name, **runs):
+    """Keep records of runs that nobody has trained: by the names of their folders."""
+    for folder, said in runs.items():
+        label, _, seed = folder.rpartition("_seed")
+        run = write_run(results / name / keep.RECORDS / f"{label}-seed{seed}", **said)
+        keep.write(read(run), run, keep.MOST)
