@@ -13,7 +13,7 @@ from benchmarks.comparison.groups import differing
 from benchmarks.refusal import refusing
 from benchmarks.sweep import expand
 
-from .experiment import DefinitionError, Experiment
+from .experiment import DefinitionError, Experiment, Row
 
 RECORDS = "records"  # the folder of the runs of an experiment
 
@@ -65,9 +65,7 @@ def jobs(experiment: Experiment) -> list[Job]:
     Raises:
         DefinitionError: if two of them would have one name, or an override cannot be read.
     """
-    expanded = [
-        (row, _expanded([*experiment.overrides, *row.overrides])) for row in experiment.rows
-    ]
+    expanded = [(row, _settings(experiment, row)) for row in experiment.rows]
     found = []
     for row, settings in expanded:
         namesakes = [s for other, theirs in expanded if other.name == row.name for s in theirs]
@@ -83,8 +81,9 @@ def jobs(experiment: Experiment) -> list[Job]:
     return found
 
 
-def _expanded(overrides: list[str]) -> list[list[str]]:
-    return refusing("overrides", lambda: expand(overrides))
+def _settings(experiment: Experiment, row: Row) -> list[list[str]]:
+    overrides = [*experiment.overrides, *row.overrides]
+    return refusing(f"overrides of {row.name}", lambda: expand(overrides))
 
 
 def _values(overrides: list[str]) -> dict[str, str]:
