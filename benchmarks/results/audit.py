@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -48,7 +50,7 @@ def differences(job: Job, run: Run) -> Iterator[str]:
     A key that came after the run or has gone since is no difference; a value is.
     """
     there = setting(run.about["config"])
-    here = setting(job.composed().config)
+    here = _defined(job._replace(seed=0))
     for key in sorted(there.keys() & here.keys()):
         if there[key] != here[key]:
             yield f"it has {key}={there[key]}, the definition {here[key]}"
@@ -57,6 +59,12 @@ def differences(job: Job, run: Run) -> Iterator[str]:
             yield f"it has {key} {run.about[key]}, not {value}"
     if run.about["config"]["seed"] != job.seed:
         yield f"its configuration has seed {run.about['config']['seed']}, not {job.seed}"
+
+
+@cache
+def _defined(job: Job) -> dict[str, Any]:
+    """The setting of a run as it is defined; of all seeds at once, for they do not matter to it."""
+    return setting(job.composed().config)
 
 
 def _gaps(run: Run) -> Iterator[str]:

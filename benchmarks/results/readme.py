@@ -26,7 +26,8 @@ from .experiment import (
 from .pictures import CURVES
 
 OPEN, END = "<!-- results: ", "<!-- end -->"
-BLOCK = re.compile(rf"({OPEN}([\w-]+) -->\n)((?:(?!{OPEN}).)*?)({END})", re.DOTALL)
+BEGUN = re.compile(rf"^{OPEN}", re.MULTILINE)
+BLOCK = re.compile(rf"^({OPEN}([\w-]+) -->\n)((?:(?!{OPEN}).)*?)({END})", re.DOTALL | re.MULTILINE)
 PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
 INDEX = "README.md"
 RUN = "python -m benchmarks.results run"
@@ -70,7 +71,7 @@ def filled(page: Path, results: Path = RESULTS) -> str:
         DefinitionError: if it names a table that there is not, or the end of one is missing.
     """
     text, known = page.read_text(encoding="utf-8"), blocks(results)
-    begun, whole = text.count(OPEN.strip()), len(BLOCK.findall(text))
+    begun, whole = len(BEGUN.findall(text)), len(BLOCK.findall(text))
     if begun != whole:
         raise DefinitionError(
             f"{page}: {begun} tables begin with {OPEN}NAME -->, {whole} end with {END}"
