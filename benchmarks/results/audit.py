@@ -24,7 +24,7 @@ def faults(experiment: Experiment, folder: Path) -> Iterator[str]:
     """A line for everything that is wrong with the records of an experiment."""
     tasks = set()
     wanted = jobs(experiment)
-    for job in tqdm(wanted, folder.name, delay=2, leave=False, unit=" runs"):
+    for job in tqdm(wanted, folder.name, delay=2, disable=None, leave=False, unit=" runs"):
         run = kept(job, folder)
         if run is not None:
             tasks.add(run.about["task"])

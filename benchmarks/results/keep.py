@@ -40,7 +40,7 @@ def keep(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
         ValueError: if a run is damaged.
     """
     done = []
-    for job in tqdm(jobs, "keeping", delay=2, leave=False, unit=" runs"):
+    for job in tqdm(jobs, "keeping", delay=2, disable=None, leave=False, unit=" runs"):
         source = runs / job.composed().folder
         if over(source):
             write(read(source), folder / RECORDS / job.folder, MOST // len(jobs))

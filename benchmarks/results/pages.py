@@ -52,7 +52,9 @@ def stale(results: Path = RESULTS) -> list[str]:
 
 
 def _all(results: Path) -> Iterator[Made]:
-    for name in tqdm(contents(results).experiments, "reading records", delay=2, leave=False):
+    for name in tqdm(
+        contents(results).experiments, "reading records", delay=2, disable=None, leave=False
+    ):
         definition = load(name, results)
         if isinstance(definition, Experiment) and not definition.choose:
             yield from _curves(lines(name, results)[1], results / name / pictures.CURVES)

@@ -87,7 +87,7 @@ def measure(measurement: Measurement, folder: Path) -> list[str]:
 def _places(jobs: Sequence[Job], runs: Path) -> list[tuple[Job, Path]]:
     """Every run and its folder."""
     places: dict[str, Job] = {}
-    composing = tqdm(jobs, "reading configurations", delay=2, leave=False, unit="")
+    composing = tqdm(jobs, "reading configurations", delay=2, disable=None, leave=False, unit="")
     for job in composing:
         folder = job.composed().folder
         if folder in places:
