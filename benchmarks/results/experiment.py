@@ -107,16 +107,18 @@ class Summary:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Stack:
-    """A table of the same numbers of several experiments below each other, for the README.
+class Digest:
+    """A table with one number of several experiments, one row for each, for the README.
 
     Attributes:
         parts: what each experiment varies, and its name.
-        numbers: the columns.
+        number: by its name.
+        heading: of the number.
     """
 
     parts: dict[str, str]
-    numbers: list[str]
+    number: str
+    heading: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -124,7 +126,7 @@ class Contents:
     """All experiments in the order in which they are reported, and the tables over several."""
 
     experiments: list[str]
-    tables: dict[str, Summary | Stack] = field(default_factory=dict)
+    tables: dict[str, Summary | Digest] = field(default_factory=dict)
 
 
 def load(name: str, results: Path = RESULTS) -> Experiment | Measurement:

@@ -18,7 +18,7 @@ from .experiment import (
     DefinitionError,
     Experiment,
     Measurement,
-    Stack,
+    Digest,
     Summary,
     contents,
     load,
@@ -54,11 +54,11 @@ def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
     }
 
 
-def _block(made: Experiment | Measurement | Summary | Stack, name: str, results: Path) -> str:
+def _block(made: Experiment | Measurement | Summary | Digest, name: str, results: Path) -> str:
     if isinstance(made, Summary):
         return tables.of_summary(made, results)
-    if isinstance(made, Stack):
-        return tables.of_stack(made, results)
+    if isinstance(made, Digest):
+        return tables.of_digest(made, results)
     if isinstance(made, Measurement):
         return measured.table(made, results / name)
     return tables.of_experiment(*lines(name, results))

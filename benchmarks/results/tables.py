@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.records import show_loss
 
 from .cells import NONE, Line, cell, chosen, column, lines
-from .experiment import RESULTS, Experiment, Stack, Summary
+from .experiment import RESULTS, Digest, Experiment, Summary
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -64,16 +64,17 @@ def of_summary(summary: Summary, results: Path = RESULTS) -> str:
     return markdown(rows)
 
 
-def of_stack(stack: Stack, results: Path = RESULTS) -> str:
-    """One row per line of every experiment of which anything was run."""
-    rows: list[list[str]] = []
-    for what, name in stack.parts.items():
+def of_digest(digest: Digest, results: Path = RESULTS) -> str:
+    """One row per experiment of which anything was run, with one number of all its lines."""
+    rows = []
+    for what, name in digest.parts.items():
         found = lines(name, results)[1]
-        if any(line.known for line in found):
-            columns = [column(number, found) for number in stack.numbers]
-            rows = rows or [["", "", *(c.heading for c in columns)]]
-            rows += [[what, line.label, *(cell(line, c) for c in columns)] for line in found]
-    return markdown(rows) if rows else "Not run yet."
+        known = [line for line in found if line.known]
+        if known:
+            shown = column(digest.number, found)
+            told = [f"{line.label}: {cell(line, shown)}" for line in known]
+            rows.append([what, "; ".join(told)])
+    return markdown([["", digest.heading], *rows]) if rows else "Not run yet."
 
 
 def baseline(found: Sequence[Line]) -> str:

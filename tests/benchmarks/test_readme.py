@@ -143,8 +143,19 @@ def test_the_example_of_the_manifold_finds_the_leading_eigenvectors():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
 def test_what_a_page_links_to_is_there(page):
     text = page.read_text(encoding="utf-8")
-    targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t]
-    assert [t for t in targets if not (page.parent / t).is_file()] == []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in target:
+            name, _, heading = target.partition("#")
+            assert (page.parent / name).is_file(), target
+            assert heading in headings(page.parent / name), target
+
+
+def headings(page):
+    """The names by which links reach the headings of a page; the empty one is the page itself."""
+    if page.suffix != ".md":
+        return [""]
+    found = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return ["", *(re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in found)]
 
 
 def test_the_first_page_is_read_in_five_minutes():

@@ -161,19 +161,18 @@ def test_a_summary_sets_numbers_of_experiments_side_by_side(results):
     ]
 
 
-def test_a_stack_sets_experiments_below_each_other(results):
+def test_a_digest_has_a_row_for_each_experiment(results):
     define(results, TINY, "other")
-    tables = "tables: {all: {parts: {size: tiny, start: other}, numbers: [steps_to_target]}}\n"
-    define(results, TINY, tables=tables)
+    parts = "parts: {size: tiny, start: other}, number: steps_to_target, heading: steps"
+    define(results, TINY, tables=f"tables: {{all: {{{parts}}}}}\n")
     text = (
         (results / "contents.yaml").read_text(encoding="utf-8").replace("[tiny]", "[tiny, other]")
     )
     (results / "contents.yaml").write_text(text, encoding="utf-8")
     assert readme.blocks(results)["all"]() == "Not run yet."
-    pretend(results, "other", ours_seed0={})
+    pretend(results, "other", ours_seed0={}, theirs_seed3={"seed": 3})
     assert readme.blocks(results)["all"]().splitlines() == [
-        "|  |  | steps to target |",
-        "|---|---|---|",
-        "| start | ours | 3, not run |",
-        "| start | theirs | not run |",
+        "|  | steps |",
+        "|---|---|",
+        "| start | ours: 3, not run; theirs: 3 |",
     ]
