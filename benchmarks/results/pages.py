@@ -57,17 +57,19 @@ def _all(results: Path) -> Iterator[Made]:
     ):
         definition = load(name, results)
         if isinstance(definition, Experiment) and not definition.choose:
-            yield from _curves(lines(name, results)[1], results / name / pictures.CURVES)
+            yield from _of_runs(lines(name, results)[1], results / name)
     yield from _overview(results)
     yield _text(results / readme.INDEX, readme.index(results))
     for page in filter(Path.is_file, (results.parent / name for name in readme.PAGES)):
         yield _text(page, readme.filled(page, results))
 
 
-def _curves(found: list[Line], path: Path) -> Iterator[Made]:
+def _of_runs(found: list[Line], folder: Path) -> Iterator[Made]:
     if any(line.known for line in found):
+        path = folder / pictures.CURVES
         fresh = pictures.source(path) == pictures.learned(found)
         yield Made(path, fresh, lambda: pictures.curves(found, path))
+        yield _text(folder / readme.COMPARED, readme.compared(found))
 
 
 def _overview(results: Path) -> Iterator[Made]:

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from benchmarks.comparison.groups import Group
+from benchmarks.comparison.markdown import markdown
+from benchmarks.comparison.table import table
 
 from . import measured, tables
 from .cells import Line, lines
@@ -23,24 +28,26 @@ from .experiment import (
     contents,
     load,
 )
+from .keep import RECORDS
 from .pictures import CURVES
 
 OPEN, END = "<!-- results: ", "<!-- end -->"
 BEGUN = re.compile(rf"^{OPEN}", re.MULTILINE)
 BLOCK = re.compile(rf"^({OPEN}([\w-]+) -->\n)((?:(?!{OPEN}).)*?)({END})", re.DOTALL | re.MULTILINE)
 PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
-INDEX = "README.md"
+INDEX, COMPARED = "README.md", "compare.md"
 RUN = "python -m benchmarks.results run"
 HEAD = """# Results
 
 Written by `python -m benchmarks.results write` from the records below; each section names the
 command that makes them anew. A folder holds the definition (`experiment.yaml`), for every run its
 description with the resolved configuration (`records/*/run.json`) and its records, thinned
-(`records/*/metrics.jsonl`), and the learning curves. `python -m benchmarks.compare results/NAME`
-shows them with confidence intervals and tests.
+(`records/*/metrics.jsonl`), the learning curves, and the table of `benchmarks.compare` with
+confidence intervals and tests (`compare.md`).
 
-Several numbers in a cell are those of the seeds, in their order. Seconds are of one thread on a
-shared machine with another run beside it."""
+Several numbers in a cell are those of the seeds, in their order; a run that diverged is shown as
+such. Steps are optimizer steps. Seconds are of one thread on a shared machine with other work on
+it, so that runs of the same length can differ by a half."""
 
 
 def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
@@ -93,6 +100,18 @@ def index(results: Path = RESULTS) -> str:
     return "\n\n".join([HEAD, *sections]) + "\n"
 
 
+def compared(found: list[Line]) -> str:
+    """The table that ``benchmarks.compare`` prints, under the names of the rows."""
+    groups = [_here(line.group) for line in found if line.known]
+    return markdown(table(groups[0].runs[0].about["task"], groups)) + "\n"
+
+
+def _here(group: Group) -> Group:
+    """A group whose runs name their folder as seen from the experiment's, on any machine."""
+    runs = [replace(run, folder=Path(RECORDS) / run.folder.name) for run in group.runs]
+    return group._replace(runs=runs)
+
+
 def _section(name: str, results: Path) -> str:
     definition = load(name, results)
     parts = [f"## {definition.title}", f"`{RUN} {name}`"]
@@ -106,6 +125,7 @@ def _section(name: str, results: Path) -> str:
         parts += [_about(found), tables.of_experiment(definition, found)]
         if not definition.choose:
             parts.append(f"![learning curves]({name}/{CURVES})")
+            parts.append(f"[Means, intervals and tests]({name}/{COMPARED})")
     return "\n\n".join(filter(None, [*parts, definition.note.strip()]))
 
 

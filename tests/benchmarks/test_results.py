@@ -93,6 +93,9 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, cap
     assert cell(found[1], column("test_loss", found)) == "diverged"
     assert cell(found[1], column("steps_to_target", found)) == "diverged"
     assert cell(found[2], column("test_loss", found)) == "not run"
+    page = (results / "tiny" / "compare.md").read_text(encoding="utf-8")
+    assert "records/theirs-seed3" in page
+    assert str(results) not in page
     assert call(results, "check") == 0
     assert call(results, "list", "tiny") == 0
     assert "(3 of 4 runs)" in capsys.readouterr().out
