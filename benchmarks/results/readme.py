@@ -33,7 +33,7 @@ from .pictures import CURVES
 
 OPEN, END = "<!-- results: ", "<!-- end -->"
 BEGUN = re.compile(rf"^{OPEN}", re.MULTILINE)
-BLOCK = re.compile(rf"^({OPEN}([\w-]+) -->\n)((?:(?!{OPEN}).)*?)({END})", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(rf"^({OPEN}([\w-]+) -->\n).*?({END})", re.DOTALL | re.MULTILINE)
 PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
 INDEX, COMPARED = "README.md", "compare.md"
 RUN = "python -m benchmarks.results run"
@@ -85,7 +85,7 @@ def filled(page: Path, results: Path = RESULTS) -> str:
         )
 
     def fill(match: re.Match[str]) -> str:
-        head, name, _, end = match.groups()
+        head, name, end = match.groups()
         if name not in known:
             raise DefinitionError(f"{page}: no table {name!r}; there are: {', '.join(known)}")
         return f"{head}{known[name]()}\n{end}"

@@ -76,6 +76,36 @@ def test_two_runs_of_one_name_are_refused(results):
         jobs(load("tiny", results))
 
 
+@pytest.mark.parametrize(
+    "worse",
+    [
+        [{"status": "failed", "test": {"loss": 0}, "seed": seed} for seed in (7, 8)],
+        [{"test": {"loss": math.nan}, "seed": seed} for seed in (7, 8)],
+        [{}],  # of two seeds
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_search_chooses_nothing_that_diverged_or_lacks_a_seed(results, worse, first):
+    text = SEARCH.replace("[7]", "[7, 8]").replace("[steps_to_target, test_loss]", "[test_loss]")
+    define(results, text, "search")
+    found = jobs(load("search", results))
+    pairs = [(1e-9, worse), (0.5, [{}, {"seed": 8}])]
+    for k, (loss, runs) in enumerate(pairs if first else pairs[::-1]):
+        for seed, said in enumerate(runs):
+            folder = results / "search" / keep.RECORDS / found[2 * k + seed].folder
+            keep.write(read(write_run(folder, values=(1.0, loss), **said)), folder, keep.MOST)
+    assert f"`lr={2 if first else 1}, alpha=0.5`" in readme.blocks(results)["search"]()
+
+
+def test_neighbours_are_thinned_to_steps_that_they_share():
+    long, short = (
+        [{"step": k, "loss": value} for k in range(1, 101)] for value in (0.123456789, 0.5)
+    )
+    steps = [[r["step"] for r in keep.thin(records, 1390)] for records in (long, short)]
+    assert len(steps[0]) < len(steps[1]) < 100
+    assert set(steps[0]) <= set(steps[1])
+
+
 @pytest.mark.parametrize("most", [200, 3000, 10**6])
 def test_thinning_keeps_the_ends_and_the_validations_within_its_bytes(most):
     records = [{"step": k, "loss": math.pi / k, "seconds": 0.1 * k} for k in range(1, 101)]
@@ -91,6 +121,7 @@ def test_thinning_keeps_the_ends_and_the_validations_within_its_bytes(most):
     assert (len(kept) == 100) == (most == 10**6)
     for record in kept:
         assert record["loss"] == pytest.approx(math.pi / record["step"], rel=5e-5)
+        assert len(f"{record['loss']!r}".replace("0.", "").replace(".", "").lstrip("0")) <= 5
 
 
 def test_the_summary_of_thinned_records_is_that_of_all(tmp_path):
