@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from benchmarks.records import Run, show_loss
 from .cells import Line
 
 SOURCE = "Source"  # the name of the digest among the texts of a PNG
+HEADROOM = 3
 CURVES, OVERVIEW = "curves.png", "overview.png"
 
 
@@ -102,6 +104,9 @@ def _learning(axes: Axes, found: Sequence[Line]) -> dict[str, Look]:
     )  # fmt: skip
     drawn = looks(len(present))
     draw(axes, panel, drawn, PAPER)
+    medians = [value for c in panel.curves if c is not None for value in c.middle.tolist()]
+    highest = max((value for value in medians if math.isfinite(value)), default=math.inf)
+    axes.set_ylim(top=min(axes.get_ylim()[1], HEADROOM * highest))  # a seed's spike is cut off
     named = zip(present, drawn, strict=True)
     return {line.label: look for line, look in named if look.hue is not None}
 
