@@ -15,8 +15,6 @@ from benchmarks.sweep import expand
 
 from .experiment import DefinitionError, Experiment, Row
 
-RECORDS = "records"  # the folder of the runs of an experiment
-
 
 class Job(NamedTuple):
     """One run.
