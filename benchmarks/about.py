@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
-import os
 import platform
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import records
+import torch
+
+from . import machine, records
 from .code_version import code_version
 from .models import SequenceModel, count_parameters, degrees_of_freedom
 from .processes import lost_another
@@ -65,7 +66,7 @@ def begin(
         **sizes(model),
         "threads": threads,
         "processes": size,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine.describe(torch.device(config["device"])),
         "versions": versions(),
         "started": now(),
         "resumed": [],

@@ -47,7 +47,8 @@ confidence intervals and tests (`compare.md`).
 
 Several numbers in a cell are those of the seeds, in their order; a run that diverged is shown as
 such. Steps are optimizer steps. Seconds are of one thread on a shared machine with other work on
-it, so that runs of the same length can differ by a half."""
+it, so that runs of the same length can differ by a half; where rows come from several machines, it
+is said which."""
 
 
 def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
@@ -131,4 +132,16 @@ def _section(name: str, results: Path) -> str:
 
 def _about(found: list[Line]) -> str:
     told = tables.baseline(found)
-    return f"{told[0].upper()}{told[1:]}."
+    return " ".join([f"{told[0].upper()}{told[1:]}.", *_machines(found)])
+
+
+def _machines(found: list[Line]) -> list[str]:
+    """On which machine each row was run, where that is not the same for all."""
+    rows: dict[str, list[str]] = {}
+    for line in found:
+        for name in dict.fromkeys(run.about["machine"] for run in line.known):
+            rows.setdefault(name, []).append(line.label)
+    if len(rows) < 2:
+        return []
+    told = "; ".join(f"{machine}: {', '.join(names)}" for machine, names in rows.items())
+    return [f"Of several machines, so that seconds and steps/s do not compare: {told}."]

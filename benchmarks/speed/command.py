@@ -24,7 +24,7 @@ from benchmarks import memory
 from benchmarks.storage import Unwritable, write_text
 
 from . import layers
-from .machine import describe, header
+from .heading import describe, header
 from .parts import PARTS, Part
 from .sizes import parse
 from .table import Measured, Plan, Table, fits

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
 from benchmarks.plot import BLUE, GREY, literal, write_figure
 
-from .machine import describe
+from .heading import describe
 from .table import Measured, Row
 
 COLUMNS = 3

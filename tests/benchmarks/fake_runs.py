@@ -34,6 +34,7 @@ def write_run(
         "seed": seed,
         "started": folder.name,
         "threads": 1,
+        "machine": "a machine",
         "resumed": [],
         "status": status,
         "error": None if status == "finished" else "the loss is nan at step 4",

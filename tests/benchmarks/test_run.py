@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import cli, journal, run, train
+from benchmarks import cli, journal, machine, run, train
 from benchmarks.assembly import make_state
 from tests.benchmarks.commandline import CONF, TINY, load, options
 
@@ -24,6 +24,7 @@ def test_a_run_leaves_all_its_files(command, capsys):
     assert about["status"] == "finished"
     assert about["seed"] == 3
     assert about["threads"] == 1
+    assert about["machine"] == machine.describe(torch.device("cpu"))
     assert about["parameters"] <= 500
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["task"]["delay"] == 5

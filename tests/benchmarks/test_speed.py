@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import speed
-from benchmarks.speed import command, layers, machine, peers, text
+from benchmarks.speed import command, heading, layers, peers, text
 from benchmarks.speed.figure import figure
 from benchmarks.speed.parts import PARTS
 from benchmarks.speed.table import MEMORY, THROUGHPUT, TIME, Measured, Plan
@@ -75,7 +75,7 @@ def test_the_figure_is_written_in_the_format_of_its_name(everything):
 @pytest.mark.parametrize("unit", [TIME, MEMORY, THROUGHPUT], ids=lambda unit: unit.shown)
 def test_bars_end_at_the_ratios_of_the_medians_with_the_best_on_top(unit):
     values = {"first": [2.0, 2.0], "second": [1.0, 3.0, 0.9], "third": [5.0, 8.0, 6.0]}
-    drawn = figure(machine.header(PLAN), [measured(unit, **values)])
+    drawn = figure(heading.header(PLAN), [measured(unit, **values)])
     (axes,) = drawn.axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     best_first = ["second", "first", "third"]
@@ -96,7 +96,7 @@ def test_bars_end_at_the_ratios_of_the_medians_with_the_best_on_top(unit):
 
 
 def test_a_figure_without_any_ratio_is_still_one():
-    assert figure(machine.header(PLAN), [measured(first=[0.0], second=[1.0])]).axes == []
+    assert figure(heading.header(PLAN), [measured(first=[0.0], second=[1.0])]).axes == []
 
 
 def test_markdown_is_one_table_that_says_the_same(capsys):
@@ -207,11 +207,3 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys):
     options = ["--quick", "--repeats", "1", "--parts", "retractions"]
     assert speed.main([*options, "--json", str(tmp_path / "a.json")]) == 1
     assert "cannot be written" in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_the_header_names_the_processor(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
-    assert machine.device_name(CPU)
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some CPU @ 1 GHz\n")
-    assert machine.device_name(CPU) == "Some CPU @ 1 GHz"
-    assert machine.header(PLAN)["device_name"] == "Some CPU @ 1 GHz"

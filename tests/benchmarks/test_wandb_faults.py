@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
-
 import wandb
+
 from benchmarks import wandb_folder
 from benchmarks.sinks import Guarded, Identity, JsonLines, Lost, Wandb
 from benchmarks.wandb_folder import find_parts, last_row

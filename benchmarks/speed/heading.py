@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.about import now
 from benchmarks.code_version import code_version
+from benchmarks.machine import device_name, load
 from benchmarks.threads import available_cores
 
 from .table import Plan
-
-CPUINFO = Path("/proc/cpuinfo")
 
 
 def header(plan: Plan) -> dict[str, Any]:
@@ -50,22 +46,3 @@ def describe(header: dict[str, Any]) -> str:
         f"{header['cores']} cores{busy}{tf32}; "
         f"median of {header['repeats']} [least, most]"
     )
-
-
-def device_name(device: torch.device) -> str:
-    """The model of the GPU, or of the processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with contextlib.suppress(OSError):
-        for line in CPUINFO.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def load() -> float | None:
-    """Processes that ran or waited for a core in the last minute; None where nobody counts."""
-    with contextlib.suppress(OSError, AttributeError):
-        return os.getloadavg()[0]
-    return None
