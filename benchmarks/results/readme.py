@@ -123,7 +123,8 @@ def _section(name: str, results: Path) -> str:
         found: list[Line] = lines(name, results)[1]
         if not any(line.known for line in found):
             return "\n\n".join([*parts, "Not run yet."])
-        parts += [_about(found), tables.of_experiment(definition, found)]
+        told = [_about(found), *(_machines(found) if _is_timed(definition) else [])]
+        parts += [" ".join(told), tables.of_experiment(definition, found)]
         if not definition.choose:
             parts.append(f"![learning curves]({name}/{CURVES})")
             parts.append(f"[Means, intervals and tests]({name}/{COMPARED})")
@@ -132,7 +133,12 @@ def _section(name: str, results: Path) -> str:
 
 def _about(found: list[Line]) -> str:
     told = tables.baseline(found)
-    return " ".join([f"{told[0].upper()}{told[1:]}.", *_machines(found)])
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def _is_timed(experiment: Experiment) -> bool:
+    """Whether it reports a number that depends on the machine."""
+    return any("second" in name for name in experiment.columns)
 
 
 def _machines(found: list[Line]) -> list[str]:

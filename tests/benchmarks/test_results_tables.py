@@ -51,12 +51,14 @@ def test_what_was_not_run_is_said(results):
     assert "| theirs | - | - | not run | not run |" in readme.index(results)
 
 
-def test_rows_of_several_machines_are_said_not_to_compare(results):
-    define(results, TINY)
+def test_seconds_of_several_machines_are_said_not_to_compare(results):
+    define(results, TINY.replace("test_loss]", "seconds_to_target]"))
     pretend(results, "tiny", ours_seed0={}, theirs_seed3={"seed": 3})
     assert "machine" not in readme.index(results).partition("## ")[2]
     pretend(results, "tiny", ours_seed1={"seed": 1, "machine": "a faster one"})
     assert "do not compare: a machine: ours, theirs; a faster one: ours." in readme.index(results)
+    define(results, TINY)
+    assert "do not compare" not in readme.index(results)
 
 
 def test_the_rows_of_a_search_are_told_apart_and_the_best_is_chosen(results):
