@@ -16,7 +16,8 @@ from .experiment import RESULTS, DefinitionError, Experiment, load
 from .jobs import jobs
 from .keep import kept
 
-WORDS = NOT_RUN, NEVER, DIVERGED, NONE = "not run", "never", "diverged", "-"
+WORDS = NOT_RUN, DIVERGED, NONE = "not run", "diverged", "-"
+BEYOND = ">"  # of steps: not within the run
 
 
 class Line(NamedTuple):
@@ -82,7 +83,14 @@ def column(name: str, found: Sequence[Line]) -> Column:
 def cell(line: Line, col: Column) -> str:
     """The number of every seed in its place, in words where there is none."""
     told = [NOT_RUN if run is None else _one(run, col) for run in line.runs]
-    return told[0] if len(set(told)) == 1 and told[0] in WORDS else ", ".join(told)
+    if len(set(told)) == 1 and (told[0] in WORDS or told[0].startswith(BEYOND)):
+        return told[0]
+    return ", ".join(told)
+
+
+def lone(line: Line) -> str:
+    """The mark of a number that rests on a single seed, in a table of others that rest on more."""
+    return " (one seed)" if len(line.runs) == 1 and line.known else ""
 
 
 def score(line: Line, names: Sequence[str]) -> tuple[float, ...]:
@@ -113,7 +121,8 @@ def _one(run: Run, col: Column) -> str:
     value = _number(run, col.name)
     if value is not None:
         return col.show(value)
-    return NEVER if col.form == "each" else NONE
+    steps = col.form == "each" and col.name.startswith("steps")
+    return f"{BEYOND} {run.summary['steps']}" if steps else NONE
 
 
 def _number(run: Run, name: str) -> float | None:

@@ -122,11 +122,27 @@ class Digest:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Overview:
+    """The figure of the first page: learning curves, and gradients through time beside them.
+
+    Attributes:
+        learning: the experiment of the curves.
+        gradients: the measurement of the gradients.
+        rows: which of the rows of both are shown.
+    """
+
+    learning: str
+    gradients: str
+    rows: list[str]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Contents:
-    """All experiments in the order in which they are reported, and the tables over several."""
+    """All experiments in the order in which they are reported, and what is made of several."""
 
     experiments: list[str]
     tables: dict[str, Summary | Digest] = field(default_factory=dict)
+    overview: Overview | None = None
 
 
 def load(name: str, results: Path = RESULTS) -> Experiment | Measurement:

@@ -25,14 +25,23 @@ def table(measurement: Measurement, folder: Path) -> str:
     program = measurement.command[0]
     if program not in TABLES:
         raise DefinitionError(f"{folder}: no table of {program}; there are: {', '.join(TABLES)}")
-    (numbers,) = [folder / name for name in measurement.files if name.endswith(".json")]
-    if not numbers.is_file():
+    path = numbers(measurement, folder)
+    if not path.is_file():
         return "Not run."
-    return TABLES[program](json.loads(numbers.read_text(encoding="utf-8")), measurement.shown)
+    return TABLES[program](json.loads(path.read_text(encoding="utf-8")), measurement.shown)
 
 
-def stories(path: Path) -> list[Story]:
-    """What ``benchmarks.gradients`` has written."""
+def numbers(measurement: Measurement, folder: Path) -> Path:
+    """The file of its numbers."""
+    (found,) = [folder / name for name in measurement.files if name.endswith(".json")]
+    return found
+
+
+def stories(measurement: Measurement, folder: Path) -> list[Story]:
+    """What ``benchmarks.gradients`` has written; none where it was not run."""
+    path = numbers(measurement, folder)
+    if not path.is_file():
+        return []
     content = json.loads(path.read_text(encoding="utf-8"))
     return [
         Story(**{**model, "before": Flow(**model["before"]), "after": Flow(**model["after"])})

@@ -12,9 +12,15 @@ from benchmarks.storage import write_text
 
 from . import measured, pictures, readme
 from .cells import Line, lines
-from .experiment import RESULTS, Experiment, contents, load
-
-LEARNING, GRADIENTS = "copy_1000", "gradients"  # what the overview shows
+from .experiment import (
+    CONTENTS,
+    RESULTS,
+    DefinitionError,
+    Experiment,
+    Measurement,
+    contents,
+    load,
+)
 
 
 class Made(NamedTuple):
@@ -73,11 +79,15 @@ def _of_runs(found: list[Line], folder: Path) -> Iterator[Made]:
 
 
 def _overview(results: Path) -> Iterator[Made]:
-    numbers = results / GRADIENTS / "gradients.json"
-    if not numbers.is_file() or LEARNING not in contents(results).experiments:
+    shown = contents(results).overview
+    if shown is None:
         return
-    found, stories = lines(LEARNING, results)[1], measured.stories(numbers)
-    if any(line.known for line in found):
+    measurement = load(shown.gradients, results)
+    if not isinstance(measurement, Measurement):
+        raise DefinitionError(f"{CONTENTS}: {shown.gradients} has no gradients to show")
+    stories = measured.stories(measurement, results / shown.gradients)
+    found = [line for line in lines(shown.learning, results)[1] if line.label in shown.rows]
+    if stories and any(line.known for line in found):
         path = results / pictures.OVERVIEW
         fresh = pictures.source(path) == pictures.overviewed(found, stories)
         yield Made(path, fresh, lambda: pictures.overview(found, stories, path))

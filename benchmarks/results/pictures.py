@@ -20,18 +20,21 @@ from benchmarks.comparison.panels import Panel
 from benchmarks.flow import draw_gradients
 from benchmarks.gradients import Story
 from benchmarks.plot import literal, write_figure
+from benchmarks.record import VALIDATION
 from benchmarks.records import Run, show_loss
 
 from .cells import Line
 
 SOURCE = "Source"  # the name of the digest among the texts of a PNG
+FORM = 2  # of the figures: another one makes all of them stale
 HEADROOM = 3
+LEAST_POINTS = 4  # of a curve of scores
 CURVES, OVERVIEW = "curves.png", "overview.png"
 
 
 def digest(*parts: object) -> str:
     """Of the numbers behind a figure."""
-    text = json.dumps(parts, sort_keys=True, default=str)
+    text = json.dumps([FORM, *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -58,13 +61,23 @@ def learned(found: Sequence[Line]) -> str:
 
 
 def curves(found: Sequence[Line], path: Path) -> None:
-    """Draw the learning curves of an experiment, its rows in their order."""
-    figure = Figure(figsize=(8, 4.8), dpi=110, layout="constrained")
+    """Draw the learning curves of an experiment, its rows in their order.
+
+    Beside them its first score on the validation set, where that was taken more than a few times.
+    """
+    scored = _scores(found)
+    figure = Figure(figsize=(11 if scored else 8, 4.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    drawn = _learning(axes, found)
-    axes.set_title(literal(_first(found).about["task"]), fontsize=10)
-    _legend(figure, axes, drawn)
+    left, *right = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
+    drawn = _learning(left, found)
+    title = literal(_first(found).about["task"])
+    if scored:
+        draw(right[0], scored, looks(len(scored.curves)), PAPER)
+        right[0].set_yscale("linear")
+        figure.suptitle(title, fontsize=10)
+    else:
+        left.set_title(title, fontsize=10)
+    _legend(figure, left, drawn)
     write_figure(path, figure, {SOURCE: learned(found)})
 
 
@@ -72,7 +85,7 @@ def overview(found: Sequence[Line], stories: Sequence[Story], path: Path) -> Non
     """Draw what the library is for: learning curves, and beside them gradients through time."""
     figure = Figure(figsize=(11, 4.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
     drawn = _learning(left, found)
     left.set_title(_first(found).about["task"].partition(", K")[0], fontsize=10)
     draw_gradients(right, {s.label: s.before for s in stories if s.label in drawn})
@@ -104,11 +117,25 @@ def _learning(axes: Axes, found: Sequence[Line]) -> dict[str, Look]:
     )  # fmt: skip
     drawn = looks(len(present))
     draw(axes, panel, drawn, PAPER)
+    for name in axes.texts:  # of the lines across, over the curves
+        name.set(zorder=4, bbox={"color": "white", "alpha": 0.8, "lw": 0, "pad": 0.5})
     medians = [value for c in panel.curves if c is not None for value in c.middle.tolist()]
     highest = max((value for value in medians if math.isfinite(value)), default=math.inf)
     axes.set_ylim(top=min(axes.get_ylim()[1], HEADROOM * highest))  # a seed's spike is cut off
     named = zip(present, drawn, strict=True)
     return {line.label: look for line, look in named if look.hue is not None}
+
+
+def _scores(found: Sequence[Line]) -> Panel | None:
+    """The first score of the task on the validation set; None where there are too few of it."""
+    for score in _first(found).about["metrics"]:
+        taken = [
+            recorded(line.group.finished, f"{VALIDATION}{score}") for line in found if line.known
+        ]
+        if max((len(curve.x) for curve in taken if curve is not None), default=0) >= LEAST_POINTS:
+            label = f"validation {score.replace('_', ' ')}"
+            return Panel("", "", "optimizer step", label, taken, dots=True)
+    return None
 
 
 def _legend(figure: Figure, axes: Axes, drawn: Mapping[str, Look]) -> None:

@@ -28,6 +28,7 @@ from .experiment import (
     contents,
     load,
 )
+from .facts import facts
 from .keep import RECORDS
 from .pictures import CURVES
 
@@ -43,12 +44,22 @@ Written by `python -m benchmarks.results write` from the records below; each sec
 command that makes them anew. A folder holds the definition (`experiment.yaml`), for every run its
 description with the resolved configuration (`records/*/run.json`) and its records, thinned
 (`records/*/metrics.jsonl`), the learning curves, and the table of `benchmarks.compare` with
-confidence intervals and tests (`compare.md`).
+confidence intervals and tests (`compare.md`, which sorts the numbers of the seeds).
 
 Several numbers in a cell are those of the seeds, in their order; a run that diverged is shown as
-such. Steps are optimizer steps. Seconds are of one thread on a shared machine with other work on
-it, so that runs of the same length can differ by a half; where rows come from several machines, it
-is said which."""
+such, and `> 300` is one that had not got there when it ended, after 300 steps. Steps are optimizer
+steps. Seconds are of one thread on a shared machine with other work on it, so that runs of the same
+length can differ by a half; where rows come from several machines, it is said which.
+
+- *target*: a training loss of 1e-3 that stays below (by the median of ten steps).
+- *memoryless baseline*: the least loss of a model without memory. It is beaten by a training loss
+  that stays 5 % below.
+- *recall*: the share of the symbols that are recalled; *foresight*: of those that have to be named
+  before they have been seen.
+- *correct*: the share of the sums that are off by less than 0.04.
+- *H*: the hidden size. *‖WᵀW-I‖*: the largest error of the recurrent weight in the whole run.
+- *K*: how many symbols have to be recalled; *A*: of how many different ones. *Variant*: in
+  *arjovsky*, recall starts a step after the marker, in *exprnn* at the marker."""
 
 
 def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
@@ -123,31 +134,8 @@ def _section(name: str, results: Path) -> str:
         found: list[Line] = lines(name, results)[1]
         if not any(line.known for line in found):
             return "\n\n".join([*parts, "Not run yet."])
-        told = [_about(found), *(_machines(found) if _is_timed(definition) else [])]
-        parts += [" ".join(told), tables.of_experiment(definition, found)]
+        parts += [facts(definition, found), tables.of_experiment(definition, found)]
         if not definition.choose:
             parts.append(f"![learning curves]({name}/{CURVES})")
             parts.append(f"[Means, intervals and tests]({name}/{COMPARED})")
     return "\n\n".join(filter(None, [*parts, definition.note.strip()]))
-
-
-def _about(found: list[Line]) -> str:
-    told = tables.baseline(found)
-    return f"{told[0].upper()}{told[1:]}."
-
-
-def _is_timed(experiment: Experiment) -> bool:
-    """Whether it reports a number that depends on the machine."""
-    return any("second" in name for name in experiment.columns)
-
-
-def _machines(found: list[Line]) -> list[str]:
-    """On which machine each row was run, where that is not the same for all."""
-    rows: dict[str, list[str]] = {}
-    for line in found:
-        for name in dict.fromkeys(run.about["machine"] for run in line.known):
-            rows.setdefault(name, []).append(line.label)
-    if len(rows) < 2:
-        return []
-    told = "; ".join(f"{machine}: {', '.join(names)}" for machine, names in rows.items())
-    return [f"Of several machines, so that seconds and steps/s do not compare: {told}."]

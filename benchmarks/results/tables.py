@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records import show_loss
-
-from .cells import NONE, Line, cell, chosen, column, lines
+from .cells import NONE, Line, cell, chosen, column, lines, lone
 from .experiment import RESULTS, Digest, Experiment, Summary
 
 
@@ -59,7 +57,7 @@ def of_summary(summary: Summary, results: Path = RESULTS) -> str:
         for c in columns:
             found = sources[c.experiment]
             line = next((line for line in found if line.label == name), None)
-            told.append(NONE if line is None else cell(line, column(c.number, found)))
+            told.append(NONE if line is None else cell(line, column(c.number, found)) + lone(line))
         rows.append([name, *told])
     return markdown(rows)
 
@@ -72,15 +70,9 @@ def of_digest(digest: Digest, results: Path = RESULTS) -> str:
         known = [line for line in found if line.known]
         if known:
             shown = column(digest.number, found)
-            told = [f"{line.label}: {cell(line, shown)}" for line in known]
+            told = [f"{line.label}: {cell(line, shown)}{lone(line)}" for line in known]
             rows.append([what, "; ".join(told)])
     return markdown([["", digest.heading], *rows]) if rows else "Not run yet."
-
-
-def baseline(found: Sequence[Line]) -> str:
-    """What a model without memory reaches, in words."""
-    run = next(run for line in found for run in line.known)
-    return f"{run.about['task']}; memoryless baseline {show_loss(run.about['baseline'])}"
 
 
 def _sizes(line: Line) -> tuple[str, str]:

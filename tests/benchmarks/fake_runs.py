@@ -4,7 +4,13 @@ import json
 
 from benchmarks import records
 
-CONFIG = {"seed": 0, "model": {"hidden_size": None}, "logger": {"mode": "offline"}}
+CONFIG = {
+    "seed": 0,
+    "model": {"hidden_size": None},
+    "train": {"batch_size": 4},
+    "optimizer": {"algorithm": {"_target_": "orthornn.RiemannianRMSprop"}},
+    "logger": {"mode": "offline"},
+}
 
 
 def losses(*values):

@@ -15,7 +15,7 @@ from benchmarks.results import keep, rerun
 from benchmarks.results.cells import cell, column, lines
 from benchmarks.results.experiment import load
 from benchmarks.results.jobs import jobs
-from tests.benchmarks.fake_runs import write_run
+from tests.benchmarks.fake_runs import CONFIG, write_run
 from tests.benchmarks.keeping import TINY, call, define, pretend
 from tests.benchmarks.sweeping import ROOT
 
@@ -158,10 +158,10 @@ def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_exper
 
 def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeypatch):
     define(results, TINY)
-    pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1, "config": {"seed": 1}})
+    pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1, "config": {**CONFIG, "seed": 1}})
     path = results / "tiny" / keep.RECORDS / "ours-seed1" / "run.json"
     about = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(about | {"config": {"seed": 1, "task": {"delay": 6}}}))
+    path.write_text(json.dumps(about | {"config": {**CONFIG, "seed": 1, "task": {"delay": 6}}}))
     asked = []
     monkeypatch.setattr(rerun, "train", lambda jobs, *_: asked.extend(jobs) or [])
     assert call(results, "run", "tiny", "--missing") == 0
@@ -175,8 +175,8 @@ def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeyp
     [
         ({"seed": 5}, "seed 5"),
         ({"threads": 2}, "threads 2"),
-        ({"config": {"seed": 0, "task": {"delay": 6}}}, "task.delay=6"),
-        ({"config": {"seed": 9}}, "its configuration has seed 9"),
+        ({"config": {**CONFIG, "task": {"delay": 6}}}, "task.delay=6"),
+        ({"config": {**CONFIG, "seed": 9}}, "its configuration has seed 9"),
         ({"thinned": {"of": 3, "kept": 4}}, "3 records, 4 were kept"),
         ({"task": "another"}, "several tasks"),
         ({"summary.steps": 7}, "steps 7"),

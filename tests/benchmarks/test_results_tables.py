@@ -38,7 +38,9 @@ def test_cells_have_the_seeds_in_their_order(results):
     )
     _, found = lines("tiny", results)
     target = column("steps_to_target", found)
-    assert [cell(line, target) for line in found] == ["3, never, not run", "never"]
+    assert [cell(line, target) for line in found] == ["3, > 3, not run", "> 3"]
+    seconds = column("seconds_to_target", found)
+    assert [cell(line, seconds) for line in found] == ["6, -, not run", "-"]
     loss = column("test_loss", found)
     assert cell(found[0], loss) == "5.00e-04, 5.00e-02, not run"
 
@@ -48,7 +50,9 @@ def test_what_was_not_run_is_said(results):
     assert call(results, "write") == 0
     assert readme.index(results).endswith("run tiny`\n\nNot run yet.\n")
     pretend(results, "tiny", ours_seed0={})
-    assert "| theirs | - | - | not run | not run |" in readme.index(results)
+    page = readme.index(results)
+    assert "| theirs | - | - | not run | not run |" in page
+    assert "Copy memory, T = 5; memoryless baseline 0.1. 3 steps, batches of 4, RMSprop." in page
 
 
 def test_seconds_of_several_machines_are_said_not_to_compare(results):
@@ -200,6 +204,9 @@ def test_a_summary_sets_numbers_of_experiments_side_by_side(results):
         "| ours | 3, 3 | 5.00e-04, 5.00e-04 |",
         "| theirs | not run | not run |",
     ]
+    pretend(results, "tiny", theirs_seed3={"seed": 3})
+    last = readme.blocks(results)["both"]().splitlines()[-1]
+    assert last == "| theirs | 3 (one seed) | 5.00e-04 (one seed) |"
 
 
 def test_a_digest_has_a_row_for_each_experiment(results):
@@ -215,5 +222,5 @@ def test_a_digest_has_a_row_for_each_experiment(results):
     assert readme.blocks(results)["all"]().splitlines() == [
         "|  | steps |",
         "|---|---|",
-        "| start | ours: 3, not run; theirs: 3 |",
+        "| start | ours: 3, not run; theirs: 3 (one seed) |",
     ]

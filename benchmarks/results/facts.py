@@ -1,0 +1,59 @@
+"""What a reader has to know of the runs behind a table: task, length, optimizer, machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.records import Run, show_loss
+
+from .cells import Line
+from .experiment import Experiment
+
+
+def facts(experiment: Experiment, found: Sequence[Line]) -> str:
+    """In sentences; of lines of which at least one was run."""
+    runs = [run for line in found for run in line.known]
+    told = [_task(runs[0]), _training(runs)]
+    if any("second" in name for name in experiment.columns):
+        told += _machines(found)
+    return " ".join(told)
+
+
+def _task(run: Run) -> str:
+    title = run.about["task"]
+    baseline = show_loss(run.about["baseline"])
+    return f"{title[0].upper()}{title[1:]}; memoryless baseline {baseline}."
+
+
+def _training(runs: Sequence[Run]) -> str:
+    """How long it was, in batches of which size, and by which optimizer."""
+    configs = [run.about["config"] for run in runs]
+    steps = sorted({run.summary["steps"] for run in runs if run.about["status"] == "finished"})
+    sizes = sorted({config["train"]["batch_size"] for config in configs})
+    names = sorted({_optimizer(config) for config in configs})
+    told = [f"{_either(steps)} steps"] if steps else []
+    return ", ".join([*told, f"batches of {_either(sizes)}", _either(names)]) + "."
+
+
+def _optimizer(config: dict[str, object]) -> str:
+    part = config["optimizer"]
+    while isinstance(part, dict) and "algorithm" in part:
+        part = part["algorithm"]
+    target = str(part["_target_"]) if isinstance(part, dict) else str(part)
+    return target.rpartition(".")[2].removeprefix("Riemannian")
+
+
+def _either(values: Sequence[object]) -> str:
+    return " or ".join(map(str, values))
+
+
+def _machines(found: Sequence[Line]) -> list[str]:
+    """On which machine each row was run, where that is not the same for all."""
+    rows: dict[str, list[str]] = {}
+    for line in found:
+        for name in dict.fromkeys(run.about["machine"] for run in line.known):
+            rows.setdefault(name, []).append(line.label)
+    if len(rows) < 2:
+        return []
+    told = "; ".join(f"{machine}: {', '.join(names)}" for machine, names in rows.items())
+    return [f"Of several machines, so that seconds and steps/s do not compare: {told}."]

@@ -1,0 +1,84 @@
+"""The figures that are made of the records."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from benchmarks.flow import Flow
+from benchmarks.gradients import Story
+from benchmarks.results import keep
+from tests.benchmarks.fake_runs import losses, write_records
+from tests.benchmarks.keeping import TINY, call, define, pretend
+
+MEASUREMENT = """
+title: gradients
+command: [benchmarks.gradients, --folder, "{folder}"]
+files: [gradients.json]
+"""
+OVERVIEW = """
+overview: {learning: tiny, gradients: flow, rows: [ours]}
+"""
+
+
+@pytest.fixture
+def overview(results):
+    """Results with an overview of one of two rows; the path of its figure."""
+    define(results, TINY)
+    define(results, MEASUREMENT, "flow")
+    text = f"experiments: [tiny, flow]\n{OVERVIEW}"
+    (results / "contents.yaml").write_text(text, encoding="utf-8")
+    pretend(results, "tiny", ours_seed0={}, theirs_seed3={"seed": 3})
+    seen = Flow([1.0, 0.5, 1.0], [1.0], [1.0], None)._asdict()
+    story = Story("ours", seen, seen, [1.0], [1.0], "solved")._asdict()
+    content = {"title": "copy memory", "models": [story]}
+    (results / "flow" / "gradients.json").write_text(json.dumps(content), encoding="utf-8")
+    return results / "overview.png"
+
+
+def width(path):
+    """Of a figure, in inches."""
+    with Image.open(path) as picture:
+        return round(picture.width / 110)
+
+
+def replace_loss(results, folder):
+    path = results / "tiny" / keep.RECORDS / folder / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"loss": 0.05', '"loss": 0.06'))
+
+
+def test_an_overview_is_of_the_rows_that_it_names(results, overview, capsys):
+    assert call(results, "write") == 0
+    assert width(overview) == 11
+    replace_loss(results, "theirs-seed3")
+    assert call(results, "check") == 1
+    assert "overview.png" not in capsys.readouterr().err
+    replace_loss(results, "ours-seed0")
+    assert call(results, "check") == 1
+    assert "overview.png" in capsys.readouterr().err
+
+
+def test_an_overview_waits_for_its_gradients(results, overview):
+    (results / "flow" / "gradients.json").unlink()
+    assert call(results, "write") == 0
+    assert not overview.exists()
+
+
+def test_an_overview_of_gradients_that_are_none_is_refused(results, overview, capsys):
+    path = results / "contents.yaml"
+    path.write_text(path.read_text().replace("gradients: flow", "gradients: tiny"))
+    assert call(results, "write") == 2
+    assert "tiny has no gradients to show" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("scores", "panels"), [(3, 1), (5, 2)])
+def test_scores_that_were_taken_often_have_a_panel_of_their_own(results, scores, panels):
+    define(results, TINY)
+    pretend(results, "tiny", ours_seed0={"values": [0.05] * 6})
+    folder = results / "tiny" / keep.RECORDS / "ours-seed0"
+    rows = losses(*[0.05] * 6)
+    for row in rows[-scores:]:
+        row |= {"validation_loss": 0.05, "validation_recall": 0.5}
+    write_records(folder, rows)
+    assert call(results, "write") == 0
+    assert width(results / "tiny" / "curves.png") == {1: 8, 2: 11}[panels]
