@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import precision
+from .departure import warn_of_departure
 from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
@@ -78,7 +79,9 @@ class OrthoRNNCell(nn.RNNCellBase):
         x = input if batched else input.unsqueeze(0)
         h = hx if batched or hx is None else hx.unsqueeze(0)
         self._check(x, h)
-        dtype = precision.at_least_single(self.weight_hh.dtype)
+        w_hh = self.weight_hh
+        warn_of_departure(self, "weight_hh", w_hh)
+        dtype = precision.at_least_single(w_hh.dtype)
         with precision.full_precision(x) as out:
             if h is None:
                 h = x.new_zeros(len(x), self.hidden_size)
@@ -87,7 +90,7 @@ class OrthoRNNCell(nn.RNNCellBase):
             h = recurrence_step(
                 z,
                 cast(h, dtype),
-                cast(ordinary(self.weight_hh), dtype),
+                cast(ordinary(w_hh), dtype),
                 cast(getattr(self, "modrelu_bias", None), dtype),
                 self.nonlinearity,
             )

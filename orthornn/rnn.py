@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from . import precision
+from .departure import warn_of_departure
 from .graph import call_in_graph, is_proxy
 from .init import INITIALIZERS
 from .nonlinearity import NONLINEARITIES
@@ -35,7 +36,8 @@ class OrthoRNN(nn.RNNBase):
 
     * each ``weight_hh_l*`` is a ``geoopt.ManifoldParameter`` on :class:`orthornn.Stiefel` and has
       to be trained by a Riemannian optimizer (:func:`orthornn.param_groups` and
-      :class:`orthornn.RiemannianRMSprop`, or geoopt's); a plain one would leave the manifold;
+      :class:`orthornn.RiemannianRMSprop`, or geoopt's); a plain one leaves the manifold, and a
+      UserWarning says so where the weight is used next;
     * the default nonlinearity is modReLU, which adds ``modrelu_bias_l*`` after the others (also
       with ``bias=False``: without it modReLU is the identity);
     * ``weight_hh`` starts from ``init``, ``weight_ih`` Kaiming normal and modReLU's bias from
@@ -272,7 +274,9 @@ class OrthoRNN(nn.RNNBase):
 
     def _run(self, x: Tensor, h0: Tensor | None, suffix: str, layout: Packing | None) -> Tensor:
         """One recurrence, in the precision of its recurrent weight."""
-        w_hh = ordinary(getattr(self, f"weight_hh{suffix}"))
+        w_hh = getattr(self, f"weight_hh{suffix}")
+        warn_of_departure(self, f"weight_hh{suffix}", w_hh)
+        w_hh = ordinary(w_hh)
         dtype = precision.at_least_single(w_hh.dtype)
         if h0 is None:
             batch = x.shape[1] if layout is None else len(layout.last)

@@ -52,6 +52,7 @@ ROOMS = [
     "graph",
     "parameters",
     "recurrent_weight",
+    "departure",
     "cell",
     "rnn",
     "segments",

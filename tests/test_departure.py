@@ -1,0 +1,108 @@
+"""A recurrent weight that an optimizer has taken off its manifold is told of, once."""
+
+import copy
+import pickle
+import warnings
+
+import geoopt
+import pytest
+import torch
+
+from orthornn import (
+    OrthoRNN,
+    OrthoRNNCell,
+    RiemannianAdam,
+    RiemannianMuon,
+    RiemannianRMSprop,
+    RiemannianSGD,
+    param_groups,
+    project_,
+)
+
+X = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+STEPS = 17
+
+
+def train(module, optimizer, steps=STEPS):
+    """Some steps, each with a use of the module; the messages of its warnings."""
+    cell = isinstance(module, OrthoRNNCell)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(steps):
+            optimizer.zero_grad()
+            out = module(X[1], module(X[0])) if cell else module(X)[0]
+            out.square().sum().backward()
+            optimizer.step()
+    return [str(warning.message) for warning in told]
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+def test_a_plain_optimizer_is_told_of_once(make, optimizer):
+    module = make(3, 16)
+    (message,) = train(module, optimizer(module.parameters(), lr=1e-2))
+    assert message.startswith("weight_hh")
+    assert "is no longer orthogonal: ‖xᵀx - I‖ = " in message
+    assert "RiemannianAdam(param_groups(" in message
+
+
+def test_every_layer_and_direction_is_told_of_by_its_name():
+    rnn = OrthoRNN(3, 8, num_layers=2, bidirectional=True)
+    told = train(rnn, torch.optim.Adam(rnn.parameters(), lr=1e-2))
+    names = [message.partition(" ")[0] for message in told]
+    assert names == [name for name, _ in rnn.named_parameters() if name.startswith("weight_hh")]
+
+
+def test_a_weight_that_drifts_off_slowly_is_seen_later():
+    rnn = OrthoRNN(3, 16)
+    optimizer = torch.optim.Adam(rnn.parameters(), lr=3e-5)
+    assert not train(rnn, optimizer, steps=3)
+    assert len(train(rnn, optimizer, steps=200)) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        RiemannianAdam,
+        RiemannianMuon,
+        RiemannianRMSprop,
+        RiemannianSGD,
+        geoopt.optim.RiemannianAdam,
+        geoopt.optim.RiemannianSGD,
+    ],
+)
+def test_the_optimizers_of_manifolds_are_not_told_of(make):
+    rnn = OrthoRNN(3, 16)
+    groups = param_groups(rnn, lr=0.1, lr_ortho=0.1)
+    if make.__module__.startswith("geoopt"):
+        groups = rnn.parameters()
+    assert train(rnn, make(groups, lr=0.1)) == []
+
+
+def test_what_is_put_back_in_time_is_not_told_of():
+    rnn = OrthoRNN(3, 16)
+    rnn(X)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(2)
+    project_(rnn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rnn(X)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn))])
+def test_a_copy_is_watched_as_well(copied):
+    rnn = OrthoRNN(3, 16)
+    rnn(X)
+    twin = copied(rnn)
+    assert len(train(twin, torch.optim.Adam(twin.parameters(), lr=1e-2))) == 1
+
+
+def test_looking_costs_a_logarithm_of_the_steps(monkeypatch):
+    looks = []
+    monkeypatch.setattr(
+        "orthornn.departure.membership.point", lambda *_: (looks.append(1), (True, None))[1]
+    )
+    rnn = OrthoRNN(3, 4)
+    train(rnn, torch.optim.SGD(rnn.parameters(), lr=1e-3), steps=130)
+    assert len(looks) == 8  # after 1, 2, 4, ..., 128 changes
