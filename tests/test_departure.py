@@ -7,6 +7,7 @@ import warnings
 import geoopt
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from orthornn import (
     OrthoRNN,
@@ -104,5 +105,38 @@ def test_looking_costs_a_logarithm_of_the_steps(monkeypatch):
         "orthornn.departure.membership.point", lambda *_: (looks.append(1), (True, None))[1]
     )
     rnn = OrthoRNN(3, 4)
-    train(rnn, torch.optim.SGD(rnn.parameters(), lr=1e-3), steps=130)
+    optimizer = torch.optim.SGD(rnn.parameters(), lr=1e-3)
+    train(rnn, optimizer, steps=34)
+    for _ in range(300):
+        rnn(X)  # without a change
+    train(rnn, optimizer, steps=96)
     assert len(looks) == 8  # after 1, 2, 4, ..., 128 changes
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda rnn: make_fx(lambda x: rnn(x)[0])(X),
+        lambda rnn: torch.jit.trace(rnn, X, check_trace=False),
+        lambda rnn: torch.func.jvp(lambda x: rnn(x)[0], (X,), (X,)),
+        lambda rnn: torch.compile(rnn, backend="eager", fullgraph=True)(X),
+    ],
+    ids=["make_fx", "trace", "jvp", "compile"],
+)
+@pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore:.torch.jit:DeprecationWarning"
+)
+def test_who_records_operations_sees_no_look_at_the_weight(use, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("looked at")
+
+    monkeypatch.setattr("orthornn.departure.membership.point", refuse)
+    rnn = OrthoRNN(3, 4, backend="reference")
+    rnn(X)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(2)
+    use(rnn)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(2)
+    with pytest.raises(AssertionError, match="looked at"):
+        rnn(X)
