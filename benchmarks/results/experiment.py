@@ -138,9 +138,17 @@ class Overview:
 
 @dataclass(frozen=True, config=STRICT)
 class Contents:
-    """All experiments in the order in which they are reported, and what is made of several."""
+    """All experiments in the order in which they are reported, and what is made of several.
+
+    Attributes:
+        experiments: their names.
+        glossary: what words of the tables mean.
+        tables: those over several experiments.
+        overview: the figure of the first page.
+    """
 
     experiments: list[str]
+    glossary: dict[str, str] = field(default_factory=dict)
     tables: dict[str, Summary | Digest] = field(default_factory=dict)
     overview: Overview | None = None
 

@@ -6,6 +6,7 @@ A README says where a table goes: between ``<!-- results: NAME -->`` and ``<!-- 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -49,17 +50,7 @@ confidence intervals and tests (`compare.md`, which sorts the numbers of the see
 Several numbers in a cell are those of the seeds, in their order; a run that diverged is shown as
 such, and `> 300` is one that had not got there when it ended, after 300 steps. Steps are optimizer
 steps. Seconds are of one thread on a shared machine with other work on it, so that runs of the same
-length can differ by a half; where rows come from several machines, it is said which.
-
-- *target*: a training loss of 1e-3 that stays below (by the median of ten steps).
-- *memoryless baseline*: the least loss of a model without memory. It is beaten by a training loss
-  that stays 5 % below.
-- *recall*: the share of the symbols that are recalled; *foresight*: of those that have to be named
-  before they have been seen.
-- *correct*: the share of the sums that are off by less than 0.04.
-- *H*: the hidden size. *‖WᵀW-I‖*: the largest error of the recurrent weight in the whole run.
-- *K*: how many symbols have to be recalled; *A*: of how many different ones. *Variant*: in
-  *arjovsky*, recall starts a step after the marker, in *exprnn* at the marker."""
+length can differ by a half; where rows come from several machines, it is said which."""
 
 
 def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
@@ -108,8 +99,14 @@ def filled(page: Path, results: Path = RESULTS) -> str:
 def index(results: Path = RESULTS) -> str:
     """The page of all experiments."""
     there: Contents = contents(results)
+    words = [_wrapped(f"- *{word}*: {meaning}") for word, meaning in there.glossary.items()]
     sections = [_section(name, results) for name in there.experiments]
-    return "\n\n".join([HEAD, *sections]) + "\n"
+    return "\n\n".join(filter(None, [HEAD, "\n".join(words), *sections])) + "\n"
+
+
+def _wrapped(item: str) -> str:
+    """An item of a list, in lines of at most 100 characters."""
+    return textwrap.fill(item, 100, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def compared(found: list[Line]) -> str:

@@ -55,6 +55,14 @@ def test_what_was_not_run_is_said(results):
     assert "Copy memory, T = 5; memoryless baseline 0.1. 3 steps, batches of 4, RMSprop." in page
 
 
+def test_words_are_explained_before_the_tables(results):
+    define(results, TINY, tables="glossary: {recall: the share that is recalled.}\n")
+    lines = readme.index(results).splitlines()
+    assert lines.index("- *recall*: the share that is recalled.") < lines.index(
+        "## a tiny experiment"
+    )
+
+
 def test_seconds_of_several_machines_are_said_not_to_compare(results):
     define(results, TINY.replace("test_loss]", "seconds_to_target]"))
     pretend(results, "tiny", ours_seed0={}, theirs_seed3={"seed": 3})
