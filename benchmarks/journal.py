@@ -57,14 +57,16 @@ class Journal:
         self.looks.remember(folder.cut(self.path / records.LOOKS, step))
         before = folder.look(self.path) or self.about
         here = self.about["versions"]
-        again = {"step": step, "at": about.now(), "versions": here}
+        place = self.about["machine"]
+        again = {"step": step, "at": about.now(), "machine": place, "versions": here}
         there = [before, *before["resumed"]][-1]["versions"]
         differ = [
             f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]
         ]
         if differ:
             warn(f"{storage.short(self.path)} goes on with other versions ({'; '.join(differ)})")
-        self.about |= {"started": before["started"], "resumed": [*before["resumed"], again]}
+        self.about |= {name: before.get(name, self.about[name]) for name in ("started", "machine")}
+        self.about["resumed"] = [*before["resumed"], again]
 
     def open(self, *others: Sink) -> None:
         """Open the file of the records, beside other sinks, which are closed if that fails."""

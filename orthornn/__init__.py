@@ -1,6 +1,7 @@
 """Orthogonal recurrent networks trained on the Stiefel manifold."""
 
 from .cell import OrthoRNNCell
+from .departure import DepartureWarning
 from .init import cayley_, haar_, henaff_, identity_
 from .manifold import SpecialOrthogonal, Stiefel
 from .muon import RiemannianMuon
@@ -11,6 +12,7 @@ from .rnn import OrthoRNN
 from .segments import in_segments
 
 __all__ = [
+    "DepartureWarning",
     "OrthoRNN",
     "OrthoRNNCell",
     "RiemannianAdam",

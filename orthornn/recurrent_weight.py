@@ -23,6 +23,7 @@ Recurrent = TypeVar("Recurrent", bound=type[nn.Module])
 M = TypeVar("M", bound=nn.Module)
 S = TypeVar("S", bound=MutableMapping[str, Any])
 
+SEEN = "_seen_weights"  # in a module: what orthornn.departure has noted of its weights
 TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer mends what is below
 
 # Note [Once a point, always a point]
@@ -33,7 +34,8 @@ TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer 
 #     load_state_dict                                  _load_from_state_dict
 #     .to(), .half(), .to_empty(), a new device        _apply
 #     reset_parameters()                               drawn from the manifold
-# Writing into the tensor itself (`weight.data`, `nn.init`) is not seen: see `project_`.
+# Writing into the tensor itself (`weight.data`, `nn.init`, an optimizer of torch.optim) is not
+# hindered; orthornn.departure warns of it where the weight is used: see `project_`.
 
 
 def keeps_points(cls: Recurrent) -> Recurrent:
@@ -156,6 +158,8 @@ def project_(module: nn.Module, state_dict: Any = None) -> Any:
         for p in module.parameters():
             if isinstance(p, ManifoldParameter) and not p.is_meta:
                 p.copy_(p.manifold.projx(p))
+        for part in module.modules():
+            part.__dict__.pop(SEEN, None)
         if isinstance(module, (nn.RNN, nn.RNNCell)):
             for name, p in module.named_parameters(recurse=False):
                 if RECURRENT.fullmatch(name):

@@ -37,7 +37,8 @@ class OrthoRNN(nn.RNNBase):
     * each ``weight_hh_l*`` is a ``geoopt.ManifoldParameter`` on :class:`orthornn.Stiefel` and has
       to be trained by a Riemannian optimizer (:func:`orthornn.param_groups` and
       :class:`orthornn.RiemannianRMSprop`, or geoopt's); a plain one leaves the manifold, and a
-      UserWarning says so where the weight is used next;
+      :class:`orthornn.DepartureWarning` says so where the weight is used (but not under
+      ``torch.compile``);
     * the default nonlinearity is modReLU, which adds ``modrelu_bias_l*`` after the others (also
       with ``bias=False``: without it modReLU is the identity);
     * ``weight_hh`` starts from ``init``, ``weight_ih`` Kaiming normal and modReLU's bias from

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from functools import partial
 
 import geoopt
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from orthornn import (
+    DepartureWarning,
     OrthoRNN,
     OrthoRNNCell,
     RiemannianAdam,
@@ -37,13 +39,28 @@ def train(module, optimizer, steps=STEPS):
     return [str(warning.message) for warning in told]
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.AdamW])
+class ByData(torch.optim.SGD):
+    """Writes past the version of a tensor."""
+
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.data.sub_(group["lr"] * p.grad)
+
+
+FUSED = partial(torch.optim.Adam, fused=True)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.AdamW, FUSED, ByData]
+)
 @pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
 def test_a_plain_optimizer_is_told_of_once(make, optimizer):
     module = make(3, 16)
     (message,) = train(module, optimizer(module.parameters(), lr=1e-2))
     assert message.startswith("weight_hh")
-    assert "is no longer orthogonal: ‖xᵀx - I‖ = " in message
+    assert f"of {make.__name__}(3, 16) is no longer orthogonal: ‖xᵀx - I‖ = " in message
     assert "RiemannianAdam(param_groups(" in message
 
 
@@ -80,15 +97,54 @@ def test_the_optimizers_of_manifolds_are_not_told_of(make):
     assert train(rnn, make(groups, lr=0.1)) == []
 
 
-def test_what_is_put_back_in_time_is_not_told_of():
+def test_what_is_put_back_in_time_is_not_told_of_and_what_leaves_again_is():
+    rnn = OrthoRNN(3, 16)
+    for _ in range(2):
+        with torch.no_grad():
+            rnn.weight_hh_l0.mul_(2)
+        project_(rnn)
+        rnn(X)  # a warning is an error here
+        with torch.no_grad():
+            rnn.weight_hh_l0.mul_(2)
+        with pytest.warns(DepartureWarning):
+            rnn(X)
+        rnn(X)
+
+
+def test_the_first_use_is_looked_at():
+    rnn = OrthoRNN(3, 16)
+    torch.nn.init.xavier_uniform_(rnn.weight_hh_l0)
+    with torch.no_grad(), pytest.warns(DepartureWarning):
+        rnn(X)
+
+
+def test_uses_without_a_gradient_count_where_the_weight_has_changed():
+    rnn = OrthoRNN(3, 16)
+    with torch.no_grad():
+        rnn(X)
+        rnn.weight_hh_l0.mul_(2)
+        with pytest.warns(DepartureWarning):
+            rnn(X)
+
+
+def test_a_look_that_cannot_be_made_is_made_later():
     rnn = OrthoRNN(3, 16)
     rnn(X)
     with torch.no_grad():
         rnn.weight_hh_l0.mul_(2)
-    project_(rnn)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    make_fx(lambda x: rnn(x)[0])(X)
+    with pytest.warns(DepartureWarning):
         rnn(X)
+
+
+@pytest.mark.filterwarnings("error::orthornn.DepartureWarning")
+def test_who_takes_it_for_an_error_gets_one():
+    rnn = OrthoRNN(3, 16)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(2)
+    with pytest.raises(DepartureWarning):
+        rnn(X)
+    rnn(X)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn))])
@@ -107,10 +163,11 @@ def test_looking_costs_a_logarithm_of_the_steps(monkeypatch):
     rnn = OrthoRNN(3, 4)
     optimizer = torch.optim.SGD(rnn.parameters(), lr=1e-3)
     train(rnn, optimizer, steps=34)
-    for _ in range(300):
-        rnn(X)  # without a change
+    with torch.no_grad():
+        for _ in range(300):
+            rnn(X)  # without a change but for the first
     train(rnn, optimizer, steps=96)
-    assert len(looks) == 8  # after 1, 2, 4, ..., 128 changes
+    assert len(looks) == 8  # at the uses 1, 2, 4, ..., 128
 
 
 @pytest.mark.parametrize(
@@ -132,11 +189,6 @@ def test_who_records_operations_sees_no_look_at_the_weight(use, monkeypatch):
 
     monkeypatch.setattr("orthornn.departure.membership.point", refuse)
     rnn = OrthoRNN(3, 4, backend="reference")
-    rnn(X)
-    with torch.no_grad():
-        rnn.weight_hh_l0.mul_(2)
     use(rnn)
-    with torch.no_grad():
-        rnn.weight_hh_l0.mul_(2)
     with pytest.raises(AssertionError, match="looked at"):
         rnn(X)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from benchmarks.records import Run, show_loss
 
 from .cells import Line
 from .experiment import Experiment
+
+KIND = re.compile(r"\w+, \d+ cores")  # "x86_64, 2 cores"
 
 
 def facts(experiment: Experiment, found: Sequence[Line]) -> str:
@@ -51,9 +54,16 @@ def _machines(found: Sequence[Line]) -> list[str]:
     """On which machine each row was run, where that is not the same for all."""
     rows: dict[str, list[str]] = {}
     for line in found:
-        for name in dict.fromkeys(run.about["machine"] for run in line.known):
+        for name in dict.fromkeys(name for run in line.known for name in _places(run)):
             rows.setdefault(name, []).append(line.label)
     if len(rows) < 2:
         return []
     told = "; ".join(f"{machine}: {', '.join(names)}" for machine, names in rows.items())
     return [f"Of several machines, so that seconds and steps/s do not compare: {told}."]
+
+
+def _places(run: Run) -> list[str]:
+    """The machines that a run was on; of an old record the kind alone is known."""
+    parts = [run.about, *run.about["resumed"]]
+    names = [str(part["machine"]) for part in parts if "machine" in part]
+    return ["not recorded" if KIND.fullmatch(name) else name for name in names]

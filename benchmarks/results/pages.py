@@ -86,7 +86,14 @@ def _overview(results: Path) -> Iterator[Made]:
     if not isinstance(measurement, Measurement):
         raise DefinitionError(f"{CONTENTS}: {shown.gradients} has no gradients to show")
     stories = measured.stories(measurement, results / shown.gradients)
-    found = [line for line in lines(shown.learning, results)[1] if line.label in shown.rows]
+    there = {line.label: line for line in lines(shown.learning, results)[1]}
+    unknown = [row for row in shown.rows if row not in there]
+    if unknown:
+        raise DefinitionError(
+            f"{CONTENTS}: overview: no row {', '.join(unknown)} in {shown.learning}; there are: "
+            f"{'; '.join(there)}"
+        )
+    found = [there[row] for row in shown.rows]
     if stories and any(line.known for line in found):
         path = results / pictures.OVERVIEW
         fresh = pictures.source(path) == pictures.overviewed(found, stories)

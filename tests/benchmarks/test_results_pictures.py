@@ -64,6 +64,13 @@ def test_an_overview_waits_for_its_gradients(results, overview):
     assert not overview.exists()
 
 
+def test_an_overview_of_a_row_that_there_is_not_is_refused(results, overview, capsys):
+    path = results / "contents.yaml"
+    path.write_text(path.read_text().replace("rows: [ours]", "rows: [ours, OURS]"))
+    assert call(results, "write") == 2
+    assert "no row OURS in tiny; there are: ours; theirs" in capsys.readouterr().err
+
+
 def test_an_overview_of_gradients_that_are_none_is_refused(results, overview, capsys):
     path = results / "contents.yaml"
     path.write_text(path.read_text().replace("gradients: flow", "gradients: tiny"))

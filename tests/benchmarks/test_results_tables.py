@@ -64,12 +64,16 @@ def test_words_are_explained_before_the_tables(results):
 
 
 def test_seconds_of_several_machines_are_said_not_to_compare(results):
-    define(results, TINY.replace("test_loss]", "seconds_to_target]"))
+    text = TINY.replace("[0, 1]", "[0, 1, 2]")
+    define(results, text.replace("test_loss]", "seconds_to_target]"))
     pretend(results, "tiny", ours_seed0={}, theirs_seed3={"seed": 3})
     assert "machine" not in readme.index(results).partition("## ")[2]
-    pretend(results, "tiny", ours_seed1={"seed": 1, "machine": "a faster one"})
+    again = [{"machine": "a faster one"}]
+    pretend(results, "tiny", ours_seed1={"seed": 1, "resumed": again})
     assert "do not compare: a machine: ours, theirs; a faster one: ours." in readme.index(results)
-    define(results, TINY)
+    pretend(results, "tiny", ours_seed2={"seed": 2, "machine": "x86_64, 2 cores"})
+    assert "; not recorded: ours." in readme.index(results)
+    define(results, text)
     assert "do not compare" not in readme.index(results)
 
 

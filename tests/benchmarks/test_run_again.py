@@ -90,6 +90,7 @@ def test_a_failed_run_is_kept_with_its_traceback_and_tried_again_only_when_asked
     assert about["status"] == "finished"
     assert about["traceback"] is None
     assert about["resumed"][0]["step"] == len(rows) == 3
+    assert about["resumed"][0]["machine"] == about["machine"]
 
 
 def test_a_diverged_run_tried_again_diverges_at_the_same_step(command):
