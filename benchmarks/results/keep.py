@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def write(run: Run, folder: Path, most: int) -> None:
     """Keep a run in at most so many bytes of records, or in those that cannot be left out."""
     records = thin(run.records, most)
     about = {**run.about, THINNED: {"of": len(run.records), "kept": len(records)}}
+    if about["error"] is not None:  # which names files of the machine
+        about["error"] = about["error"].replace(f"{run.folder.resolve()}{os.sep}", "")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / METRICS, "".join(line(record) for record in records))
     write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")

@@ -95,6 +95,8 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, cap
     assert cell(found[2], column("test_loss", found)) == "not run"
     page = (results / "tiny" / "compare.md").read_text(encoding="utf-8")
     assert "records/theirs-seed3" in page
+    told = (results / "tiny" / keep.RECORDS / "theirs-seed3" / "run.json").read_text()
+    assert "the last good checkpoint is checkpoint.pt" in told
     assert str(results) not in page
     assert call(results, "check") == 0
     assert call(results, "list", "tiny") == 0
