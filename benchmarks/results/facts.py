@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.records import Run, show_loss
 
@@ -38,11 +39,8 @@ def _training(runs: Sequence[Run]) -> str:
     return ", ".join([*told, f"batches of {_either(sizes)}", _either(names)]) + "."
 
 
-def _optimizer(config: dict[str, object]) -> str:
-    part = config["optimizer"]
-    while isinstance(part, dict) and "algorithm" in part:
-        part = part["algorithm"]
-    target = str(part["_target_"]) if isinstance(part, dict) else str(part)
+def _optimizer(config: dict[str, Any]) -> str:
+    target: str = config["optimizer"]["algorithm"]["_target_"]
     return target.rpartition(".")[2].removeprefix("Riemannian")
 
 
