@@ -55,20 +55,27 @@ class Stop:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Stop]:
-    """Within it, Ctrl-C, SIGTERM or SIGHUP is only noted; a Ctrl-C after it acts at once.
+    """Within it, Ctrl-C, SIGTERM or SIGHUP is only noted; a second Ctrl-C acts at once.
+
+    Other signals come twice by themselves, from shell and system, and so does a Ctrl-C together
+    with the SIGTERM of a process that watches over this one and got the Ctrl-C too, in any order.
 
     A handler that somebody else has set, as launchers of clusters do, stays.
     """
     stop = Stop()
+    interrupts = 0
 
     def note(number: int, frame: FrameType | None) -> None:
-        if stop.asked is not None:  # other signals come twice by themselves, from shell and system
-            if number == signal.SIGINT:
-                _leave(number)
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if interrupts > 1:
+            _leave(signal.SIGINT)
+        if stop.asked is not None:
             return
         stop.asked = number
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        text = f"{name}: stopping after this step; Ctrl-C stops at once, unsaved"
+        how = "again stops" if number == signal.SIGINT else "twice stops"
+        text = f"{name}: stopping after this step; Ctrl-C {how} at once, unsaved"
         with contextlib.suppress(OSError):
             print(f"\n{text}", file=sys.stderr, flush=True)
 

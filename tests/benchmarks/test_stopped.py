@@ -46,23 +46,35 @@ def test_a_stopped_run_goes_on_bit_for_bit(command, monkeypatch, capsys, name, m
     assert "from step 5 on" in capsys.readouterr().out
 
 
-def test_a_second_signal_acts_at_once_and_saves_no_half_step(command, monkeypatch):
+@pytest.mark.parametrize(
+    ("numbers", "saved"),
+    [
+        ([signal.SIGINT, signal.SIGINT], 2),
+        ([signal.SIGTERM, signal.SIGINT, signal.SIGINT], 2),
+        ([signal.SIGINT, signal.SIGTERM], 4),
+        ([signal.SIGTERM, signal.SIGINT], 4),  # of a sweep that a Ctrl-C reached first
+        ([signal.SIGTERM, signal.SIGTERM], 4),
+    ],
+)
+def test_a_second_interrupt_acts_at_once_and_saves_no_half_step(
+    command, monkeypatch, numbers, saved
+):
     real = torch.optim.Optimizer.zero_grad
     steps = []
 
-    def twice(self, *arguments):
+    def send(self, *arguments):
         steps.append(1)
         if len(steps) == 4:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
+            for number in numbers:
+                os.kill(os.getpid(), number)
                 time.sleep(0.01)
         return real(self, *arguments)
 
-    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", twice)
+    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", send)
     with pytest.raises(SystemExit) as stop:
         command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
-    assert stop.value.code == 130
-    assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 2
+    assert stop.value.code == 128 + (numbers[0] if saved == 4 else signal.SIGINT)
+    assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == saved
     command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
     command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=whole")
     assert_equal(left(Path("whole")), left(Path("parts")))
