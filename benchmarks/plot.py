@@ -85,9 +85,14 @@ def write_figure(path: Path, figure: Figure, about: dict[str, str] | None = None
     Raises:
         Unwritable: if it cannot be written.
     """
+    storage.write(path, rendered(figure, path.suffix.removeprefix("."), about))
+
+
+def rendered(figure: Figure, kind: str, about: dict[str, str] | None = None) -> bytes:
+    """What a file of that kind, ``png`` or ``svg``, holds of a figure."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix.removeprefix("."), metadata=about)
-    storage.write(path, drawn.getvalue())
+    figure.savefig(drawn, format=kind, metadata=about)
+    return drawn.getvalue()
 
 
 def running_mean(values: list[float]) -> list[float]:

@@ -1,13 +1,12 @@
 """Compiling at first use: once a machine, beside and renamed, and not at all where it cannot be."""
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from orthornn.kernels import compiler, cpu
+from tests import forked
 
 RUN = """
 import sys, warnings
@@ -24,10 +23,7 @@ needs_compiler = pytest.mark.skipif(cpu.missing() is not None, reason=str(cpu.mi
 
 
 def run(cache, code=RUN, **environment):
-    given = {**os.environ, "ORTHORNN_CACHE": str(cache), **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=given, check=False
-    )
+    done = forked.python(code, ORTHORNN_CACHE=str(cache), **environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.startswith("states (20, 4, 8) missing ")
@@ -85,10 +81,7 @@ def test_without_a_compiler_the_recurrence_runs_in_torch(tmp_path, command, reas
     assert reason in run(tmp_path, ORTHORNN_COMPILER=command)
     ask = "try: OrthoRNN(3, 8, backend='compiled')\nexcept ValueError as e: sys.exit(str(e))"
     code = RUN + ask
-    given = {**os.environ, "ORTHORNN_CACHE": str(tmp_path), "ORTHORNN_COMPILER": command}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=given, check=False
-    )
+    done = forked.python(code, ORTHORNN_CACHE=str(tmp_path), ORTHORNN_COMPILER=command)
     assert done.returncode == 1
     assert done.stderr.startswith("backend 'compiled' cannot run this: ")
     assert reason in done.stderr

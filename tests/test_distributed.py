@@ -32,7 +32,9 @@ def join(rank, port, work, *arguments):
 
 def in_two_processes(work, *arguments):
     # torch and the library are imported once, by the server that all processes are forked from
-    multiprocessing.set_forkserver_preload(["orthornn", "torch.distributed.fsdp"])
+    multiprocessing.set_forkserver_preload(
+        ["benchmarks.run", "benchmarks.generate", "torch.distributed.fsdp"]
+    )
     given = (free_port(), work, *arguments)
     mp.start_processes(join, given, nprocs=2, start_method="forkserver")
 

@@ -1,14 +1,12 @@
 """Machine code that fails or computes something else is found out, and torch's operations run."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from orthornn import OrthoRNN, engines, fused
 from orthornn.kernels import cpu
 from orthornn.trial import trial
+from tests import forked
 
 CPU = torch.device("cpu")
 
@@ -57,9 +55,8 @@ from orthornn import backends
 {around}
 print(found["compiled"])
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = forked.python(code)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(cpu.missing())
 
 
@@ -90,9 +87,8 @@ print(backends()["compiled"], "|", OrthoRNN(3, 8).backend_for(torch.zeros(30, 4,
 """
     if cpu.missing() is not None:
         pytest.skip(cpu.missing())
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = forked.python(code)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "it gave other numbers than torch in a trial | fused"
 
 

@@ -5,12 +5,32 @@ import sys
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from benchmarks import run
+from benchmarks import plot, run
+
+rendered = plot.rendered
+EMPTY = {}
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
+def undrawn(request, monkeypatch):
+    """Figures of runs are put together but not drawn, which would take most of a tiny run's time;
+    they are where a test is marked as ``drawn``."""
+
+    def render(figure, kind, about=None):
+        if about is not None:
+            return rendered(figure, kind, about)
+        if kind not in EMPTY:
+            EMPTY[kind] = rendered(Figure(figsize=(1, 1), dpi=10), kind)
+        return EMPTY[kind]
+
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr(plot, "rendered", render)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, undrawn):
     """Run ``python -m benchmarks.NAME ...``; returns the folders of all runs so far, by name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

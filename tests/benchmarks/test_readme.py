@@ -42,7 +42,7 @@ def test_there_is_one_setup_command_for_each_use():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, undrawn):
     """An empty folder in which a benchmark can be called as from a shell."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

@@ -14,6 +14,7 @@ from benchmarks.assembly import make_state
 from tests.benchmarks.commandline import CONF, TINY, load, options
 
 
+@pytest.mark.drawn
 def test_a_run_leaves_all_its_files(command, capsys):
     (folder,) = command(*TINY["copy"], "train.diagnose_every=100", "seed=3")
     names = {"metrics.jsonl", "run.json", "config.yaml", "checkpoint.pt", "best.pt", "loss.png"}
@@ -91,6 +92,7 @@ def test_every_experiment_opens_with_its_command_and_runs(command, experiment):
     assert load(folder)[0]["status"] == "finished"
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("name", TINY)
 def test_every_benchmark_runs_every_kind_of_model(command, name):
     for model in ("ortho", "gru", "exprnn"):
