@@ -1,16 +1,8 @@
-"""How a benchmark is started to be hurt: as the command, or as a fork that calls what it calls.
-
-Python takes 3 to 4 s to import torch and the rest. A server of forks has imported them, so that a
-fork of it runs ``benchmarks.run.main`` with the arguments of a command line 10 ms after it was
-asked to; it is a process of its own that can be killed, and its exit code and output are those of
-the command.
-"""
+"""How a benchmark is started to be hurt: as the command, or as a fork that calls what it calls."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import multiprocessing
 import os
 import resource
 import signal
@@ -19,21 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 120.0  # seconds for a run of a second or two
-ALONE = {
-    "HYDRA_FULL_ERROR": "0",
-    "OMP_NUM_THREADS": "1",
-    # of the lock of a progress bar, which a killed process cannot take back
-    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
-}
+from benchmarks import forks
+from benchmarks.forks import ROOT
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["benchmarks.run", "benchmarks.generate"])
+PATIENCE = 120.0  # seconds for a run of a second or two
+ALONE = {"HYDRA_FULL_ERROR": "0", "OMP_NUM_THREADS": "1"}
 
 
 class Ended(NamedTuple):
@@ -105,11 +90,12 @@ def fork(
         folder: from which it is called; what it prints goes beside that folder.
         most_bytes: no file may become longer than this.
     """
-    _serve()
     out, err = _files(folder)
     began = time.monotonic()
-    process = _forks.Process(target=_become, args=(name, arguments, folder, out, err, most_bytes))
-    process.start()
+    given = {**os.environ, **ALONE}
+    process = forks.start(
+        _limited, name, arguments, most_bytes, folder=folder, out=out, err=err, environment=given
+    )
 
     def wait(patience: float) -> int | None:
         process.join(patience)
@@ -170,35 +156,7 @@ def _files(folder: Path) -> tuple[Path, Path]:
     return out, out.with_name(f"{folder.name}.err-{number}")
 
 
-def _serve() -> None:
-    """See that the server of forks runs, and finds what it is to import."""
-    before = {key: os.environ.get(key) for key in ("PYTHONPATH", *ALONE)}
-    os.environ.update(ALONE, PYTHONPATH=str(ROOT))
-    try:
-        ensure_running()
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
-
-
-def _become(
-    name: str,
-    arguments: Sequence[str],
-    folder: Path,
-    out: Path,
-    err: Path,
-    most_bytes: int | None,
-) -> None:
-    """Be the command from here on."""
-    os.chdir(folder)
-    for number, path in ((1, out), (2, err)):
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(target, number)
-        os.close(target)
+def _limited(name: str, arguments: Sequence[str], most_bytes: int | None) -> None:
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    sys.argv = [f"benchmarks.{name}", *arguments]
-    importlib.import_module("benchmarks.run").main(name)
+    forks.benchmark(name, arguments)
