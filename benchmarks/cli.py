@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +37,7 @@ OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
     "Storage size calculation overflowed",
 )
 # what is no part of a setting's name; the model and the seed have places of their own in it
+_A_VALUE = re.compile(r"(?!hydra\.)(seed|\w+(\.\w+)+)=(?!.*(\$|choice\(|range\())")
 NOT_A_SETTING = ("model", *(key for key in NO_MATTER if key != "orthogonal"))
 
 
@@ -191,14 +196,31 @@ class Composed(NamedTuple):
     folder: str
 
 
-def compose_run(name: str, overrides: list[str]) -> Composed:
-    """The run that a benchmark does with overrides, and its folder below the one for all runs."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose(name, overrides, return_hydra_config=True)
-    config = _without_hydra(cfg)
+def compose_run(name: str, overrides: Sequence[str]) -> Composed:
+    """The run that a benchmark does with overrides, and its folder below the one for all runs.
+
+    Those that only set a value decide nothing about which files are read, so that many runs that
+    differ in them are composed once.
+    """
+    values = [override for override in overrides if _A_VALUE.match(override)]
+    others = tuple(override for override in overrides if override not in values)
+    cfg = copy.deepcopy(_composed(CONF, name, others))
+    try:
+        for value in OverridesParser.create().parse_overrides(values):
+            OmegaConf.update(cfg, value.key_or_group, value.value())
+        config = _without_hydra(cfg)
+    except (HydraException, OmegaConfBaseException):  # of all of them, Hydra says what is wrong
+        cfg = _composed(CONF, name, tuple(overrides))
+        config = _without_hydra(cfg)
     model = str(cfg.hydra.runtime.choices.get("model", ""))
     folder = f"{_inside(config['name'])}/{run_name(config, model)}"
     return Composed(config, model, folder)
+
+
+@lru_cache(32)
+def _composed(conf: Path, name: str, overrides: tuple[str, ...]) -> DictConfig:
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        return hydra.compose(name, list(overrides), return_hydra_config=True)
 
 
 def remove_empty(folder: Path) -> None:
