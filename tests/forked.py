@@ -1,6 +1,5 @@
 """Python code in a process of its own that need not import torch again: a fork of one that has."""
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -16,15 +15,18 @@ class Done(NamedTuple):
     stderr: str
 
 
-def python(code, **environment):
-    """Run code as ``python -c`` would, with more environment variables, and wait for its end.
+def python(code, *arguments, environment=None, patience=120):
+    """Run code as ``python -c`` would, with all variables of its environment, and wait for its end.
 
-    orthornn is imported already, but nothing of it has been used.
+    orthornn and the benchmarks are imported already, but nothing of them has been used.
     """
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        given = {**os.environ, **environment}
+        whole = f"import sys; sys.argv = {['-c', *arguments]!r}\n{code}"
         main = {"__name__": "__main__"}
-        process = forks.start(exec, code, main, out=out, err=err, environment=given)
-        process.join()
+        process = forks.start(exec, whole, main, out=out, err=err, environment=environment)
+        process.join(patience)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(err.read_text())
         return Done(process.exitcode, out.read_text(), err.read_text())

@@ -23,7 +23,8 @@ needs_compiler = pytest.mark.skipif(cpu.missing() is not None, reason=str(cpu.mi
 
 
 def run(cache, code=RUN, **environment):
-    done = forked.python(code, ORTHORNN_CACHE=str(cache), **environment)
+    given = {**os.environ, "ORTHORNN_CACHE": str(cache), **environment}
+    done = forked.python(code, environment=given)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.startswith("states (20, 4, 8) missing ")
@@ -81,7 +82,8 @@ def test_without_a_compiler_the_recurrence_runs_in_torch(tmp_path, command, reas
     assert reason in run(tmp_path, ORTHORNN_COMPILER=command)
     ask = "try: OrthoRNN(3, 8, backend='compiled')\nexcept ValueError as e: sys.exit(str(e))"
     code = RUN + ask
-    done = forked.python(code, ORTHORNN_CACHE=str(tmp_path), ORTHORNN_COMPILER=command)
+    given = {**os.environ, "ORTHORNN_CACHE": str(tmp_path), "ORTHORNN_COMPILER": command}
+    done = forked.python(code, environment=given)
     assert done.returncode == 1
     assert done.stderr.startswith("backend 'compiled' cannot run this: ")
     assert reason in done.stderr

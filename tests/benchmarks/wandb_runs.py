@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from tests import forked
 from tests.benchmarks.commandline import CONF
 
 # A run of some steps in a process of its own: folder, mode, what happens after them, seconds to
@@ -53,14 +54,8 @@ def alone(**more):
 
 
 def logs(folder, mode, event, *stretches, patience=30, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), mode, event, str(patience), *stretches],
-        env=alone(**environment),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    given = (str(folder), mode, event, str(patience), *stretches)
+    return forked.python(SCRIPT, *given, environment=alone(**environment))
 
 
 def inspected(folder):
