@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from benchmarks import forks
 from benchmarks.processes import ALONE, Processes, make_processes
 from benchmarks.tasks.task import Batch
 from tests.benchmarks.commandline import CONF, TINY, load
@@ -56,12 +57,23 @@ def test_two_processes_are_as_one_and_write_once(tmp_path):
     assert names[0] == names[1]
 
 
+MANY = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.save_every=50"]
+MANY += ["train.diagnose_every=null", "optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5"]
+# without the kinks of modReLU, where the rounding of a sum over processes decides a unit
+MANY += ["orthogonal.nonlinearity=tanh"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The records of a run of one process that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    forks.start(forks.benchmark, "language", [*MANY, "hydra.run.dir=."], folder=folder).join(100)
+    return load(folder)[1]
+
+
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_any_number_of_processes_stops_together_and_takes_over(tmp_path, before, after):
-    setting = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.save_every=50"]
-    setting += ["train.diagnose_every=null", "optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5"]
-    # without the kinks of modReLU, where the rounding of a sum over processes decides a unit
-    setting += ["orthogonal.nonlinearity=tanh", "hydra.run.dir=here"]
+def test_any_number_of_processes_stops_together_and_takes_over(tmp_path, whole, before, after):
+    setting = [*MANY, "hydra.run.dir=here"]
     rows = tmp_path / "here" / "metrics.jsonl"
     with start(tmp_path, before, *setting) as process:
         while not rows.exists() or rows.read_bytes().count(b"\n") < 10:
@@ -79,9 +91,7 @@ def test_any_number_of_processes_stops_together_and_takes_over(tmp_path, before,
     about, records = load(tmp_path / "here")
     assert (about["status"], about["processes"]) == ("finished", after), err
     assert [again["step"] for again in about["resumed"]] == [saved["step"]]
-    with start(tmp_path, 1, *setting[:-1], "hydra.run.dir=whole") as process:
-        process.communicate(timeout=60)
-    close_rows(load(tmp_path / "whole")[1], records)
+    close_rows(whole, records)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path):
