@@ -37,7 +37,8 @@ OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
     "Storage size calculation overflowed",
 )
 # what is no part of a setting's name; the model and the seed have places of their own in it
-_A_VALUE = re.compile(r"(?!hydra\.)(seed|\w+(\.\w+)+)=(?!.*(\$|choice\(|range\())")
+_A_VALUE = re.compile(r"(?!hydra\.)(seed|\w+(\.\w+)+)=(?!.*(\$|choice\(|range\(|glob\())")
+_A_CHOICE = re.compile(r"[\w/]+=[\w.+-]*")
 NOT_A_SETTING = ("model", *(key for key in NO_MATTER if key != "orthogonal"))
 
 
@@ -200,10 +201,13 @@ def compose_run(name: str, overrides: Sequence[str]) -> Composed:
     """The run that a benchmark does with overrides, and its folder below the one for all runs.
 
     Those that only set a value decide nothing about which files are read, so that many runs that
-    differ in them are composed once.
+    differ in them are composed once. What is neither such a one nor a choice of a file is left to
+    Hydra, with all others.
     """
     values = [override for override in overrides if _A_VALUE.match(override)]
     others = tuple(override for override in overrides if override not in values)
+    if not all(map(_A_CHOICE.fullmatch, others)):
+        values, others = [], tuple(overrides)
     cfg = copy.deepcopy(_composed(CONF, name, others))
     try:
         for value in OverridesParser.create().parse_overrides(values):

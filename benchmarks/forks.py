@@ -2,24 +2,29 @@
 
 Python takes 3 to 7 s to import them; a fork of a process that has begins 10 ms after it was asked
 for. It is a process of its own all the same, which can be stopped or killed, with the environment,
-the folder and the output that it is given. Where processes cannot be forked, it is a new one.
+the folder and the output that it is given. It is for measurements and tests that start hundreds;
+who trains for an hour starts a new one, with the code as it is then. Where forks are not safe, as
+on macOS with what torch loads there, it is a new one here too.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+_FORKS = sys.platform == "linux"
 _CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 _CONTEXT.set_forkserver_preload(["benchmarks.run", "benchmarks.generate"])
+_ONE_AT_A_TIME = threading.Lock()  # the environment is that of all threads
 _SERVED = {
     "PYTHONPATH": (str(ROOT), os.pathsep),
     # of the lock of a progress bar, which a killed process cannot take back
@@ -41,10 +46,12 @@ def start(
         call: a function of a module.
         arguments: what it is called with.
         folder: the working directory; ours if there is none.
-        out: the file that gets what it prints; it goes where ours does if there is none.
+        out: the file that gets what it prints; it goes where ours went at the first start if there
+            is none.
         err: the same for its errors and progress.
         environment: all its variables; ours if there are none. Those that a library reads when it
-            is imported count as they were when the first process was started.
+            is imported count as they were when the first process was started, but for
+            ``OMP_NUM_THREADS``.
 
     The exit code of the process is that of the function where it exits, and 1 after an error, which
     is printed.
@@ -54,9 +61,10 @@ def start(
     process: BaseProcess = _CONTEXT.Process(  # type: ignore[attr-defined]
         target=_become, args=(call, arguments, given, *where)
     )
-    if _FORKS:
-        _serve()
-    process.start()
+    with _ONE_AT_A_TIME:
+        if _FORKS:
+            _serve()
+        process.start()
     return process
 
 
@@ -100,4 +108,11 @@ def _become(
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(target, number)
             os.close(target)
-    call(*arguments)
+    threads = environment.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and (torch := sys.modules.get("torch")):
+        torch.set_num_threads(int(threads))  # which was imported before
+    atexit._clear()  # what is to be done at the end of the process that is forked
+    try:
+        call(*arguments)
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing leaves without

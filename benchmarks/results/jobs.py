@@ -48,14 +48,13 @@ class Job(NamedTuple):
         return refusing(self.label, lambda: compose_run(self.benchmark, overrides))
 
     def arguments(self, *more: str) -> list[str]:
-        """Of the benchmark, for a process that does it."""
-        return [*self.overrides, f"seed={self.seed}", *more]
+        """Of the interpreter, for a process that does it."""
+        return ["-m", f"benchmarks.{self.benchmark}", *self.overrides, f"seed={self.seed}", *more]
 
     @property
     def command(self) -> str:
         """For a person to type."""
-        module = f"benchmarks.{self.benchmark}"
-        return shlex.join(["python", "-m", module, *self.arguments("threads=1")])
+        return shlex.join(["python", *self.arguments("threads=1")])
 
 
 def jobs(experiment: Experiment) -> list[Job]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks import forks
 from benchmarks.stopping import termination_exits
 
 from .experiment import ROOT, DefinitionError, Measurement
@@ -31,7 +30,7 @@ class Running(NamedTuple):
 
     job: Job
     folder: Path
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     said: Path | None
 
 
@@ -63,7 +62,7 @@ def train(jobs: Sequence[Job], runs: Path, side_by_side: int) -> list[str]:
                 while waiting and len(running) < side_by_side:
                     log = Path(logs) / str(len(waiting)) if quiet else None
                     running.append(_start(*waiting.pop(0), log))
-                for one in [one for one in running if one.process.exitcode is not None]:
+                for one in [one for one in running if one.process.poll() is not None]:
                     running.remove(one)
                     failures += _failure(one)
                     bar.set_postfix_str(one.job.label)
@@ -71,9 +70,9 @@ def train(jobs: Sequence[Job], runs: Path, side_by_side: int) -> list[str]:
                 time.sleep(POLL)
         finally:
             for one in running:  # after Ctrl-C they stop already, and ignore this
-                one.process.terminate()
+                one.process.send_signal(signal.SIGTERM)
             for one in running:
-                one.process.join()
+                one.process.wait()
     return failures
 
 
@@ -99,20 +98,18 @@ def _places(jobs: Sequence[Job], runs: Path) -> list[tuple[Job, Path]]:
 
 def _start(job: Job, folder: Path, log: Path | None) -> Running:
     more = ("threads=1", "logger=disabled", f"hydra.run.dir=${{oc.env:{FOLDER}}}")
-    process = forks.start(
-        forks.benchmark,
-        job.benchmark,
-        job.arguments(*more),
-        out=None if log is None else Path(os.devnull),
-        err=log,
-        environment={**os.environ, FOLDER: str(folder)},
-    )
+    command = [sys.executable, *job.arguments(*more)]
+    environment = {**_environment(), FOLDER: str(folder)}
+    if log is None:
+        return Running(job, folder, subprocess.Popen(command, env=environment), None)
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
     return Running(job, folder, process, log)
 
 
 def _failure(one: Running) -> list[str]:
     """A line for a run that has ended with an error other than that it diverged."""
-    code, last = one.process.exitcode, ""
+    code, last = one.process.returncode, ""
     if one.said is not None:
         text = one.said.read_text(encoding="utf-8", errors="replace")
         last = " ".join(text.strip().splitlines()[-LINES:])

@@ -15,6 +15,11 @@ LISTS = [
     ["train.clip=null", "+train.more={a: 1, b: [2, 3]}", "orthogonal.init=cayley"],
     ["model=exprnn", "optimizer.algorithm={alpha: 0.1}", "name='a b'"],
     ["budget=7", "train.batch_size=${train.steps}", "train.steps=${budget}"],
+    ["train.steps=5", "++train.steps=6"],
+    ["train.steps=5", "train.steps=${budget}"],
+    ["train.steps=5", "train={steps: 7}"],
+    ["seed=3", "++seed=4"],
+    ["train.steps=7", "~train.steps=7"],
     ["~train.steps", "hydra.run.dir=here", "task.target_loss=1e-2"],
 ]
 
@@ -38,7 +43,8 @@ def test_a_run_is_what_hydra_composes(overrides):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["task.dely=3", "task.delay.more=3", "optimizer.lr=[1", "seed.a=1"]
+    "wrong",
+    ["task.dely=3", "task.delay.more=3", "optimizer.lr=[1", "seed.a=1", "train.steps=glob(*)"],
 )
 def test_what_hydra_refuses_is_refused_in_its_words(wrong):
     with pytest.raises(HydraException) as theirs:

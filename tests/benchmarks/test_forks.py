@@ -42,6 +42,15 @@ def test_the_exit_code_is_that_of_the_command(tmp_path, code, exitcode, said):
     assert bool(err) == bool(said)
 
 
+def test_what_is_to_be_done_at_exit_is_done_and_threads_are_as_many_as_asked_for(tmp_path):
+    code = "import atexit, torch; atexit.register(print, 'bye'); print(torch.get_num_threads())"
+    for count in ("1", "2"):
+        given = {**os.environ, "OMP_NUM_THREADS": count}
+        assert run(code, tmp_path, environment=given) == (0, f"{count}\nbye\n", "")
+        ends = f"{code}; 1 / 0"
+        assert run(ends, tmp_path, environment=given)[:2] == (1, f"{count}\nbye\n")
+
+
 def test_a_fork_has_imported_already_and_can_be_a_benchmark(tmp_path):
     code = "import sys; print('benchmarks.run' in sys.modules)"
     assert run(code, tmp_path)[1] == f"{forks._FORKS}\n"

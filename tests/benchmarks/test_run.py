@@ -175,6 +175,7 @@ def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
     assert closed == ["finished"]
 
 
+@pytest.mark.drawn
 def test_a_file_name_with_dollars_can_be_drawn(command, tmp_path):
     (tmp_path / "a$^$b.txt").write_text("A penny saved is a penny earned. " * 50, encoding="utf-8")
     tiny = [a for a in TINY["language"] if not a.startswith("data.name")]
