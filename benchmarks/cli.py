@@ -36,9 +36,10 @@ OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
     "out of memory",
     "Storage size calculation overflowed",
 )
-# what is no part of a setting's name; the model and the seed have places of their own in it
+# overrides whose order does not matter: of single values, and of files to read
 _A_VALUE = re.compile(r"(?!hydra\.)(seed|\w+(\.\w+)+)=(?!.*(\$|choice\(|range\(|glob\())")
 _A_CHOICE = re.compile(r"[\w/]+=[\w.+-]*")
+# what is no part of a setting's name; the model and the seed have places of their own in it
 NOT_A_SETTING = ("model", *(key for key in NO_MATTER if key != "orthogonal"))
 
 

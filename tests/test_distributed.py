@@ -10,6 +10,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks import forks
 from orthornn import OrthoRNN, RiemannianRMSprop, param_groups
 from orthornn.diagnostics import orthogonality_error
 
@@ -31,10 +32,9 @@ def join(rank, port, work, *arguments):
 
 
 def in_two_processes(work, *arguments):
-    # torch and the library are imported once, by the server that all processes are forked from
-    multiprocessing.set_forkserver_preload(
-        ["benchmarks.run", "benchmarks.generate", "torch.distributed.fsdp"]
-    )
+    # torch and the library are imported once, by the server that all processes are forked from; a
+    # test process has one server, so that it imports what other tests ask for as well
+    multiprocessing.set_forkserver_preload([*forks.PRELOADED, "torch.distributed.fsdp"])
     given = (free_port(), work, *arguments)
     mp.start_processes(join, given, nprocs=2, start_method="forkserver")
 
