@@ -50,26 +50,31 @@ OPTIONS: dict[str, tuple[Any, str]] = {
 OF_POINTS = ("rows", "adaptivity")
 
 
-def make_optimizer(model: nn.Module, algorithm: Any, lr: float, lr_ortho: float) -> Optimizer:
+def make_optimizer(
+    model: nn.Module, algorithm: Any, lr: float, lr_ortho: float, lr_modrelu: float | None = None
+) -> Optimizer:
     """One optimizer for the whole model: ``lr`` for plain parameters, ``lr_ortho`` for recurrence.
 
     ``lr_ortho`` moves what the methods of orthogonal recurrence set apart: points of a manifold,
     the parameters behind a parametrized recurrent weight, and a recurrent weight under a penalty
-    or left free from an orthogonal start. With ``lr_ortho = 0`` they stay, bit for bit.
+    or left free from an orthogonal start. ``lr_modrelu`` moves the biases of modReLU; if None they
+    are plain. With a rate of 0 they stay, bit for bit.
 
     Raises:
         ValueError: if a learning rate is not finite, negative, or ``lr`` 0.
         ConfigError: if an option of the algorithm is out of its range, or finds nothing to move.
     """
     check_options(model, algorithm)
-    for name, value, least in (("lr", lr, "> 0"), ("lr_ortho", lr_ortho, ">= 0")):
+    rates = [("lr", lr, "> 0"), ("lr_ortho", lr_ortho, ">= 0")]
+    rates += [("lr_modrelu", lr_modrelu, ">= 0")] if lr_modrelu is not None else []
+    for name, value, least in rates:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{name} must be a number {least}, got {value!r}")
         if not 0 <= value <= MOST or (value == 0 and name == "lr"):
             raise ValueError(f"{name} must be a finite number {least}, got {value}")
     groups = []
     slow = {id(p) for p in slow_parameters(model)}
-    for group in param_groups(model, lr=lr, lr_ortho=lr_ortho):
+    for group in param_groups(model, lr=lr, lr_ortho=lr_ortho, lr_modrelu=lr_modrelu):
         plain = [p for p in group["params"] if id(p) not in slow]
         apart = [p for p in group["params"] if id(p) in slow]
         groups += [{**group, "params": plain}] if plain else []

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
+from .parameters import THRESHOLD
 from .points import is_point, riemannian
 from .update import adam, rmsprop, sgd
 
@@ -32,8 +33,13 @@ def param_groups(
     lr: float,
     lr_ortho: float | None = None,
     weight_decay: float | None = None,
+    lr_modrelu: float | None = None,
 ) -> list[dict[str, Any]]:
     """Two parameter groups, plain and orthogonal, so that one optimizer serves the whole model.
+
+    With ``lr_modrelu`` there are three: the biases of modReLU act, as the recurrent weight does, at
+    every step of a sequence, and over a long one do better with a step size about as small as
+    its. (That is this library's finding, in ``results/``; papers give them ``lr``.)
 
     Args:
         model: any module; points are the ``geoopt.ManifoldParameter`` in it. Parameters that do
@@ -42,26 +48,33 @@ def param_groups(
         lr_ortho: step size of the points; ``lr / 10`` if None, the ratio of expRNN.
         weight_decay: of the plain parameters, the optimizer's own if None; a point has norm √n
             and cannot decay, so its group gets 0.
+        lr_modrelu: step size of the biases of modReLU, parameters of the names ``modrelu_bias``,
+            ``modrelu_bias_l0``, ...; if None they are plain parameters like others.
 
     Returns:
-        The groups that are not empty.
+        The groups that are not empty: plain parameters, biases of modReLU, points.
 
     Raises:
         TypeError: if ``model`` is not a module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"param_groups expects a torch.nn.Module, got {type(model).__name__}")
-    params = [p for p in model.parameters() if p.requires_grad]
-    plain: dict[str, Any] = {"params": [p for p in params if not is_point(p)], "lr": lr}
-    if weight_decay is not None:
-        plain["weight_decay"] = weight_decay
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    params = [p for _, p in named]
+    thresholds = [p for name, p in named if THRESHOLD.fullmatch(name.rpartition(".")[2])]
+    apart = {id(p) for p in thresholds} if lr_modrelu is not None else set()
+    decay = {} if weight_decay is None else {"weight_decay": weight_decay}
+    plain = [p for p in params if not is_point(p) and id(p) not in apart]
+    groups: list[dict[str, Any]] = [{"params": plain, "lr": lr, **decay}]
+    if lr_modrelu is not None:
+        groups.append({"params": thresholds, "lr": lr_modrelu, **decay})
     points = {
         "params": [p for p in params if is_point(p)],
         "lr": lr / 10 if lr_ortho is None else lr_ortho,
         "weight_decay": 0.0,
         "fused": False,  # so that fused=True concerns the plain parameters only
     }
-    return [group for group in (plain, points) if group["params"]]
+    return [group for group in (*groups, points) if group["params"]]
 
 
 @riemannian(sgd)

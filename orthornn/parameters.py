@@ -13,6 +13,7 @@ from .init import INITIALIZERS
 from .refusal import named
 
 RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
+THRESHOLD = re.compile(r"modrelu_bias(_l\d+(_reverse)?)?")
 SMALL = 0.01  # bound of the biases: at exactly 0 a unit of ReLU or modReLU would sit on its kink
 
 
@@ -29,7 +30,7 @@ def start(name: str, p: Tensor, init: str) -> None:
         INITIALIZERS[init](p)
     elif name.startswith("weight_ih"):
         p.normal_(0, math.sqrt(2 / max(1, p.shape[1])))
-    elif name.startswith(("bias_", "modrelu_bias")):
+    elif name.startswith("bias_") or THRESHOLD.fullmatch(name):
         p.uniform_(-SMALL, SMALL)
 
 
