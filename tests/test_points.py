@@ -10,6 +10,7 @@ from torch import nn
 
 from orthornn import (
     OrthoRNN,
+    OrthoRNNCell,
     RiemannianAdam,
     RiemannianRMSprop,
     RiemannianSGD,
@@ -17,6 +18,7 @@ from orthornn import (
     param_groups,
 )
 from orthornn.linalg import orthogonality_error
+from orthornn.points import is_point
 from orthornn.retraction import RETRACTIONS
 
 
@@ -109,6 +111,40 @@ def test_param_groups_split_a_model():
     assert [group["weight_decay"] for group in decaying.param_groups] == [0.5, 0.0]
     model[0].weight_hh_l0.requires_grad_(False)
     assert len(param_groups(model, lr=1e-2)[1]["params"]) == 1
+
+
+@pytest.mark.parametrize(
+    "core",
+    [
+        OrthoRNN(3, 4, num_layers=2, bidirectional=True),
+        OrthoRNNCell(3, 4),
+        nn.ModuleDict({"modrelu_bias": nn.Sequential(OrthoRNN(3, 4))}),
+    ],
+    ids=["layers", "cell", "nested"],
+)
+def test_biases_of_modrelu_can_have_a_step_size_of_their_own(core):
+    model = nn.ModuleList([core, nn.Linear(4, 2)])
+    names = {id(p): name.rpartition(".")[2] for name, p in model.named_parameters()}
+    plain, biases, ortho = param_groups(model, 1e-2, 1e-3, weight_decay=0.1, lr_modrelu=1e-4)
+    apart = [name for name in names.values() if name.startswith("modrelu_bias")]
+    assert [names[id(p)] for p in biases["params"]] == apart != []
+    assert (biases["lr"], biases["weight_decay"]) == (1e-4, 0.1)
+    assert (plain["lr"], ortho["lr"]) == (1e-2, 1e-3)
+    listed = [id(p) for group in (plain, biases, ortho) for p in group["params"]]
+    assert sorted(listed) == sorted(names)
+    assert all(is_point(p) for p in ortho["params"])
+    assert "weight_decay" not in param_groups(model, 1e-2, lr_modrelu=1e-4)[1]
+
+
+def test_a_step_size_for_biases_of_modrelu_needs_none():
+    model = OrthoRNN(3, 4, nonlinearity="tanh")
+    assert [group["lr"] for group in param_groups(model, 1e-2, 1e-3, lr_modrelu=1e-4)] == [
+        1e-2,
+        1e-3,
+    ]
+    frozen = OrthoRNN(3, 4)
+    frozen.modrelu_bias_l0.requires_grad_(False)
+    assert len(param_groups(frozen, 1e-2, lr_modrelu=1e-4)) == 2
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (7, 3), (3, 7)], ids=str)

@@ -18,6 +18,8 @@ NONSENSE = {
     ("copy", "+train.foo=1"): ["train.foo", "1"],
     ("copy", "optimizer.lr=0"): ["lr", "0"],
     ("copy", "optimizer.lr_ortho=-1e-3"): ["lr_ortho", "-0.001"],
+    ("copy", "optimizer.lr_modrelu=-1e-3"): ["lr_modrelu", "-0.001"],
+    ("copy", "~optimizer.lr_ortho"): ["optimizer.lr_ortho"],
     ("copy", "optimizer.algorithm.momentum=5"): ["optimizer.algorithm.momentum", "5"],
     ("copy", "optimizer.algorithm.alpha=1"): ["optimizer.algorithm.alpha", "1"],
     ("copy", "optimizer.algorithm.rows=1.5"): ["optimizer.algorithm.rows", "1.5"],
