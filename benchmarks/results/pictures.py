@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.comparison.curves import recorded, smooth
+from benchmarks.comparison.curves import Curve, recorded, smooth
 from benchmarks.comparison.figures import PAPER, draw
 from benchmarks.comparison.palette import GREY, Look, looks
 from benchmarks.comparison.panels import Panel
@@ -28,6 +29,7 @@ from .cells import Line
 SOURCE = "Source"  # the name of the digest among the texts of a PNG
 FORM = 2  # of the figures: another one makes all of them stale
 HEADROOM = 3
+NEARLY_ALL = 99.5  # percent
 LEAST_POINTS = 4  # of a curve of scores
 CURVES, OVERVIEW = "curves.png", "overview.png"
 
@@ -119,11 +121,16 @@ def _learning(axes: Axes, found: Sequence[Line]) -> dict[str, Look]:
     draw(axes, panel, drawn, PAPER)
     for name in axes.texts:  # of the lines across, over the curves
         name.set(zorder=4, bbox={"color": "white", "alpha": 0.8, "lw": 0, "pad": 0.5})
-    medians = [value for c in panel.curves if c is not None for value in c.middle.tolist()]
-    highest = max((value for value in medians if math.isfinite(value)), default=math.inf)
-    axes.set_ylim(top=min(axes.get_ylim()[1], HEADROOM * highest))  # a seed's spike is cut off
+    axes.set_ylim(top=min(axes.get_ylim()[1], highest(panel.curves)))
     named = zip(present, drawn, strict=True)
     return {line.label: look for line, look in named if look.hue is not None}
+
+
+def highest(curves: Sequence[Curve | None]) -> float:
+    """Up to where losses are drawn: above nearly all medians, so that a spike is cut off."""
+    medians = [value for curve in curves if curve is not None for value in curve.middle.tolist()]
+    finite = [value for value in medians if math.isfinite(value)]
+    return HEADROOM * float(np.percentile(finite, NEARLY_ALL)) if finite else math.inf
 
 
 def _scores(found: Sequence[Line]) -> Panel | None:

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.comparison.curves import Curve
 from benchmarks.flow import Flow
 from benchmarks.gradients import Story
 from benchmarks.results import keep
+from benchmarks.results.pictures import highest
 from tests.benchmarks.fake_runs import losses, write_records
 from tests.benchmarks.keeping import TINY, call, define, pretend
 
@@ -76,6 +79,20 @@ def test_an_overview_of_gradients_that_are_none_is_refused(results, overview, ca
     path.write_text(path.read_text().replace("gradients: flow", "gradients: tiny"))
     assert call(results, "write") == 2
     assert "tiny has no gradients to show" in capsys.readouterr().err
+
+
+def middle(*values):
+    """A curve of which only the median matters."""
+    return Curve(*[np.array(values, dtype=float)] * 4, 1)
+
+
+def test_losses_are_drawn_up_to_a_start_but_not_up_to_a_spike():
+    start = [*np.geomspace(8, 0.1, 20), *[0.1] * 180]
+    spike = [*[0.1] * 1500, *[1e12] * 7, *[0.1] * 1500]
+    assert 8 <= highest([middle(*start), None]) <= 24
+    assert highest([middle(*spike), middle(*[0.2] * 1000)]) < 1
+    assert highest([middle(float("nan"), 2.0)]) == pytest.approx(6)
+    assert highest([None, middle(float("inf"))]) == float("inf")
 
 
 @pytest.mark.parametrize(("scores", "panels"), [(3, 1), (5, 2)])
