@@ -37,9 +37,9 @@ def param_groups(
 ) -> list[dict[str, Any]]:
     """Two parameter groups, plain and orthogonal, so that one optimizer serves the whole model.
 
-    With ``lr_modrelu`` there are three: the biases of modReLU act, as the recurrent weight does, at
-    every step of a sequence, and over a long one do better with a step size about as small as
-    its. (That is this library's finding, in ``results/``; papers give them ``lr``.)
+    With ``lr_modrelu`` there are three: the biases of modReLU act at every step of a sequence, as
+    the recurrent weight does. To recall something over a long one they want a step size about as
+    small as that of the weight; on text they want ``lr``.
 
     Args:
         model: any module; points are the ``geoopt.ManifoldParameter`` in it. Parameters that do
