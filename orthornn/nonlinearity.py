@@ -14,6 +14,7 @@ Neural Networks", ICML 2016.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from torch.nn import functional
 from .internals import mode_active
 
 LEAKY_SLOPE = 0.01
+MODRELU_BIAS = re.compile(r"modrelu_bias(_l\d+(_reverse)?)?")  # the names of its parameters
 
 
 class Nonlinearity(NamedTuple):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
-from .parameters import THRESHOLD
+from .nonlinearity import MODRELU_BIAS
 from .points import is_point, riemannian
 from .update import adam, rmsprop, sgd
 
@@ -61,13 +61,13 @@ def param_groups(
         raise TypeError(f"param_groups expects a torch.nn.Module, got {type(model).__name__}")
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     params = [p for _, p in named]
-    thresholds = [p for name, p in named if THRESHOLD.fullmatch(name.rpartition(".")[2])]
-    apart = {id(p) for p in thresholds} if lr_modrelu is not None else set()
+    biases = [p for name, p in named if MODRELU_BIAS.fullmatch(name.rpartition(".")[2])]
+    apart = {id(p) for p in biases} if lr_modrelu is not None else set()
     decay = {} if weight_decay is None else {"weight_decay": weight_decay}
     plain = [p for p in params if not is_point(p) and id(p) not in apart]
     groups: list[dict[str, Any]] = [{"params": plain, "lr": lr, **decay}]
     if lr_modrelu is not None:
-        groups.append({"params": thresholds, "lr": lr_modrelu, **decay})
+        groups.append({"params": biases, "lr": lr_modrelu, **decay})
     points = {
         "params": [p for p in params if is_point(p)],
         "lr": lr / 10 if lr_ortho is None else lr_ortho,

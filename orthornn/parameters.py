@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from .init import INITIALIZERS
+from .nonlinearity import MODRELU_BIAS
 from .refusal import named
 
 RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
-THRESHOLD = re.compile(r"modrelu_bias(_l\d+(_reverse)?)?")
 SMALL = 0.01  # bound of the biases: at exactly 0 a unit of ReLU or modReLU would sit on its kink
 
 
@@ -30,7 +30,7 @@ def start(name: str, p: Tensor, init: str) -> None:
         INITIALIZERS[init](p)
     elif name.startswith("weight_ih"):
         p.normal_(0, math.sqrt(2 / max(1, p.shape[1])))
-    elif name.startswith("bias_") or THRESHOLD.fullmatch(name):
+    elif name.startswith("bias_") or MODRELU_BIAS.fullmatch(name):
         p.uniform_(-SMALL, SMALL)
 
 

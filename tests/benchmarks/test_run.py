@@ -194,8 +194,9 @@ def test_the_test_set_is_scored_with_the_best_weights(command, monkeypatch):
 
     monkeypatch.setattr(run, "evaluate", noted)
     (folder,) = command(
-        *TINY["copy"], "logger=disabled", "train.evaluate_every=1", "optimizer.lr=10", "seed=1"
-    )
+        *TINY["copy"], "logger=disabled", "train.evaluate_every=1", "seed=1",
+        "optimizer.lr=10", "optimizer.lr_modrelu=10",
+    )  # fmt: skip
     losses = [record["validation_loss"] for record in load(folder)[1]]
     best = torch.load(folder / "best.pt", weights_only=True)
     assert best["step"] == 1 + losses.index(min(losses)) < 3  # the steps are far too large

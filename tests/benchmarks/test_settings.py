@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from benchmarks import models
 from benchmarks.models import Network, assemble, lstm
 from benchmarks.optimizer import StepSizeFactor, make_optimizer
 from benchmarks.settings import Settings
@@ -119,3 +120,20 @@ def test_a_new_best_begins_the_count_anew():
     state = begin(task, settings)
     list(fit(state, task, settings))
     assert (state.best_step, state.best_loss, state.factor.halvings) == (5, 1.0, 0)
+
+
+@pytest.mark.parametrize("model", ["ortho", "exprnn", "ortho_free"])
+@pytest.mark.parametrize("lr_modrelu", [0.0, 1e-3, None])
+def test_the_bias_of_modrelu_has_the_step_size_that_it_is_given(model, lr_modrelu):
+    sizes = {"input_size": 3, "hidden_size": 4, "output_size": 2}
+    network = assemble(getattr(models, model), Network(), **sizes)
+    rates = {"lr": 1e-2, "lr_ortho": 1e-4, "lr_modrelu": lr_modrelu}
+    optimizer = make_optimizer(network, torch.optim.SGD, **rates)
+    b, w = network.core.modrelu_bias_l0, network.core.weight_ih_l0
+    before, w_before = b.detach().clone(), w.detach().clone()
+    for p in network.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    expected = 1e-2 if lr_modrelu is None else lr_modrelu
+    torch.testing.assert_close(before - b.detach(), torch.full_like(b, expected))
+    torch.testing.assert_close(w_before - w.detach(), torch.full_like(w, 1e-2))

@@ -198,22 +198,6 @@ def test_with_a_rate_of_zero_the_recurrent_weight_is_frozen(model):
     assert "weight_hh_l0" in frozen
 
 
-@pytest.mark.parametrize("model", ["ortho", "exprnn", "ortho_free"])
-@pytest.mark.parametrize("lr_modrelu", [0.0, 1e-3, None])
-def test_the_bias_of_modrelu_has_the_step_size_that_it_is_given(model, lr_modrelu):
-    network = build(model, 4)
-    rates = {"lr": 1e-2, "lr_ortho": 1e-4, "lr_modrelu": lr_modrelu}
-    optimizer = make_optimizer(network, torch.optim.SGD, **rates)
-    b, w = network.core.modrelu_bias_l0, network.core.weight_ih_l0
-    before, w_before = b.detach().clone(), w.detach().clone()
-    for p in network.parameters():
-        p.grad = torch.ones_like(p)
-    optimizer.step()
-    expected = 1e-2 if lr_modrelu is None else lr_modrelu
-    torch.testing.assert_close(before - b.detach(), torch.full_like(b, expected))
-    torch.testing.assert_close(w_before - w.detach(), torch.full_like(w, 1e-2))
-
-
 class Carried(CopyMemory):
     """Copy memory whose batches, all but every third, go on where the one before ended."""
 
