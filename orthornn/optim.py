@@ -38,8 +38,8 @@ def param_groups(
     """Two parameter groups, plain and orthogonal, so that one optimizer serves the whole model.
 
     With ``lr_modrelu`` there are three: the biases of modReLU act at every step of a sequence, as
-    the recurrent weight does. To recall something over a long one they want a step size about as
-    small as that of the weight; on text they want ``lr``.
+    the recurrent weight does, and ``lr_ortho`` suits them as well: to recall something over a long
+    one ``lr`` is too large, and on text, where ``lr_ortho`` is larger too, either will do.
 
     Args:
         model: any module; points are the ``geoopt.ManifoldParameter`` in it. Parameters that do
