@@ -40,7 +40,7 @@ PLAIN: dict[str, tuple[Any, str]] = {
 }
 GROUPS = ("orthogonal", "network", "train", "task", "model", "optimizer", "logger")
 OPTIONAL = ("data",)  # of tasks that read some
-START = ("init", "input_scale", "nonlinearity")  # below orthogonal
+START = ("init", "input_scale", "modrelu_bias", "nonlinearity")  # below orthogonal
 
 
 def check_keys(cfg: DictConfig) -> None:
@@ -85,6 +85,8 @@ def _check_start(orthogonal: DictConfig) -> None:
         check_choice("orthogonal.init", orthogonal.init, INITIALIZERS)
         check_choice("orthogonal.nonlinearity", orthogonal.nonlinearity, NONLINEARITIES)
         check_number("orthogonal.input_scale", orthogonal.input_scale, 0, above=True)
+        if orthogonal.modrelu_bias is not None:
+            check_number("orthogonal.modrelu_bias", orthogonal.modrelu_bias, -math.inf)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from orthornn.init import INITIALIZERS
 from orthornn.linalg import gram_error
-from orthornn.nonlinearity import NONLINEARITIES
+from orthornn.nonlinearity import MODRELU_BIAS, NONLINEARITIES
 from orthornn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
 from orthornn.recurrence import check_backend, choose
 
@@ -35,6 +37,8 @@ class ElmanRNN(nn.Module):
         bias: whether to use ``b_ih`` and ``b_hh``.
         init: start of W, a key of :data:`orthornn.init.INITIALIZERS`.
         input_scale: what multiplies the first layer's V as it is drawn.
+        modrelu_bias: where modReLU's biases start; None for uniform on ±0.01. Below 0 every step
+            takes as much off every state, so that the network starts by forgetting.
         backend: implementation of the recurrence; None picks the fastest that fits.
 
     Shape:
@@ -57,6 +61,7 @@ class ElmanRNN(nn.Module):
         bias: bool = False,
         init: str = "henaff",
         input_scale: float = 1.0,
+        modrelu_bias: float | None = None,
         backend: str | None = None,
     ) -> None:
         super().__init__()
@@ -89,6 +94,7 @@ class ElmanRNN(nn.Module):
             for suffix in self.suffixes:
                 add_threshold(self, suffix, like=self.get_parameter(f"weight_ih{suffix}"))
         scale_input_(self, input_scale)
+        fill_modrelu_bias_(self, modrelu_bias)
 
     @property
     def recurrent(self) -> list[str]:
@@ -138,3 +144,14 @@ def scale_input_(core: nn.Module, input_scale: float) -> None:
     for name, p in core.named_parameters():
         if name in ("weight_ih_l0", "weight_ih_l0_reverse"):
             p.mul_(input_scale)
+
+
+@torch.no_grad()
+def fill_modrelu_bias_(core: nn.Module, modrelu_bias: float | None) -> None:
+    """Start modReLU's biases, if there are any, from one value; None leaves them as drawn."""
+    if modrelu_bias is None:
+        return
+    check_number("modrelu_bias", modrelu_bias, -math.inf)
+    for name, p in core.named_parameters():
+        if MODRELU_BIAS.fullmatch(name):
+            p.fill_(modrelu_bias)

@@ -18,7 +18,7 @@ from orthornn import OrthoRNN
 from orthornn.init import reflect_
 
 from .checks import check_bool, check_number
-from .elman import ElmanRNN, scale_input_
+from .elman import ElmanRNN, fill_modrelu_bias_, scale_input_
 from .maps import Cayley, Exponential, Trivialization
 from .native import between
 
@@ -34,6 +34,7 @@ def ortho(
     init: str = "henaff",
     retraction: str = "polar",
     input_scale: float = 1.0,
+    modrelu_bias: float | None = None,
     backend: str | None = None,
 ) -> OrthoRNN:
     """W is a point of the Stiefel manifold; without the pre-activation biases, as in expRNN."""
@@ -51,6 +52,7 @@ def ortho(
         backend=backend,
     )
     scale_input_(core, input_scale)
+    fill_modrelu_bias_(core, modrelu_bias)
     return core
 
 

@@ -56,6 +56,7 @@ REFUSED = {
     "task.alphabet=1": ["alphabet", "1"],
     "model.input_scale=null": ["input_scale", "None"],
     "model.input_scale=-1": ["input_scale", "-1"],
+    "model.modrelu_bias=x": ["modrelu_bias", "'x'"],
     "~train": ["train"],
     "~network": ["network"],
     "~budget": ["budget"],

@@ -95,6 +95,28 @@ def test_input_scale_multiplies_the_first_layer_only(name):
         assert torch.equal(scaled.get_parameter(key), factor * p)
 
 
+@pytest.mark.parametrize("name", ["ortho", *METHODS])
+def test_modrelu_bias_fills_every_threshold_and_nothing_else(name):
+    torch.manual_seed(5)
+    plain = build(name, 3, 6, 2, True, bias=True)
+    torch.manual_seed(5)
+    filled = build(name, 3, 6, 2, True, bias=True, modrelu_bias=-0.5)
+    thresholds = [f"modrelu_bias_l{k}{end}" for k in (0, 1) for end in ("", "_reverse")]
+    for key, p in plain.named_parameters():
+        expected = torch.full_like(p, -0.5) if key in thresholds else p
+        assert torch.equal(filled.get_parameter(key), expected), key
+    assert {key for key, _ in plain.named_parameters() if "modrelu" in key} == set(thresholds)
+
+
+@pytest.mark.parametrize("name", ["ortho", *METHODS])
+def test_modrelu_bias_is_of_modrelu_alone(name):
+    torch.manual_seed(5)
+    plain = build(name, 3, 6, nonlinearity="tanh")
+    torch.manual_seed(5)
+    filled = build(name, 3, 6, nonlinearity="tanh", modrelu_bias=-0.5)
+    assert all(torch.equal(filled.get_parameter(k), p) for k, p in plain.named_parameters())
+
+
 @pytest.mark.parametrize("size", [1, 6, 7])
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -247,6 +269,8 @@ def test_parameters_behind_a_weight_are_its_only_ones(name):
         ("ortho_free", {"dropout": 2.0}, ValueError, "dropout should be a number in range"),
         ("ortho_free", {"input_scale": 0.0}, ValueError, "input_scale must be a finite number > 0"),
         ("ortho", {"input_scale": -1.0}, ValueError, "input_scale must be a finite number > 0"),
+        ("ortho", {"modrelu_bias": float("nan")}, ValueError, "modrelu_bias must be a finite"),
+        ("ortho_free", {"modrelu_bias": "no"}, TypeError, "modrelu_bias must be a number"),
         ("ortho_soft", {"strength": 0.0}, ValueError, "strength must be a finite number > 0"),
         ("dtriv", {"rebase_every": 0}, ValueError, "rebase_every must be a whole number >= 1"),
         ("dtriv", {"rebase_every": 2.5}, ValueError, "rebase_every must be a whole number >= 1"),

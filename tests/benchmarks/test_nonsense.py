@@ -37,6 +37,7 @@ NONSENSE = {
     ("copy", "+model.foo=1"): ["model.foo=1", "retraction"],
     ("copy", "model=lstm orthogonal.init=x"): ["orthogonal.init", "'x'", "henaff"],
     ("copy", "model=lstm orthogonal.input_scale=0"): ["orthogonal.input_scale", "0"],
+    ("copy", "model=lstm orthogonal.modrelu_bias=x"): ["orthogonal.modrelu_bias", "'x'"],
     ("copy", "+orthogonal.foo=1"): ["orthogonal.foo=1", "input_scale"],
     ("copy", "+foo=1"): ["foo=1", "a key of the configuration", "budget", "'train'"],
     ("copy", "+data.foo=1"): ["data", "foo", "1"],
