@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from benchmarks.records import Run
 from benchmarks.setting import setting
 
+# what makes runs of two models unequal; a step size or a clip of its own is each model's right
+EXTENT = ("budget", "train.steps", "train.epochs", "train.batch_size")
 OUTCOMES = ("finished", "failed", "interrupted", "unfinished")
 
 
@@ -48,8 +50,9 @@ def outcome(run: Run) -> str:
 def by_task(runs: list[Run]) -> dict[str, list[Group]]:
     """Task title to its groups of runs; within a group only the seed differs.
 
-    A group is named by its model and by the settings in which it differs from another group of
-    the same task and model. Of several runs with one seed, the last finished one counts.
+    A group is named by its model, by the settings in which it differs from another group of the
+    same task and model, and by how long and how large it is if any other group is not so, whatever
+    its model. Of several runs with one seed, the last finished one counts.
     """
     tasks: dict[str, dict[str, tuple[dict[str, Any], list[Run]]]] = {}
     for run in runs:
@@ -83,7 +86,8 @@ def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
     models: dict[str, list[dict[str, Any]]] = {}
     for own, runs in found:
         models.setdefault(runs[0].about["model"], []).append(own)
-    keys = {model: differing(settings) for model, settings in models.items()}
+    extent = set(EXTENT) & set(differing([own for own, _ in found]))
+    keys = {model: sorted(extent | set(differing(settings))) for model, settings in models.items()}
     named = []
     for own, runs in found:
         model = runs[0].about["model"]

@@ -52,6 +52,21 @@ def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean
 
 
 @pytest.mark.parametrize(
+    ("key", "shorter"),
+    [("train.steps", 5), ("train.epochs", 5), ("train.batch_size", 5), ("budget", 5)],
+)
+def test_a_model_that_had_less_than_another_is_named_by_it(key, shorter, tmp_path, capsys):
+    group, _, leaf = key.rpartition(".")
+    for model, value in (("lstm", 10), ("ortho", shorter)):
+        more = {group: CONFIG.get(group, {}) | {leaf: value}} if group else {leaf: value}
+        own = {"optimizer": {"lr": value}}  # each model's own, not named
+        write_run(tmp_path / model, model, config=CONFIG | own | more)
+    compare.main([str(tmp_path)])
+    names = {row[0] for row in printed_rows(capsys.readouterr().out)}
+    assert names == {f"lstm, {leaf}=10", f"ortho, {leaf}={shorter}"}
+
+
+@pytest.mark.parametrize(
     ("key", "groups"),
     [("clip", 2), ("evaluate_every", 2), ("patience", 2), ("diagnose_every", 1), ("save_every", 1)],
 )
