@@ -15,7 +15,7 @@ from orthornn.parameters import check_choice
 
 from .folder import Redo
 from .models import Network
-from .models.checks import check_number
+from .models.checks import LARGEST, check_number
 from .refusal import ConfigError, build, check, choose
 from .setting import MOST_OF_NAME
 from .settings import Settings
@@ -84,9 +84,9 @@ def _check_start(orthogonal: DictConfig) -> None:
     try:
         check_choice("orthogonal.init", orthogonal.init, INITIALIZERS)
         check_choice("orthogonal.nonlinearity", orthogonal.nonlinearity, NONLINEARITIES)
-        check_number("orthogonal.input_scale", orthogonal.input_scale, 0, above=True)
+        check_number("orthogonal.input_scale", orthogonal.input_scale, 0, LARGEST, above=True)
         if orthogonal.modrelu_bias is not None:
-            check_number("orthogonal.modrelu_bias", orthogonal.modrelu_bias, -math.inf)
+            check_number("orthogonal.modrelu_bias", orthogonal.modrelu_bias, -LARGEST, LARGEST)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

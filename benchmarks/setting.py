@@ -22,6 +22,7 @@ NO_MATTER = (
     "train.keep",
     "train.diagnose_every",
 )
+OF_MODRELU = ("model.modrelu_bias", "optimizer.lr_modrelu")  # no matter to any other nonlinearity
 DIGITS = 10  # of the hexadecimal fingerprint
 MOST = 127  # bytes of a run's name; W&B takes as many characters
 MOST_OF_NAME = 60  # characters of a benchmark's name: a file's has 255 bytes, a letter up to 4
@@ -30,9 +31,12 @@ MOST_OF_NAME = 60  # characters of a benchmark's name: a file's has 255 bytes, a
 def setting(config: dict[str, Any]) -> dict[str, Any]:
     """The resolved configuration as dotted keys, without what cannot change a result.
 
-    Runs with equal settings differ by their seeds alone; one seed gives one result.
+    Runs with equal settings differ by their seeds alone; one seed gives one result. A key that is
+    null is left out: a run from before there was such a key has the same setting.
     """
-    return {key: value for key, value in _dotted(config, "").items() if not _idle(key)}
+    found = _dotted(config, "")
+    idle = NO_MATTER if found.get("model.nonlinearity") == "modrelu" else NO_MATTER + OF_MODRELU
+    return {k: value for k, value in found.items() if value is not None and not _below(k, idle)}
 
 
 def fingerprint(config: dict[str, Any]) -> str:
@@ -52,8 +56,8 @@ def plain_name(text: object, most: int) -> str:
     return re.sub(r"[^\w-]", "_", str(text)).encode(errors="replace")[:most].decode(errors="ignore")
 
 
-def _idle(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in NO_MATTER)
+def _below(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _dotted(node: Any, prefix: str) -> dict[str, Any]:

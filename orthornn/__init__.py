@@ -2,10 +2,11 @@
 
 from .cell import OrthoRNNCell
 from .departure import DepartureWarning
+from .groups import param_groups
 from .init import cayley_, haar_, henaff_, identity_
 from .manifold import SpecialOrthogonal, Stiefel
 from .muon import RiemannianMuon
-from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD, param_groups
+from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD
 from .recurrence import backends
 from .recurrent_weight import project_
 from .rnn import OrthoRNN

@@ -29,6 +29,7 @@ ROOMS = [
     "update",
     "charts",
     "points",
+    "groups",
     "optim",
     "muon",
     "reference",

@@ -136,6 +136,41 @@ def test_biases_of_modrelu_can_have_a_step_size_of_their_own(core):
     assert "weight_decay" not in param_groups(model, 1e-2, lr_modrelu=1e-4)[1]
 
 
+def test_what_only_looks_like_a_bias_of_modrelu_is_plain():
+    model = OrthoRNN(3, 4)
+    for name in ("modrelu_bias_scale", "modrelu_bias_l0_raw", "my_modrelu_bias", "modrelu_bias_l"):
+        model.register_parameter(name, nn.Parameter(torch.zeros(4)))
+    model.modrelu_bias = point(4, 4)
+    _, biases, ortho = param_groups(model, 1e-2, lr_modrelu=1e-4)
+    assert [id(p) for p in biases["params"]] == [id(model.modrelu_bias_l0)]
+    assert {id(p) for p in ortho["params"]} == {id(model.modrelu_bias), id(model.weight_hh_l0)}
+
+
+def test_a_bias_of_modrelu_with_two_names_is_one():
+    rnn = OrthoRNN(3, 4)
+    model = nn.Module()
+    model.offset, model.rnn = rnn.modrelu_bias_l0, rnn
+    _, biases, _ = param_groups(model, 1e-2, lr_modrelu=1e-4)
+    assert [id(p) for p in biases["params"]] == [id(rnn.modrelu_bias_l0)]
+
+
+@pytest.mark.parametrize("name", ["lr", "lr_ortho", "lr_modrelu"])
+def test_step_sizes_out_of_their_range_are_refused(name):
+    model = OrthoRNN(3, 4)
+    for value, kind, told in (
+        (-1e-3, ValueError, ">= 0, got -0.001"),
+        (float("nan"), ValueError, ">= 0, got nan"),
+        (float("inf"), ValueError, ">= 0, got inf"),
+        (True, TypeError, "a number or a tensor, got True"),
+        ("x", TypeError, "a number or a tensor, got 'x'"),
+    ):
+        with pytest.raises(kind, match=f"^{name} must be .*{told}"):
+            param_groups(model, **{"lr": 1e-3, name: value})
+    rates = [group["lr"] for group in param_groups(model, **{"lr": 1.0, "lr_modrelu": 1, name: 0})]
+    assert 0 in rates
+    param_groups(model, **{"lr": 1e-3, name: torch.tensor(1e-3)})
+
+
 def test_a_step_size_for_biases_of_modrelu_needs_none():
     model = OrthoRNN(3, 4, nonlinearity="tanh")
     assert [group["lr"] for group in param_groups(model, 1e-2, 1e-3, lr_modrelu=1e-4)] == [

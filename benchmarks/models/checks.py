@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+LARGEST = 1e30  # more is none in float32, or not for long
+
 
 def check_number(
     name: str, value: Any, least: float, most: float = math.inf, above: bool = False
@@ -14,7 +16,8 @@ def check_number(
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not least <= value <= most or not math.isfinite(value) or (above and value == least):
         limits = f"{'>' if above else '>='} {least}"
-        limits = limits if most == math.inf else f"from {least} to {most}"
+        if most != math.inf:
+            limits = f"{limits} and <= {most}" if above else f"from {least} to {most}"
         raise ValueError(f"{name} must be a finite number {limits}, got {value}")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +11,7 @@ from orthornn.nonlinearity import MODRELU_BIAS, NONLINEARITIES
 from orthornn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
 from orthornn.recurrence import check_backend, choose
 
-from .checks import check_bool, check_number
+from .checks import LARGEST, check_bool, check_number
 
 
 class ElmanRNN(nn.Module):
@@ -140,7 +138,7 @@ class ElmanRNN(nn.Module):
 @torch.no_grad()
 def scale_input_(core: nn.Module, input_scale: float) -> None:
     """Multiply the first layer's input weights, of every direction, by ``input_scale``."""
-    check_number("input_scale", input_scale, 0, above=True)
+    check_number("input_scale", input_scale, 0, LARGEST, above=True)
     for name, p in core.named_parameters():
         if name in ("weight_ih_l0", "weight_ih_l0_reverse"):
             p.mul_(input_scale)
@@ -151,7 +149,7 @@ def fill_modrelu_bias_(core: nn.Module, modrelu_bias: float | None) -> None:
     """Start modReLU's biases, if there are any, from one value; None leaves them as drawn."""
     if modrelu_bias is None:
         return
-    check_number("modrelu_bias", modrelu_bias, -math.inf)
+    check_number("modrelu_bias", modrelu_bias, -LARGEST, LARGEST)
     for name, p in core.named_parameters():
         if MODRELU_BIAS.fullmatch(name):
             p.fill_(modrelu_bias)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.comparison.groups import shown
 from benchmarks.records import THINNED, Run
 from benchmarks.setting import setting
 
@@ -47,13 +48,13 @@ def is_there(job: Job, folder: Path) -> bool:
 def differences(job: Job, run: Run) -> Iterator[str]:
     """What a run that was kept has other than the definition says.
 
-    A key that came after the run or has gone since is no difference; a value is.
+    A key that came after the run, or has gone since, counts as null.
     """
     there = setting(run.about["config"])
     here = _defined(job._replace(seed=0))
-    for key in sorted(there.keys() & here.keys()):
-        if there[key] != here[key]:
-            yield f"it has {key}={there[key]}, the definition {here[key]}"
+    for key in sorted(there.keys() | here.keys()):
+        if there.get(key) != here.get(key):
+            yield f"it has {key}={shown(there.get(key))}, the definition {shown(here.get(key))}"
     for key, value in (("seed", job.seed), ("threads", 1)):
         if run.about[key] != value:
             yield f"it has {key} {run.about[key]}, not {value}"

@@ -2,6 +2,8 @@
 
 from benchmarks.records import read
 from benchmarks.results import command, keep
+from benchmarks.results.experiment import load
+from benchmarks.results.jobs import jobs
 from tests.benchmarks.fake_runs import write_run
 
 TINY = """
@@ -29,7 +31,10 @@ def call(results, *arguments, runs="runs"):
 
 def pretend(results, name, **runs):
     """Keep records of runs that nobody has trained: by the names of their folders."""
-    for folder, said in runs.items():
-        label, _, seed = folder.rpartition("_seed")
-        run = write_run(results / name / keep.RECORDS / f"{label}-seed{seed}", **said)
+    experiment = load(name, results)
+    defined = {job.folder: job for job in jobs(experiment)} if hasattr(experiment, "rows") else {}
+    for key, said in runs.items():
+        folder = "-seed".join(key.rsplit("_seed", 1))
+        config = {"config": defined[folder].composed().config} if folder in defined else {}
+        run = write_run(results / name / keep.RECORDS / folder, **config | said)
         keep.write(read(run), run, keep.MOST)

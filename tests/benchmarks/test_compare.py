@@ -51,6 +51,13 @@ def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean
     assert [row[4] for row in rows] == ["1.00e-03", "2.00e-03"]
 
 
+def test_a_key_that_came_later_and_sets_nothing_tells_no_groups_apart(tmp_path, capsys):
+    write_run(tmp_path / "before", seed=0)
+    write_run(tmp_path / "after", seed=1, config=CONFIG | {"optimizer": {"later": None}})
+    compare.main([str(tmp_path)])
+    assert len(printed_rows(capsys.readouterr().out)) == 1
+
+
 @pytest.mark.parametrize(
     ("key", "shorter"),
     [("train.steps", 5), ("train.epochs", 5), ("train.batch_size", 5), ("budget", 5)],

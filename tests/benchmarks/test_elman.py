@@ -111,9 +111,9 @@ def test_modrelu_bias_fills_every_threshold_and_nothing_else(name):
 @pytest.mark.parametrize("name", ["ortho", *METHODS])
 def test_modrelu_bias_is_of_modrelu_alone(name):
     torch.manual_seed(5)
-    plain = build(name, 3, 6, nonlinearity="tanh")
+    plain = build(name, 3, 6, bias=True, nonlinearity="tanh")
     torch.manual_seed(5)
-    filled = build(name, 3, 6, nonlinearity="tanh", modrelu_bias=-0.5)
+    filled = build(name, 3, 6, bias=True, nonlinearity="tanh", modrelu_bias=-0.5)
     assert all(torch.equal(filled.get_parameter(k), p) for k, p in plain.named_parameters())
 
 
@@ -270,6 +270,13 @@ def test_parameters_behind_a_weight_are_its_only_ones(name):
         ("ortho_free", {"input_scale": 0.0}, ValueError, "input_scale must be a finite number > 0"),
         ("ortho", {"input_scale": -1.0}, ValueError, "input_scale must be a finite number > 0"),
         ("ortho", {"modrelu_bias": float("nan")}, ValueError, "modrelu_bias must be a finite"),
+        (
+            "ortho_free",
+            {"modrelu_bias": -1e39},
+            ValueError,
+            "to 1e[+]30, got -1e[+]39",
+        ),
+        ("ortho", {"input_scale": 1e39}, ValueError, "a finite number > 0 and <= 1e[+]30, got 1e"),
         ("ortho_free", {"modrelu_bias": "no"}, TypeError, "modrelu_bias must be a number"),
         ("ortho_soft", {"strength": 0.0}, ValueError, "strength must be a finite number > 0"),
         ("dtriv", {"rebase_every": 0}, ValueError, "rebase_every must be a whole number >= 1"),

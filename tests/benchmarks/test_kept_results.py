@@ -43,7 +43,10 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
         own = [o for o in best.overrides if o.partition("=")[0].partition(".")[0] != "optimizer"]
         used = compose_run(experiment.benchmark, own).config["optimizer"]
         unsearched = {"lr_modrelu": used["lr_modrelu"]}
+        assert config["optimizer"].get("lr_modrelu") is None, "searched with a step size of its own"
         assert used == config["optimizer"] | unsearched, row
-        names = {f"{config['name']}_{model}_{o.stem}" for o in CONF.glob("optimizer/*.yaml")}
-        (tuned,) = (path for path in CONF.glob("tuned/*.yaml") if path.stem in names)
-        assert f"python -m benchmarks.results run {name}" in tuned.read_text(encoding="utf-8")
+        optimizers = "|".join(o.stem for o in CONF.glob("optimizer/*.yaml"))
+        its = re.compile(rf"{config['name']}\w*_{model}_({optimizers})")  # also language_large_...
+        tuned = [path for path in CONF.glob("tuned/*.yaml") if its.fullmatch(path.stem)]
+        texts = [path.read_text(encoding="utf-8") for path in tuned]
+        assert sum(f"python -m benchmarks.results run {name}\n" in text for text in texts) == 1

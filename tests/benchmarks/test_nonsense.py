@@ -38,6 +38,8 @@ NONSENSE = {
     ("copy", "model=lstm orthogonal.init=x"): ["orthogonal.init", "'x'", "henaff"],
     ("copy", "model=lstm orthogonal.input_scale=0"): ["orthogonal.input_scale", "0"],
     ("copy", "model=lstm orthogonal.modrelu_bias=x"): ["orthogonal.modrelu_bias", "'x'"],
+    ("copy", "orthogonal.modrelu_bias=1e39"): ["orthogonal.modrelu_bias", "1e+39"],
+    ("copy", "orthogonal.input_scale=1e39"): ["orthogonal.input_scale", "1e+39"],
     ("copy", "+orthogonal.foo=1"): ["orthogonal.foo=1", "input_scale"],
     ("copy", "+foo=1"): ["foo=1", "a key of the configuration", "budget", "'train'"],
     ("copy", "+data.foo=1"): ["data", "foo", "1"],

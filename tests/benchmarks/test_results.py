@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import operator
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import reduce
 
 import pytest
 
@@ -15,7 +17,7 @@ from benchmarks.results import keep, rerun
 from benchmarks.results.cells import cell, column, lines
 from benchmarks.results.experiment import load
 from benchmarks.results.jobs import jobs
-from tests.benchmarks.fake_runs import CONFIG, write_run
+from tests.benchmarks.fake_runs import write_run
 from tests.benchmarks.keeping import TINY, call, define, pretend
 from tests.benchmarks.sweeping import ROOT
 
@@ -160,10 +162,11 @@ def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_exper
 
 def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeypatch):
     define(results, TINY)
-    pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1, "config": {**CONFIG, "seed": 1}})
+    pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1})
     path = results / "tiny" / keep.RECORDS / "ours-seed1" / "run.json"
     about = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(about | {"config": {**CONFIG, "seed": 1, "task": {"delay": 6}}}))
+    about["config"]["task"]["delay"] = 6
+    path.write_text(json.dumps(about))
     asked = []
     monkeypatch.setattr(rerun, "train", lambda jobs, *_: asked.extend(jobs) or [])
     assert call(results, "run", "tiny", "--missing") == 0
@@ -177,8 +180,10 @@ def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeyp
     [
         ({"seed": 5}, "seed 5"),
         ({"threads": 2}, "threads 2"),
-        ({"config": {**CONFIG, "task": {"delay": 6}}}, "task.delay=6"),
-        ({"config": {**CONFIG, "seed": 9}}, "its configuration has seed 9"),
+        ({"config.task.delay": 6}, "it has task.delay=6, the definition 5"),
+        ({"config.task.delay": None}, "it has task.delay=null, the definition 5"),
+        ({"config.gone": 3}, "it has gone=3, the definition null"),
+        ({"config.seed": 9}, "its configuration has seed 9"),
         ({"thinned": {"of": 3, "kept": 4}}, "3 records, 4 were kept"),
         ({"task": "another"}, "several tasks"),
         ({"summary.steps": 7}, "steps 7"),
@@ -197,8 +202,8 @@ def test_check_tells_records_that_are_not_as_defined_or_contradict_themselves(
     path = results / "tiny" / keep.RECORDS / "ours-seed0" / "run.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     for key, value in change.items():
-        outer, _, inner = key.rpartition(".")
-        (about[outer] if outer else about)[inner] = value
+        *outer, inner = key.split(".")
+        reduce(operator.getitem, outer, about)[inner] = value
     path.write_text(json.dumps(about), encoding="utf-8")
     assert call(results, "write") == 0
     capsys.readouterr()

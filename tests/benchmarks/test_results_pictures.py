@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.comparison.curves import Curve
 from benchmarks.flow import Flow
 from benchmarks.gradients import Story
-from benchmarks.results import keep
+from benchmarks.results import keep, pictures
 from benchmarks.results.pictures import highest
 from tests.benchmarks.fake_runs import losses, write_records
 from tests.benchmarks.keeping import TINY, call, define, pretend
@@ -93,6 +93,25 @@ def test_losses_are_drawn_up_to_a_start_but_not_up_to_a_spike():
     assert highest([middle(*spike), middle(*[0.2] * 1000)]) < 1
     assert highest([middle(float("nan"), 2.0)]) == pytest.approx(6)
     assert highest([None, middle(float("inf"))]) == float("inf")
+
+
+def test_one_step_in_a_hundred_is_a_spike_however_few_there_are():
+    for steps in (100, 200, 3000):
+        smeared = [1e6] * (steps // 100)
+        assert highest([middle(*smeared, *[0.1] * (steps - len(smeared)))]) < 1
+
+
+def test_a_figure_cuts_a_spike_off(results, monkeypatch):
+    define(results, TINY)
+    pretend(results, "tiny", ours_seed0={"values": [0.05] * 300})
+    folder = results / "tiny" / keep.RECORDS / "ours-seed0"
+    write_records(folder, losses(*[0.05] * 150, 1e6, *[0.05] * 149))
+    tops = []
+    monkeypatch.setattr(
+        pictures, "write_figure", lambda _, figure, *__: tops.append(figure.axes[0].get_ylim()[1])
+    )
+    assert call(results, "write") == 0
+    assert max(tops) < 1
 
 
 @pytest.mark.parametrize(("scores", "panels"), [(3, 1), (5, 2)])

@@ -12,7 +12,7 @@ CONFIG = {
     "threads": "auto",
     "logger": {"mode": "offline"},
     "orthogonal": {"init": "henaff"},
-    "model": {"hidden_size": None, "init": "henaff"},
+    "model": {"hidden_size": None, "init": "henaff", "nonlinearity": "modrelu"},
     "train": {"steps": 3, "clip": None, "decay": 0.5, "save_every": 100, "diagnose_every": None},
 }
 
@@ -36,6 +36,9 @@ def changed(key, value):
         ("train.save_every", 7),
         ("train.diagnose_every", 7),
         ("train.steps", 3.0),
+        ("train.later", None),
+        ("later", None),
+        ("later", {"key": None}),
     ],
 )
 def test_what_changes_no_result_is_no_part_of_a_setting(key, value):
@@ -53,10 +56,25 @@ def test_what_changes_no_result_is_no_part_of_a_setting(key, value):
         ("train.save", 1),
         ("model.init", "haar"),
         ("model", {}),
+        ("model.modrelu_bias", -1),
+        ("optimizer", {"lr_modrelu": 0.0}),
+        ("train.later", False),
+        ("later", 0),
     ],
 )
 def test_what_can_change_a_result_does(key, value):
     assert fingerprint(changed(key, value)) != fingerprint(CONFIG)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "identity", None])
+def test_what_is_of_modrelu_matters_to_modrelu_alone(nonlinearity):
+    own = {"bias": True} if nonlinearity is None else {"nonlinearity": nonlinearity}
+    plain = CONFIG | {"model": own, "optimizer": {"lr": 0.1}}
+    given = CONFIG | {
+        "model": {**own, "modrelu_bias": -1.0},
+        "optimizer": {"lr": 0.1, "lr_modrelu": 1e-4},
+    }
+    assert fingerprint(given) == fingerprint(plain)
 
 
 def test_the_order_of_keys_does_not_matter():
@@ -65,10 +83,9 @@ def test_the_order_of_keys_does_not_matter():
 
 def test_a_setting_is_dotted_and_flat():
     assert setting(CONFIG) == {
-        "model.hidden_size": None,
         "model.init": "henaff",
+        "model.nonlinearity": "modrelu",
         "train.steps": 3,
-        "train.clip": None,
         "train.decay": 0.5,
     }
 
