@@ -50,3 +50,13 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
         tuned = [path for path in CONF.glob("tuned/*.yaml") if its.fullmatch(path.stem)]
         texts = [path.read_text(encoding="utf-8") for path in tuned]
         assert sum(f"python -m benchmarks.results run {name}\n" in text for text in texts) == 1
+
+
+def test_no_kept_run_was_further_off_the_manifold_than_the_page_says():
+    page = (RESULTS.parent / "orthornn" / "README.md").read_text(encoding="utf-8")
+    bound, size = re.search(r"stayed below ([0-9.e-]+) at H up to (\d+)", page).groups()
+    runs = [json.loads(p.read_text()) for p in RESULTS.glob(f"*/{RECORDS}/*/run.json")]
+    ours = [run for run in runs if run["model"] == "ortho"]
+    errors = [run["summary"]["largest_orthogonality_error"] for run in ours]
+    assert float(bound) / 1.1 < max(errors) < float(bound)
+    assert int(size) == max(run["hidden_size"] for run in ours)
