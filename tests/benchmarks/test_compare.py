@@ -52,8 +52,9 @@ def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean
 
 
 def test_a_key_that_came_later_and_sets_nothing_tells_no_groups_apart(tmp_path, capsys):
-    write_run(tmp_path / "before", seed=0)
-    write_run(tmp_path / "after", seed=1, config=CONFIG | {"optimizer": {"later": None}})
+    write_run(tmp_path / "before", seed=0, config=CONFIG)
+    later = {"train": {**CONFIG["train"], "later": None}}
+    write_run(tmp_path / "after", seed=1, config=CONFIG | later)
     compare.main([str(tmp_path)])
     assert len(printed_rows(capsys.readouterr().out)) == 1
 
