@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 _FORKS = sys.platform == "linux"
 _CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-PRELOADED = ["benchmarks.run", "benchmarks.generate"]
+PRELOADED = ["benchmarks.run", "benchmarks.generate", "torch._dynamo"]  # which an optimizer imports
 _CONTEXT.set_forkserver_preload(PRELOADED)
 _ONE_AT_A_TIME = threading.Lock()  # the environment is that of all threads
 _SERVED = {

@@ -6,15 +6,19 @@ Tested with the version in ``constraints.txt``; a test keeps private names out o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import Parameter
 from torch.utils._python_dispatch import _disable_current_modes
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def transformed() -> bool:
@@ -41,6 +45,14 @@ def looked_into() -> bool:
     return (
         forward_ad._current_level >= 0 or get_proxy_mode() is not None or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
+
+
+def uncompiled(function: Function) -> Function:
+    """``torch.compiler.disable``, but the compiler is imported at the first call, not with us.
+
+    It takes as long to import as torch and geoopt together. torch does the same to its optimizers.
+    """
+    return cast(Function, _disable_dynamo(function))
 
 
 def mode_active() -> bool:

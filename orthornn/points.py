@@ -15,6 +15,7 @@ from torch import Tensor
 from . import membership
 from .charts import TANGENT_STATE, Chart, choose, count_rows, has_frame
 from .exact import exact_products
+from .internals import uncompiled
 from .linalg import shorten, square_norm
 from .manifold import Stiefel
 from .refusal import named
@@ -83,7 +84,7 @@ def riemannian(
             plain = [p for p in group["params"] if not is_point(p)]
             return euclidean._init_group(self, {**group, "params": plain}, *lists)
 
-        @torch.compiler.disable  # type: ignore[untyped-decorator]
+        @uncompiled
         def step(self: Opt, closure: Callable[[], float] | None = None) -> float | None:
             """One step of every parameter; ``closure`` runs once, with gradients enabled."""
             loss = None

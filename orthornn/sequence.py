@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .internals import uncompiled
+
 
 class Packing(NamedTuple):
     """The layout of a ``torch.nn.utils.rnn.PackedSequence``; None stands for a dense batch.
@@ -23,7 +25,7 @@ class Packing(NamedTuple):
     """The permutation of rows that reverses every sequence in itself, shape (N,)."""
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def packing(batch_sizes: Tensor, data: Tensor) -> Packing:
     """Read the layout off ``batch_sizes``, without a loop over sequences or steps.
 

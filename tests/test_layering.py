@@ -136,10 +136,11 @@ def test_private_names_of_torch_stay_in_one_file(path):
         assert not re.findall(r"torch(?:\.\w+)*\._\w+|from torch[\w.]* import _\w+", text)
 
 
-def test_importing_the_library_loads_no_benchmark_dependency():
+def test_importing_the_library_loads_no_benchmark_dependency_and_no_compiler():
     code = (
-        "import sys, warnings; warnings.simplefilter('ignore'); import orthornn; "
-        "print(*{'hydra', 'wandb', 'matplotlib', 'pydantic'} & set(sys.modules))"
+        "import sys, warnings; warnings.simplefilter('ignore'); import torch, geoopt; "
+        "theirs = set(sys.modules); import orthornn; ours = set(sys.modules) - theirs; "
+        "print(*{'hydra', 'wandb', 'matplotlib', 'pydantic', 'torch._dynamo', 'sympy'} & ours)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
