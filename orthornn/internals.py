@@ -50,7 +50,8 @@ def looked_into() -> bool:
 def uncompiled(function: Function) -> Function:
     """``torch.compiler.disable``, but the compiler is imported at the first call, not with us.
 
-    It takes as long to import as torch and geoopt together. torch does the same to its optimizers.
+    Its import takes over half as long as that of torch and geoopt together. torch does the same to
+    its optimizers.
     """
     return cast(Function, _disable_dynamo(function))
 
