@@ -1,6 +1,6 @@
 """The adding problem: ``python -m benchmarks.adding [model=lstm] [task.length=750] ...``."""
 
-from .run import main
+from .cli.train import main
 
 if __name__ == "__main__":
     main("adding")

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .comparison.delimited import delimited
 from .comparison.figures import plot
 from .comparison.groups import by_task
-from .comparison.latex import latex
-from .comparison.markdown import markdown
 from .comparison.table import table
-from .records import Run, find, read
+from .comparison.writers.csv import delimited
+from .comparison.writers.latex import latex
+from .comparison.writers.markdown import markdown
+from .records.run import Run, find, read
 
 PATIENCE = 2  # seconds of reading before a progress bar appears
 KINDS = ("csv", "latex", "html")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "latex" in wanted:
         _write(wanted["latex"], latex(tables))
     if "html" in wanted:
-        from .comparison.page import page
+        from .comparison.writers.html import page
 
         given = sys.argv[1:] if arguments is None else arguments
         _write(wanted["html"], page(tables, f"{parser.prog} {shlex.join(given)}"))

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from . import cli, records
-from .assembly import make_task
-from .record import VALIDATION
+from .config.compose import CONF, compose
+from .records import run
+from .records.record import VALIDATION
+from .runs.build import make_task
 
 SHOWN = 100  # groups in a panel
 PROJECT = "orthornn"
@@ -76,11 +77,11 @@ def contents(runs: Path) -> dict[str, Contents]:
     """What each benchmark logs: by its configuration, and by the runs in a folder."""
     found: dict[str, Contents] = {}
     for name in benchmarks():
-        task = make_task(cli.compose(name, []))
+        task = make_task(compose(name, []))
         found[name] = Contents(tuple(task.metrics), task.target_loss is not None)
-    for folder in records.find([runs]):
+    for folder in run.find([runs]):
         try:
-            about = records.read(folder).about
+            about = run.read(folder).about
         except (OSError, ValueError) as error:
             print(f"skipped {folder}: {error}", file=sys.stderr)
             continue
@@ -94,7 +95,7 @@ def contents(runs: Path) -> dict[str, Contents]:
 
 def benchmarks() -> list[str]:
     """The names of the benchmarks."""
-    return sorted(path.stem for path in cli.CONF.glob("*.yaml") if path.stem != "run")
+    return sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "run")
 
 
 def curves(what: Contents) -> list[Curve]:

@@ -32,7 +32,7 @@ from orthornn import (
     Stiefel,
     henaff_,
 )
-from orthornn.retraction import RETRACTIONS
+from orthornn.manifolds.retractions import RETRACTIONS
 
 LOOKS = 200
 RECURRENCE = 2000

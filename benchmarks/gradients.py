@@ -20,13 +20,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from orthornn.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.nonlinearity import NONLINEARITIES
 
-from .assembly import make_state
-from .cli import compose
-from .flow import Flow, draw_gradients, draw_jacobians, look, recurrent_weight
-from .refusal import ConfigError
-from .train import TrainingDiverged, fit
+from .config.compose import compose
+from .config.errors import ConfigError
+from .diagnostics.gradient_flow import Story, draw_gradients, draw_jacobians, look, recurrent_weight
+from .runs.build import make_state
+from .training.loop import TrainingDiverged, fit
 
 
 class Subject(NamedTuple):
@@ -68,17 +68,6 @@ MEASURED = (
     "σ_max(W)^T",
     "saturated",
 )
-
-
-class Story(NamedTuple):
-    """What was seen of one subject."""
-
-    label: str
-    before: Flow
-    after: Flow
-    losses: list[float]
-    norms: list[float]
-    outcome: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

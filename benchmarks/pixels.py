@@ -1,6 +1,6 @@
 """Pixel-by-pixel digits: ``python -m benchmarks.pixels [data.name=mnist] [model=lstm] ...``."""
 
-from .run import main
+from .cli.train import main
 
 if __name__ == "__main__":
     main("pixels")

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from orthornn import haar_
-from orthornn.fused import run_forward
-from orthornn.nonlinearity import LEAKY_SLOPE
+from orthornn.recurrence.fused import run_forward
+from orthornn.recurrence.nonlinearity import LEAKY_SLOPE
 
 INPUTS, BATCH = 10, 16
 BIAS = 0.01

@@ -1,6 +1,6 @@
 """Copy tagging: ``python -m benchmarks.tagging [network.bidirectional=false] ...``."""
 
-from .run import main
+from .cli.train import main
 
 if __name__ == "__main__":
     main("tagging")

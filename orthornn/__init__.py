@@ -1,16 +1,18 @@
 """Orthogonal recurrent networks trained on the Stiefel manifold."""
 
-from .cell import OrthoRNNCell
-from .departure import DepartureWarning
-from .groups import param_groups
 from .init import cayley_, haar_, henaff_, identity_
-from .manifold import SpecialOrthogonal, Stiefel
-from .muon import RiemannianMuon
-from .optim import RiemannianAdam, RiemannianRMSprop, RiemannianSGD
-from .recurrence import backends
-from .recurrent_weight import project_
-from .rnn import OrthoRNN
-from .segments import in_segments
+from .manifolds.stiefel import SpecialOrthogonal, Stiefel
+from .nn.cell import OrthoRNNCell
+from .nn.checkpointing import in_segments
+from .nn.off_manifold import DepartureWarning
+from .nn.param_groups import param_groups
+from .nn.recurrent_weight import project_
+from .nn.rnn import OrthoRNN
+from .optim.adam import RiemannianAdam
+from .optim.muon import RiemannianMuon
+from .optim.rmsprop import RiemannianRMSprop
+from .optim.sgd import RiemannianSGD
+from .recurrence.dispatch import backends
 
 __all__ = [
     "DepartureWarning",

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from . import linalg
-from .manifold import Stiefel
-from .nonlinearity import NONLINEARITIES
-from .refusal import named
+from ._validation import named
+from .manifolds.stiefel import Stiefel
+from .recurrence.nonlinearity import NONLINEARITIES
 
 STRETCH = 1 << 22  # numbers in the states of a stretch of time
 

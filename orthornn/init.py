@@ -17,9 +17,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from .exact import exactly
+from ._matmul_precision import exactly
+from ._validation import named
 from .linalg import polar_step, qr_factor
-from .refusal import named
 
 Initializer = Callable[..., Tensor]
 

@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(scope="session")
 def interpreted():
-    """Calls a function of orthornn.kernels.triton, by its name, in the interpreter."""
+    """Calls a function of orthornn.recurrence.triton.engine, by its name, in the interpreter."""
     pytest.importorskip("triton")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")  # the new process starts with it, this one never has
@@ -32,13 +32,13 @@ def _packed(value):
 
 
 def _call(asked):
-    from orthornn.kernels import triton
+    from orthornn.recurrence.triton import engine
 
     torch.set_num_threads(1)
     name, arguments, options, chunk_bytes = torch.load(io.BytesIO(asked))
-    usual = triton.CHUNK_BYTES
-    triton.CHUNK_BYTES = chunk_bytes or usual
+    usual = engine.CHUNK_BYTES
+    engine.CHUNK_BYTES = chunk_bytes or usual
     try:
-        return _packed(getattr(triton, name)(*arguments, **options))
+        return _packed(getattr(engine, name)(*arguments, **options))
     finally:
-        triton.CHUNK_BYTES = usual
+        engine.CHUNK_BYTES = usual

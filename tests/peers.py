@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, OrthoRNNCell
-from orthornn.engines import ENGINES
-from orthornn.recurrence import BACKENDS
+from orthornn.recurrence.dispatch import BACKENDS
+from orthornn.recurrence.engines import ENGINES
 
 
 def with_tanh(cls):

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,81 +14,73 @@ LIBRARY = sorted((ROOT / "orthornn").rglob("*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-# the rooms of the library, bottom up: each may open the doors before it
-ROOMS = [
-    "internals",
-    "refusal",
-    "exact",
-    "linalg",
-    "init",
-    "geometry",
-    "retraction",
-    "membership",
-    "upright",
-    "manifold",
-    "nonlinearity",
-    "update",
-    "charts",
-    "points",
-    "groups",
-    "optim",
-    "muon",
-    "reference",
-    "fused",
-    "trial",
-    "kernels.__init__",
-    "kernels.compiler",
-    "kernels.library",
-    "kernels.cpu",
-    "kernels.elementwise",
-    "kernels.programs",
-    "kernels.plan",
-    "kernels.triton",
-    "scan",
-    "engines",
-    "adjoint",
-    "operator",
-    "recurrence",
-    "sequence",
-    "precision",
-    "graph",
-    "parameters",
-    "recurrent_weight",
-    "departure",
-    "cell",
-    "rnn",
-    "segments",
-    "diagnostics",
-    "__init__",
-]
+# levels of packages and modules, bottom up: each imports what is below it, never beside or above
+LEVELS = {
+    "orthornn": [
+        {"_torch_internals", "_matmul_precision", "_validation", "linalg"},
+        {"init", "recurrence"},
+        {"manifolds"},
+        {"optim", "nn", "diagnostics"},
+        {"__init__"},
+    ],
+    "benchmarks": [
+        {"system", "config", "records", "models", "data"},
+        {"tasks"},
+        {"training", "diagnostics"},
+        {"loggers", "comparison", "speed"},
+        {"runs"},
+        {"cli", "results"},
+        {"copy", "adding", "tagging", "pixels", "language", "__init__"},
+        {"generate", "compare", "gradients", "dashboard", "drift", "reverse"},
+    ],
+}
+BESIDE = {"_torch_internals", "_matmul_precision", "_validation", "linalg"}  # in that order
+NEVER = {
+    ("recurrence", "init"),
+    ("recurrence", "manifolds"),
+    ("manifolds", "recurrence"),
+    ("optim", "recurrence"),
+}
+ENTRIES = {"orthornn": 14, "benchmarks": 28}  # at the top of a package, at most
+
+
+def module_name(path):
+    """``orthornn.nn.rnn`` of ``orthornn/nn/rnn.py``; a package's is that of its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in LIBRARY + BENCHMARKS}
 
 
 def imports(path):
-    """Top-level names of absolute imports, and the rooms of the library that are entered."""
-    absolute, rooms = set(), set()
+    """Names of other top-level packages that a file imports, and modules of its own package."""
+    top = path.relative_to(ROOT).parts[0]
+    absolute, own = set(), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            absolute |= {alias.name.partition(".")[0] for alias in node.names}
+            absolute |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names]
+            base = [node.module] if node.module else []
             if node.level:
-                rooms |= entered(path.parent, node.module, names)
-            elif node.module.partition(".")[0] == "orthornn" and path in LIBRARY:
-                rooms |= entered(ROOT / "orthornn", node.module.partition(".")[2], names)
-            else:
-                absolute.add(node.module.partition(".")[0])
-    return absolute - set(sys.stdlib_module_names), rooms
+                here = path.relative_to(ROOT).parts[:-1]
+                base = [*here[: len(here) - node.level + 1], *base]
+            module = ".".join(base)
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                absolute.add(inner if inner in MODULES else module)
+    own = {name for name in absolute if name.partition(".")[0] == top}
+    others = {name.partition(".")[0] for name in absolute - own}
+    return others - set(sys.stdlib_module_names), own - {module_name(path)}
 
 
-def entered(folder, module, names):
-    """The rooms that ``from module import names`` opens, seen from ``folder``."""
-    inside = folder.joinpath(*module.split(".")) if module else folder
-    paths = [inside / name for name in names] if inside.is_dir() else [inside]
-    return {room(path) for path in paths}
+def room(module):
+    """The package or module at the top of ``orthornn`` or ``benchmarks`` that a module is in."""
+    return [*module.split("."), "__init__"][1]
 
 
-def room(path):
-    return ".".join(path.with_suffix("").parts[len(ROOT.parts) + 1 :])
+def level(top, name):
+    return next(i for i, names in enumerate(LEVELS[top]) if name in names)
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
@@ -96,25 +89,59 @@ def test_library_knows_torch_and_geoopt_only(path):
     assert imports(path)[0] <= {"torch", "geoopt", *kernels}
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
-def test_library_imports_point_downwards(path):
-    here = ROOMS.index(room(path))
-    assert {ROOMS.index(name) for name in imports(path)[1]} <= set(range(here))
+@pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
+def test_imports_point_downwards(path):
+    top = path.relative_to(ROOT).parts[0]
+    here = room(module_name(path))
+    there = {room(name) for name in imports(path)[1]} - {here}
+    if here in BESIDE:
+        assert there <= BESIDE
+    else:
+        assert all(level(top, name) < level(top, here) for name in there), there
+    assert not {(here, name) for name in there} & NEVER
+
+
+def test_no_module_imports_itself_over_others():
+    graph = {name: imports(path)[1] & MODULES.keys() for name, path in MODULES.items()}
+    # a package's __init__ re-exports what is below it; whoever imports the package imports these
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
+def test_nothing_imports_a_command(path):
+    commands = {
+        module_name(p) for p in (ROOT / "benchmarks").glob("*.py") if p.name != "__init__.py"
+    }
+    assert not imports(path)[1] & commands
+    assert not {name for name in imports(path)[0] if name in ("conf", "tests")}
+
+
+@pytest.mark.parametrize("top", LEVELS)
+def test_the_top_of_a_package_shows_its_plan(top):
+    entries = {path.name for path in (ROOT / top).iterdir() if path.name != "__pycache__"}
+    modules = {name.removesuffix(".py") for name in entries - {"README.md", "py.typed"}}
+    assert modules == set.union(*LEVELS[top])
+    assert len(entries) <= ENTRIES[top]
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
 def test_hydra_and_wandb_stand_at_the_edge(path):
-    found = imports(path)[0]
-    if path.name not in ("cli.py", "refusal.py", "sweep.py"):
+    found, name = imports(path)[0], module_name(path).partition(".")[2]
+    if name not in ("config.errors", "config.compose", "cli.hydra_main", "cli.sweep"):
         assert "hydra" not in found
-    readers = ("assembly.py", "keys.py", "run.py", "experiment.py")
-    if path.name not in ("cli.py", "refusal.py", "sweep.py", *readers):
-        assert "omegaconf" not in found
-    if path.parts[-2:] != ("sinks", "wandb.py") and path.name != "dashboard.py":
+        readers = (
+            "cli.schema",
+            "runs.build",
+            "runs.saved_model",
+            "runs.train",
+            "results.definition",
+        )
+        assert "omegaconf" not in found or name in readers
+    if name not in ("loggers.wandb", "dashboard"):
         assert "wandb" not in found
-    if path.name != "dashboard.py":
+    if name != "dashboard":
         assert "wandb_workspaces" not in found
-    if path.parts[-2:] != ("sinks", "tensorboard.py"):
+    if name != "loggers.tensorboard":
         assert "torch.utils.tensorboard" not in path.read_text(encoding="utf-8")
     assert not {"hydra", "torch"} <= found
 
@@ -132,7 +159,7 @@ def test_no_file_is_longer_than_300_lines(path):
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
 def test_private_names_of_torch_stay_in_one_file(path):
     text = path.read_text(encoding="utf-8")
-    if path.name != "internals.py":
+    if path.name != "_torch_internals.py":
         assert not re.findall(r"torch(?:\.\w+)*\._\w+|from torch[\w.]* import _\w+", text)
 
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.plot import running_mean
-from benchmarks.records import LOOKS, Run
+from benchmarks.diagnostics.figures import running_mean
+from benchmarks.records.files import LOOKS
+from benchmarks.records.run import Run
 
 MOST_POINTS = 500
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from benchmarks.plot import literal, scale_loss
+from benchmarks.diagnostics.figures import literal, scale_loss
 
 from .curves import thin
 from .palette import GREY, LIGHT, MOST, Look, looks

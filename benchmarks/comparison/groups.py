@@ -8,8 +8,8 @@ import math
 from collections import Counter
 from typing import Any, NamedTuple
 
-from benchmarks.records import Run
-from benchmarks.setting import setting
+from benchmarks.config.fingerprint import setting
+from benchmarks.records.run import Run
 
 # what makes runs of two models unequal; a step size or a clip of its own is each model's right
 EXTENT = ("budget", "train.steps", "train.epochs", "train.batch_size")

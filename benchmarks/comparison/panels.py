@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.records import Run, show_loss
+from benchmarks.records.run import Run
+from benchmarks.records.text import show_loss
 
 from .curves import Curve, recorded, smooth, through_time
 from .table import Table

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .cache import DataError, fetch, read_member
+from .download import DataError, fetch, read_member
 from .text import characters, check_level, clean, index, units, words
 
 VOCABULARY = {"wikitext2": 33_278}  # words of a text, as published

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .cache import MOST_UNPACKED, DataError, fetch
+from .download import MOST_UNPACKED, DataError, fetch
 
 PERMUTATION = 92916  # the seed of the published permutation
 MNIST_VALIDATION = 5_000

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cache import DataError
+from .download import DataError
 
 LEVELS = ("character", "word")
 END = "<eos>"  # a newline, at word level

@@ -1,10 +1,9 @@
 """The compared models: recurrent cores, one model around any of them, and their sizes."""
 
 from .elman import ElmanRNN
-from .native import gru, irnn, lstm, rnn
 from .orthogonal import dtriv, exprnn, householder, ortho, ortho_free, ortho_soft, scornn
-from .sequence import Network, SequenceModel, assemble
-from .weights import (
+from .sequence_model import Network, SequenceModel, assemble
+from .sizes import (
     count_parameters,
     degrees_of_freedom,
     largest_hidden_size,
@@ -12,6 +11,7 @@ from .weights import (
     orthogonality_error,
     slow_parameters,
 )
+from .torch_cores import gru, irnn, lstm, rnn
 
 __all__ = [
     "ElmanRNN",

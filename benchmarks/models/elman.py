@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from orthornn.init import INITIALIZERS
 from orthornn.linalg import gram_error
-from orthornn.nonlinearity import MODRELU_BIAS, NONLINEARITIES
-from orthornn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
-from orthornn.recurrence import check_backend, choose
+from orthornn.nn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
+from orthornn.recurrence.dispatch import check_backend, choose
+from orthornn.recurrence.nonlinearity import MODRELU_BIAS, NONLINEARITIES
 
 from .checks import LARGEST, check_bool, check_number
 
@@ -31,7 +31,7 @@ class ElmanRNN(nn.Module):
         num_layers: stacked layers L.
         bidirectional: whether to run a second recurrence from the end (D = 2).
         dropout: probability of zeroing an output of every layer but the last, in training.
-        nonlinearity: a key of :data:`orthornn.nonlinearity.NONLINEARITIES`.
+        nonlinearity: a key of :data:`orthornn.recurrence.nonlinearity.NONLINEARITIES`.
         bias: whether to use ``b_ih`` and ``b_hh``.
         init: start of W, a key of :data:`orthornn.init.INITIALIZERS`.
         input_scale: what multiplies the first layer's V as it is drawn.

@@ -19,8 +19,8 @@ from orthornn.init import reflect_
 
 from .checks import check_bool, check_number
 from .elman import ElmanRNN, fill_modrelu_bias_, scale_input_
-from .maps import Cayley, Exponential, Trivialization
-from .native import between
+from .parametrizations import Cayley, Exponential, Trivialization
+from .torch_cores import between
 
 
 def ortho(

@@ -17,20 +17,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.cli import CONFIG_ERROR, FAILED, INTERRUPTED
-from benchmarks.refusal import REFUSALS, one_line
+from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, REFUSALS, one_line
 
-from . import audit, pages, rerun
-from .experiment import (
-    RESULTS,
-    DefinitionError,
-    Experiment,
-    Measurement,
-    contents,
-    load,
-)
-from .jobs import jobs
-from .keep import keep, kept
+from . import pages, records, rerun
+from .definition import RESULTS, DefinitionError, Experiment, Measurement, contents, jobs, load
+from .records import keep, kept
 
 Definitions = dict[str, Experiment | Measurement]
 
@@ -80,7 +71,7 @@ def _run(definitions: Definitions, options: argparse.Namespace) -> list[str]:
             continue
         todo = jobs(definition)
         if options.missing:
-            todo = [job for job in todo if not audit.is_there(job, folder)]
+            todo = [job for job in todo if not records.is_there(job, folder)]
         print(f"{name}: {len(todo)} runs", flush=True)
         try:
             failures += rerun.train(todo, options.runs, options.jobs)
@@ -116,7 +107,7 @@ def _check(definitions: Definitions, options: argparse.Namespace) -> list[str]:
     found = pages.stale(options.results)
     for name, definition in definitions.items():
         if isinstance(definition, Experiment):
-            found += audit.faults(definition, options.results / name)
+            found += records.faults(definition, options.results / name)
     return found
 
 

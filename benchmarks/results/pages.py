@@ -8,19 +8,12 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.storage import write_text
+from benchmarks.system.atomic_files import write_text
 
-from . import measured, pictures, readme
-from .cells import Line, lines
-from .experiment import (
-    CONTENTS,
-    RESULTS,
-    DefinitionError,
-    Experiment,
-    Measurement,
-    contents,
-    load,
-)
+from . import figures, measurements
+from . import text as readme
+from .definition import CONTENTS, RESULTS, DefinitionError, Experiment, Measurement, contents, load
+from .tables import Line, lines
 
 
 class Made(NamedTuple):
@@ -72,9 +65,9 @@ def _all(results: Path) -> Iterator[Made]:
 
 def _of_runs(found: list[Line], folder: Path) -> Iterator[Made]:
     if any(line.known for line in found):
-        path = folder / pictures.CURVES
-        fresh = pictures.source(path) == pictures.learned(found)
-        yield Made(path, fresh, lambda: pictures.curves(found, path))
+        path = folder / figures.CURVES
+        fresh = figures.source(path) == figures.learned(found)
+        yield Made(path, fresh, lambda: figures.curves(found, path))
         yield _text(folder / readme.COMPARED, readme.compared(found))
 
 
@@ -85,7 +78,7 @@ def _overview(results: Path) -> Iterator[Made]:
     measurement = load(shown.gradients, results)
     if not isinstance(measurement, Measurement):
         raise DefinitionError(f"{CONTENTS}: {shown.gradients} has no gradients to show")
-    stories = measured.stories(measurement, results / shown.gradients)
+    stories = measurements.stories(measurement, results / shown.gradients)
     there = {line.label: line for line in lines(shown.learning, results)[1]}
     unknown = [row for row in shown.rows if row not in there]
     if unknown:
@@ -95,9 +88,9 @@ def _overview(results: Path) -> Iterator[Made]:
         )
     found = [there[row] for row in shown.rows]
     if stories and any(line.known for line in found):
-        path = results / pictures.OVERVIEW
-        fresh = pictures.source(path) == pictures.overviewed(found, stories)
-        yield Made(path, fresh, lambda: pictures.overview(found, stories, path))
+        path = results / figures.OVERVIEW
+        fresh = figures.source(path) == figures.overviewed(found, stories)
+        yield Made(path, fresh, lambda: figures.overview(found, stories, path))
 
 
 def _text(path: Path, text: str) -> Made:

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.stopping import termination_exits
+from benchmarks.system.signals import termination_exits
 
-from .experiment import ROOT, DefinitionError, Measurement
-from .jobs import Job
-from .keep import over
+from .definition import ROOT, DefinitionError, Job, Measurement
+from .records import over
 
 LINES = 3  # of what a failed run has said
 POLL = 0.2  # seconds

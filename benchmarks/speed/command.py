@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import memory
-from benchmarks.storage import Unwritable, write_text
+from benchmarks.system import ram
+from benchmarks.system.atomic_files import Unwritable, write_text
 
-from . import layers
-from .heading import describe, header
+from .cases import layers
+from .environment import describe, header
 from .parts import PARTS, Part
 from .sizes import parse
 from .table import Measured, Plan, Table, fits
@@ -104,13 +104,13 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--device cuda: torch {torch.__version__} sees no GPU here")
     if options.sizes and not any(PARTS[name].sized for name in options.parts):
         parser.error(f"--sizes are of layers, which {', '.join(options.parts)} do not have")
-    has = memory.installed(torch.device(options.device))
+    has = ram.installed(torch.device(options.device))
     for size in options.sizes or ():
-        needed = memory.least(size.H * (size.H + size.I), size.T * size.B * (size.I + size.H))
+        needed = ram.least(size.H * (size.H + size.I), size.T * size.B * (size.I + size.H))
         if needed > has:
             parser.error(
-                f"--sizes: {size} needs {memory.gigabytes(needed)} at least, "
-                f"and there are {memory.gigabytes(has)}"
+                f"--sizes: {size} needs {ram.gigabytes(needed)} at least, "
+                f"and there are {ram.gigabytes(has)}"
             )
     if options.plot and options.plot.suffix not in FORMATS:
         parser.error(f"--plot must end in one of {', '.join(FORMATS)}, got {options.plot}")

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from benchmarks.plot import BLUE, GREY, literal, write_figure
+from benchmarks.diagnostics.figures import BLUE, GREY, literal, write_figure
 
-from .heading import describe
+from .environment import describe
 from .table import Measured, Row
 
 COLUMNS = 3

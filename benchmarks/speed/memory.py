@@ -17,7 +17,7 @@ import torch
 
 from orthornn import backends
 
-from . import layers, passes
+from .cases import layers, passes
 from .sizes import Size
 from .table import Action, Make, Plan, Table
 from .timing import Tell, Values, said

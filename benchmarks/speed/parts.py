@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import long, memory, optimizers, passes, retractions, throughput, timing
+from . import memory, throughput, timing
+from .cases import long, optimizers, passes, retractions
 from .table import MEMORY, THROUGHPUT, TIME, Plan, Table, Unit
 from .timing import Tell, Values
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from . import layers, passes
+from .cases import layers, passes
 from .table import Action, Plan, Table
 from .timing import Tell, Values, seconds
 

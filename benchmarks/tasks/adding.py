@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .fresh import MOST_STEPS, Fresh
+from .synthetic import MOST_STEPS, Fresh
 from .task import Batch, Metric, Scores
 
 CORRECT = 0.04

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .fresh import MOST_STEPS, MOST_SYMBOLS, Fresh
+from .synthetic import MOST_STEPS, MOST_SYMBOLS, Fresh
 from .task import Batch, Metric, Scores
 
 BLANK = 0

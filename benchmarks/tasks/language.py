@@ -13,10 +13,10 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from benchmarks.data.corpora import Corpus
-from benchmarks.streams import Split
+from benchmarks.system.seeding import Split
 
-from .fresh import MOST_STEPS
-from .memoryless import counted_loss
+from .baseline import counted_loss
+from .synthetic import MOST_STEPS
 from .task import Batch, Metric, Scores, Vocabulary
 
 

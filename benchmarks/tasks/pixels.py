@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from benchmarks.data.images import Images
-from benchmarks.streams import Split, stream
+from benchmarks.system.seeding import Split, stream
 
-from .memoryless import counted_loss
+from .baseline import counted_loss
 from .task import Batch, Metric, Scores
 
 GREYS = 16  # levels into which a pixel is counted for the baseline

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
-from benchmarks.streams import Split
+from benchmarks.system.seeding import Split
 
 Scores = dict[str, float]
 

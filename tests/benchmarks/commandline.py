@@ -2,9 +2,8 @@
 
 import json
 
-from benchmarks import cli
+from benchmarks.config.compose import CONF
 
-CONF = cli.CONF
 _SHORT = ["train.steps=3", "train.batch_size=4", "threads=1", "train.diagnose_every=null"]
 _EPOCHS = [*_SHORT, "train.epochs=null", "train.evaluation_batches=2"]
 _SMALL_TEXT = ["data.name=null", "data.level=character", "task.window=5", "budget=2500"]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks import plot, run
+from benchmarks.cli.train import main
+from benchmarks.diagnostics import figures
 
-rendered = plot.rendered
+rendered = figures.rendered
 EMPTY = {}
 
 
@@ -26,7 +27,7 @@ def undrawn(request, monkeypatch):
         return EMPTY[kind]
 
     if request.node.get_closest_marker("drawn") is None:
-        monkeypatch.setattr(plot, "rendered", render)
+        monkeypatch.setattr(figures, "rendered", render)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def command(tmp_path, monkeypatch, undrawn):
     def call(*arguments, name="copy"):
         monkeypatch.setattr(sys, "argv", [f"benchmarks.{name}", *arguments])
         os.environ["HYDRA_FULL_ERROR"] = "0"
-        run.main(name)
+        main(name)
         return sorted(path.parent for path in tmp_path.rglob("run.json"))
 
     yield call

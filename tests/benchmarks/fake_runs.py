@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import records
+from benchmarks.records.summary import summarise
 
 CONFIG = {
     "seed": 0,
@@ -45,7 +45,7 @@ def write_run(
         "status": status,
         "error": None if status == "finished" else "the loss is nan at step 4",
         "config": {**CONFIG, "seed": seed, "model": {"name": model}},
-        "summary": records.summarise(rows, 0.1, 1e-3),
+        "summary": summarise(rows, 0.1, 1e-3),
         "solved": status == "finished",
     }
     (folder / "run.json").write_text(json.dumps(about | other), encoding="utf-8")

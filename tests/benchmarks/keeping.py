@@ -1,9 +1,8 @@
 """What the tests of the results share: a tiny experiment, and records nobody has trained."""
 
-from benchmarks.records import read
-from benchmarks.results import command, keep
-from benchmarks.results.experiment import load
-from benchmarks.results.jobs import jobs
+from benchmarks.records.run import read
+from benchmarks.results import command, records
+from benchmarks.results.definition import jobs, load
 from tests.benchmarks.fake_runs import write_run
 
 TINY = """
@@ -36,5 +35,5 @@ def pretend(results, name, **runs):
     for key, said in runs.items():
         folder = "-seed".join(key.rsplit("_seed", 1))
         config = {"config": defined[folder].composed().config} if folder in defined else {}
-        run = write_run(results / name / keep.RECORDS / folder, **config | said)
-        keep.write(read(run), run, keep.MOST)
+        run = write_run(results / name / records.RECORDS / folder, **config | said)
+        records.write(read(run), run, records.MOST)

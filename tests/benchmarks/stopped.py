@@ -2,8 +2,9 @@
 
 import os
 
-from benchmarks import run, train
-from benchmarks.faults.left import differences
+from benchmarks.runs import train as run
+from benchmarks.training import loop
+from tests.faults.left import differences
 
 QUIET = "logger=disabled"
 LONGER = ["train.steps=9", "train.save_every=2", "train.evaluate_every=2", "train.diagnose_every=4"]
@@ -14,7 +15,7 @@ def leave_after(monkeypatch, step, number):
     calls = []
 
     def fit(*arguments):
-        for record in train.fit(*arguments):
+        for record in loop.fit(*arguments):
             if record["step"] == step and not calls:
                 calls.append(number)
                 os.kill(os.getpid(), number)

@@ -10,8 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from benchmarks import cli
-from benchmarks.engines import with_values
+from benchmarks.config.compose import CONF
+from benchmarks.config.plugins import with_values
 from tests.benchmarks.commandline import TINY, load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -63,7 +63,7 @@ def runs(folder):
 
 def space(name, *overrides):
     """The searched values by key, and the keys that the space holds still."""
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         given = with_values(["hydra/sweeper=optuna", *overrides])
         composed = hydra.compose(name, given, return_hydra_config=True)
         params = OmegaConf.to_container(composed.hydra.sweeper.params, resolve=True)

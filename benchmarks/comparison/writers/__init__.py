@@ -1,0 +1,1 @@
+"""A comparison written as Markdown, CSV, LaTeX or one HTML page."""

@@ -1,0 +1,43 @@
+"""The tables as CSV, for other programs: full precision, one row per task and group."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from benchmarks.comparison.groups import OUTCOMES
+from benchmarks.comparison.table import Row, Table
+
+FACTS = ("task", "group", "model", "hidden_size", "parameters", "degrees_of_freedom")
+VERDICT = ("against_best", "p_holm")
+
+
+def delimited(tables: list[Table]) -> str:
+    """All tables in one; what a task does not measure is empty in its rows.
+
+    Of a number NAME there are ``NAME_mean``, ``NAME_low`` and ``NAME_high``, the bounds of the
+    95 % interval, ``NAME_n``, the seeds that have it, and ``NAME_max``, the largest among them.
+    """
+    rows = [_row(table, row) for table in tables for row in table.rows]
+    facts = [*FACTS, "seeds", *OUTCOMES, *VERDICT]
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in facts))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*facts, *names], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(table: Table, row: Row) -> dict[str, object]:
+    about = row.group.runs[0].about
+    found: dict[str, object] = {name: about.get(name) for name in FACTS}
+    found |= {"task": table.task, "group": row.group.name, **row.group.outcomes}
+    found["seeds"] = " ".join(str(run.about["seed"]) for run in row.group.runs)
+    found |= {"against_best": row.verdict.kind, "p_holm": row.verdict.p}
+    for name, cell in row.cells.items():
+        low, high = cell.bounds or (None, None)
+        largest = max(cell.values, default=None)
+        numbers = {"mean": cell.mean, "low": low, "high": high, "n": len(cell.values)}
+        found |= {f"{name}_{kind}": value for kind, value in numbers.items()}
+        found[f"{name}_max"] = largest
+    return found

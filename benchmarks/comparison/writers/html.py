@@ -1,0 +1,118 @@
+"""The comparison as one page that needs no network: tables, figures, settings, for a person."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmarks.comparison.figures import svg
+from benchmarks.comparison.groups import Group, differing, shown
+from benchmarks.comparison.palette import DARK, LIGHT, MOST, STROKES, looks
+from benchmarks.comparison.panels import Panel, panels
+from benchmarks.comparison.sentences import headline, legend, problems
+from benchmarks.comparison.statistics import WORDS, show_p
+from benchmarks.comparison.table import Table
+from benchmarks.records.files import CONFIG
+from benchmarks.records.run import Run
+
+TEMPLATE = "page.html.j2"
+WIDE, NARROW, SMALL = (12.5, 4.4), (4.2, 3.4), (4.2, 3.1)  # inches
+
+
+class Drawing(NamedTuple):
+    """A figure of the page: one element, or two of which the style shows the one that fits."""
+
+    panel: Panel
+    images: dict[str, Markup]
+
+
+def page(tables: list[Table], command: str) -> str:
+    """The whole page; ``command`` is the line that made it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    counts: Counter[str] = Counter()
+    for found in tables:
+        for row in found.rows:
+            counts.update(row.group.outcomes)
+    return environment.get_template(TEMPLATE).render(
+        sections=[_section(number, found) for number, found in enumerate(tables)],
+        command=command,
+        date=f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        outcomes={name: count for name, count in counts.items() if count},
+        hues=list(zip(LIGHT, DARK, strict=True)),
+        words=WORDS,
+        show_p=show_p,
+        most=MOST,
+    )
+
+
+def _section(number: int, table: Table) -> dict[str, Any]:
+    groups = [row.group for row in table.rows]
+    return {
+        "table": table,
+        "headline": headline(table),
+        "legend": legend(table),
+        "problems": problems(table),
+        "best": {column.name: table.best(column) for column in table.columns},
+        "looks": looks(len(groups)),
+        "dashes": dict(zip(STROKES, ("", "6 3", "2 2"), strict=True)),
+        "drawings": [_drawing(panel, f"{number}-{k}") for k, panel in enumerate(panels(table))],
+        "differing": _settings(groups),
+        "configurations": [(group.name, _configuration(group.runs[0])) for group in groups],
+        "origin": origin([run for group in groups for run in group.runs]),
+    }
+
+
+def _drawing(panel: Panel, name: str) -> Drawing:
+    sizes = {"wide": WIDE, "narrow": NARROW} if name.endswith("-0") else {"": SMALL}
+    images = {kind: Markup(svg(panel, size, name + kind)) for kind, size in sizes.items()}
+    return Drawing(panel, images)
+
+
+def _settings(groups: list[Group]) -> dict[str, list[str]]:
+    """The keys in which the groups differ, with the value of each group, empty for none."""
+    settings = [group.settings for group in groups]
+    return {
+        key: [shown(own[key]) if key in own else "" for own in settings]
+        for key in differing(settings)
+    }
+
+
+def _configuration(run: Run) -> str:
+    """The text of ``config.yaml``, or, where that is not there, the same from ``run.json``."""
+    try:
+        return (run.folder / CONFIG).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return json.dumps(run.about["config"], indent=2, ensure_ascii=False)
+
+
+def origin(runs: list[Run]) -> dict[str, str]:
+    """Where the numbers come from: machine, threads, versions; how many runs, where they differ."""
+    seen: dict[str, Counter[str]] = {}
+    for run in runs:
+        about = run.about
+        facts = {name: about.get(name) for name in ("machine", "commit", "threads")}
+        facts |= about.get("versions") or {}
+        for name, value in facts.items():
+            if value is not None:
+                seen.setdefault(name, Counter())[str(value)] += 1
+    started = sorted(str(run.about["started"])[:16].replace("T", " ") for run in runs)
+    times = {"started": " to ".join(dict.fromkeys((started[0], started[-1])))}
+    return times | {name: _counted(values, len(runs)) for name, values in seen.items()}
+
+
+def _counted(values: Counter[str], total: int) -> str:
+    if list(values.values()) == [total]:
+        return next(iter(values))
+    return ", ".join(f"{value} ({n} of {total} runs)" for value, n in values.most_common())

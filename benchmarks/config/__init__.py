@@ -1,0 +1,1 @@
+"""A run's configuration: composed, checked, named by its fingerprint; and the errors it raises."""

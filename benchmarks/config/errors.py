@@ -1,0 +1,158 @@
+"""Wrong configuration becomes one line that names the key, what came and the choices."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import hydra
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from .plugins import EXTRAS
+
+REFUSALS = (
+    HydraException,
+    OmegaConfBaseException,
+    ValidationError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+)
+
+Made = TypeVar("Made")
+MOST_ERRORS = 3
+MOST_SHOWN = 100  # characters of a wrong value
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be run; the message is one line for the user."""
+
+
+def build(key: str, node: DictConfig, *args: Any, **kwargs: Any) -> Any:
+    """Instantiate ``cfg.<key>`` and call it if it is partial and arguments are given.
+
+    Raises:
+        ConfigError: if the callable refuses its arguments; nothing has been written yet then.
+    """
+
+    def make() -> Any:
+        made = hydra.utils.instantiate(node)
+        return made(*args, **kwargs) if args or kwargs else made
+
+    return refusing(key, make, node)
+
+
+def refusing(key: str, action: Callable[[], Made], node: object = None) -> Made:
+    """Do what the values below ``cfg.<key>`` are for; ``node`` holds them, if that helps.
+
+    Raises:
+        ConfigError: if it is refused.
+    """
+    try:
+        return action()
+    except ConfigError:
+        raise
+    except REFUSALS as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        told = one_line(cause or error, key)
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", told)
+        places = _places(node, key, unknown.group(1)) if unknown else []
+        raise ConfigError(places[0] if places else told) from error
+
+
+def check(key: str, value: object, kind: Any, expected: str) -> Any:
+    """``value`` as the type ``kind``, for a key that is no callable's argument.
+
+    Raises:
+        ConfigError: if it is not of that type, saying what was ``expected``.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ConfigError(f"{key} must be {expected}, got {value!r}") from error
+
+
+def one_line(error: BaseException, key: str = "") -> str:
+    """The message of a refusal, on one line, with the choices where they are known.
+
+    ``key`` is where in the configuration the refusing callable stands.
+    """
+    if isinstance(error, ValidationError):
+        errors = error.errors()
+        told = [_field(key, e["loc"], e["msg"], e["input"]) for e in errors[:MOST_ERRORS]]
+        more = len(errors) - len(told)
+        return "; ".join([*told, f"and {more} more"] if more else told)
+    if isinstance(error, ConfigError) or key:
+        return f"{key}: {_squeeze(str(error))}" if key else _squeeze(str(error))
+    missing_option = re.match(
+        r"(?s)(?:In '\S+': )?Could not find '(\S+)/(\S+)'"
+        r".*Available options in '\S+':\n(.*?)(\n\S|$)",
+        str(error),
+    )
+    if missing_option:
+        group, got, options = missing_option.group(1, 2, 3)
+        return choose(group, got, options.split())
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
+        parent = cause.parent_node
+        if cause.key is not None and cause.key not in parent:
+            prefix = str(cause.full_key or cause.key).rpartition(".")[0]
+            where = f"a key of {prefix}" if prefix else "a key of the configuration"
+            return choose(where, str(cause.key), [str(name) for name in parent])
+        return f"{cause.full_key}: {_squeeze(str(cause))}"
+    return _squeeze(str(error))
+
+
+def _places(node: Any, key: str, name: str) -> list[str]:
+    """For each group of keys from ``node`` on that has a key ``name``, that it sets nothing there.
+
+    ``key`` is where ``node`` stands.
+    """
+    if not isinstance(node, DictConfig):
+        return []
+    found = []
+    if name in node:
+        others = [str(other) for other in node if other != name]
+        told = choose(f"a key of {key}", name, others)
+        found = [f"{key}.{name}={node.get(name)!r} sets nothing: {told}"]
+    return found + [
+        told for k in map(str, node) for told in _places(node.get(k), f"{key}.{k}", name)
+    ]
+
+
+def choose(what: str, got: str, choices: Iterable[str]) -> str:
+    """The message for a name that is none of the choices, with the nearest of them."""
+    extra = EXTRAS.get(what, {}).get(got)
+    if extra:
+        return f'{what}={got} needs: pip install -c constraints.txt -e ".[{extra}]"'
+    options = sorted(name for name in choices if not name.startswith("_") and name != "hydra")
+    close = difflib.get_close_matches(got, options, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{what} must be one of {options}, got {got!r}{hint}"
+
+
+def _field(key: str, location: tuple[int | str, ...], message: str, got: object) -> str:
+    name = ".".join(str(part) for part in (key, *location) if part)
+    shown = _squeeze(repr(got)) if location else ""  # a whole object says less than its message
+    shown = f", got {shown[:MOST_SHOWN]}" if shown else ""
+    return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+def warn(text: str) -> None:
+    """One line for whoever watches the run, if anybody still does."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"warning: {_squeeze(text)}", file=sys.stderr, flush=True)
+
+
+FAILED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130

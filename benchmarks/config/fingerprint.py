@@ -1,0 +1,81 @@
+"""The setting of a run: what of its configuration can change a result, less the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+# where, with what and how often something is written or looked at changes no result; the keys of
+# model follow those of orthogonal
+NO_MATTER = (
+    "name",
+    "seed",
+    "threads",
+    "redo",
+    "device",
+    "logger",
+    "orthogonal",
+    "train.save_every",
+    "train.save_minutes",
+    "train.keep",
+    "train.diagnose_every",
+)
+# callables that stood elsewhere when runs were begun that are still to be read and resumed
+FORMER_TARGETS = {
+    "benchmarks.training.settings.Settings": "benchmarks.settings.Settings",
+    "benchmarks.training.optimizer.make_optimizer": "benchmarks.optimizer.make_optimizer",
+}
+OF_MODRELU = ("model.modrelu_bias", "optimizer.lr_modrelu")  # no matter to any other nonlinearity
+DIGITS = 10  # of the hexadecimal fingerprint
+MOST = 127  # bytes of a run's name; W&B takes as many characters
+MOST_OF_NAME = 60  # characters of a benchmark's name: a file's has 255 bytes, a letter up to 4
+
+
+def setting(config: dict[str, Any]) -> dict[str, Any]:
+    """The resolved configuration as dotted keys, without what cannot change a result.
+
+    Runs with equal settings differ by their seeds alone; one seed gives one result. A key that is
+    null is left out: a run from before there was such a key has the same setting.
+    """
+    found = _dotted(config, "")
+    idle = NO_MATTER if found.get("model.nonlinearity") == "modrelu" else NO_MATTER + OF_MODRELU
+    return {k: value for k, value in found.items() if value is not None and not _below(k, idle)}
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """Ten hexadecimal digits of the SHA-256 of the setting: equal for equal settings alone."""
+    text = json.dumps(setting(config), sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def run_name(config: dict[str, Any], model: str) -> str:
+    """The name of a run's folder: ``MODEL-FINGERPRINT-seedSEED``, safe as a file's name."""
+    tail = plain_name(f"-{fingerprint(config)}-seed{config.get('seed')}", MOST)
+    return plain_name(model, MOST - len(tail.encode())) + tail
+
+
+def plain_name(text: object, most: int) -> str:
+    """A text as the name of one file of at most so many bytes: a path in it leads nowhere."""
+    return re.sub(r"[^\w-]", "_", str(text)).encode(errors="replace")[:most].decode(errors="ignore")
+
+
+def _below(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _dotted(node: Any, prefix: str) -> dict[str, Any]:
+    if isinstance(node, dict) and node:
+        parts = [_dotted(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()]
+        return {key: value for part in parts for key, value in part.items()}
+    return {prefix: _plain(node)}
+
+
+def _plain(value: Any) -> Any:
+    """The value, with 1.0 and 1 as one number, and a callable under its first name."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, str):
+        return FORMER_TARGETS.get(value, value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,1 +1,0 @@
-"""What becomes of a run when things go wrong, measured: ``python -m benchmarks.faults``."""

@@ -1,0 +1,42 @@
+"""Records in a file, the source of truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.records.record import Record, line
+from benchmarks.system import atomic_files
+
+
+class JsonLines:
+    """``metrics.jsonl``: one JSON object per step, written at once; the source of truth.
+
+    Raises:
+        Unwritable: if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with atomic_files.writing(path):
+            self.file = path.open("ab", buffering=0)
+
+    def write(self, record: Record) -> None:
+        """Append the record as one line.
+
+        Raises:
+            Unwritable: if that cannot be done.
+        """
+        with atomic_files.writing(self.path):
+            atomic_files.write_all(self.file, line(record).encode())
+
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Nothing: looks have a file of their own."""
+
+    def sample(self, step: int, text: str) -> None:
+        """Nothing: a text has a file of its own."""
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
+        """Close the file; the summary has one of its own."""
+        self.file.close()

@@ -1,0 +1,30 @@
+"""No second place for the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.records.record import Record
+
+from .logger import Identity
+
+
+class Nowhere:
+    """Takes everything and keeps nothing: the files of the run are enough."""
+
+    def __init__(self, identity: Identity) -> None:
+        """Nothing to open."""
+
+    def write(self, record: Record) -> None:
+        """Nothing."""
+
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Nothing."""
+
+    def sample(self, step: int, text: str) -> None:
+        """Nothing."""
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
+        """Nothing."""

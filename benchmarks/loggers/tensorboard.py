@@ -1,0 +1,142 @@
+"""Records in TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.image import imread
+
+from benchmarks.config.fingerprint import setting
+from benchmarks.diagnostics.gradient_flow import LEAST, Flow
+from benchmarks.records.record import Record
+
+from .logger import Identity
+
+FLUSH = 10  # seconds after which what was logged is on the disk
+EVENTS = "events.out.tfevents."
+
+
+class TensorBoard:
+    """Event files in the folder ``tensorboard`` of the run, read by ``tensorboard --logdir runs``.
+
+    A resumed run leaves out what was logged after the step from which it goes on.
+
+    Raises:
+        ValueError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ValueError(
+                'tensorboard is not installed: pip install -e ".[tensorboard]"'
+            ) from error
+        self.hook = _quieten()
+        self.last = identity.step
+        self.hparams = {
+            **setting(identity.config),
+            "seed": identity.config.get("seed"),
+            "group": identity.group,
+        }
+        folder = identity.folder / "tensorboard"
+        _order(folder)
+        self.writer = SummaryWriter(
+            folder,
+            purge_step=identity.step + 1 if identity.step else None,
+            flush_secs=FLUSH,
+        )
+        self._text("config", json.dumps(identity.config, indent=2, ensure_ascii=False))
+
+    def write(self, record: Record) -> None:
+        """Every number under its own name."""
+        self.last = int(record["step"])
+        for name, value in record.items():
+            if name != "step":
+                self._scalar(name, value)
+
+    def show(self, step: int, flow: Flow, figure: Path) -> None:
+        """Histograms of the spectra, the drawing and the numbers, at the last record's step."""
+        for name, value in flow.numbers().items():
+            self._scalar(f"flow/{name}", value)
+        for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
+            if values:
+                powers = np.array([math.log10(max(value, LEAST)) for value in values])
+                self.writer.add_histogram(f"flow/log10_{name}", powers, self.last)
+        self._image("flow/gradients", figure)
+
+    def sample(self, step: int, text: str) -> None:
+        """The text as it stands."""
+        self._text("sample", text)
+
+    def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:
+        """The figures, and the settings beside the numbers of the summary."""
+        from torch.utils.tensorboard.summary import hparams
+
+        for name, path in figures.items():
+            self._image(name, path)
+        numbers = {
+            f"summary/{name}": float(value)
+            for name, value in summary.items()
+            if isinstance(value, int | float)
+        }
+        for name, value in numbers.items():
+            self._scalar(name, value)
+        plain = {
+            k: v if isinstance(v, int | float | str) else str(v) for k, v in self.hparams.items()
+        }
+        # writer.add_hparams would begin another run, in a folder below
+        file: Any = self.writer.file_writer
+        for part in hparams(plain, numbers):  # type: ignore[no-untyped-call]
+            file.add_summary(part, self.last)
+        self.writer.close()
+        threading.excepthook = self.hook
+
+    def _scalar(self, name: str, value: float) -> None:
+        self.writer.add_scalar(name, value, self.last)
+
+    def _image(self, name: str, path: Path) -> None:
+        pixels = imread(path)
+        self.writer.add_image(name, pixels, self.last, dataformats="HWC")
+
+    def _text(self, name: str, text: str) -> None:
+        code = textwrap.indent(text, "    ")  # Markdown: four spaces
+        self.writer.add_text(name, code, self.last)
+
+
+def _order(folder: Path) -> None:
+    """See that the event files that are there come before a new one.
+
+    TensorBoard reads them in the order of their names, in which the time stands: after a clock has
+    been set back, it would show what was written after the checkpoint, and twice.
+    """
+    found = sorted(folder.glob(f"{EVENTS}*"))
+    now = int(time.time())
+    for k, path in enumerate(found):
+        stamp, _, rest = path.name.removeprefix(EVENTS).partition(".")
+        latest = now - len(found) + k
+        if int(stamp) > latest:
+            path.rename(folder / f"{EVENTS}{latest:010d}.{rest}")
+
+
+def _quieten() -> Callable[[threading.ExceptHookArgs], Any]:
+    """Keep tracebacks of TensorBoard's own threads off the screen; returns the hook before.
+
+    What such a thread could not write is raised by the next write.
+    """
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not type(args.thread).__module__.startswith("tensorboard."):
+            before(args)
+
+    threading.excepthook = hook
+    return before

@@ -1,0 +1,59 @@
+"""The numbers that a reader asks for first, from the records of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from .record import VALIDATION, Record
+
+CLEARLY = 0.95
+
+
+LASTING = 10
+
+
+def first_below(records: list[Record], threshold: float | None) -> Record | None:
+    """The first record below ``threshold`` after which the loss stays there; None without any.
+
+    A batch can be easy or hard by chance: the loss is above where the median of ten records in a
+    row, or of a twentieth of them all if that is more, is above.
+    """
+    if threshold is None or not records:
+        return None
+    losses = np.nan_to_num([r["loss"] for r in records], nan=np.inf)
+    width = max(1, min(LASTING, len(losses) // 2), len(losses) // 20)
+    centred = median_filter(losses, width, mode="nearest")
+    medians = centred[width // 2 : len(losses) - (width - 1) // 2]  # of whole windows alone
+    above = np.flatnonzero(~(medians < threshold))
+    start = int(above[-1]) + 1 if len(above) else 0
+    if start == len(medians):
+        return None
+    below = np.flatnonzero(losses[start:] < threshold)
+    return records[start + int(below[0])]
+
+
+def summarise(records: list[Record], baseline: float, target_loss: float | None) -> dict[str, Any]:
+    """The numbers a reader asks for first; a missing one is None.
+
+    ``steps_below_baseline`` is the first step whose loss is 5 % below the memoryless baseline, by
+    :func:`first_below`, ``steps_to_target`` the first one below the task's target; where every
+    batch is fresh, these are losses on data the model had never seen.
+    """
+    summary: dict[str, Any] = {"steps": int(records[-1]["step"]) if records else 0}
+    for name, threshold in (("below_baseline", CLEARLY * baseline), ("to_target", target_loss)):
+        hit = first_below(records, threshold)
+        summary[f"steps_{name}"] = int(hit["step"]) if hit else None
+        summary[f"seconds_{name}"] = hit["seconds"] if hit else None
+    validated = [r for r in records if "validation_loss" in r]
+    last = validated[-1] if validated else {}
+    summary["best_validation_loss"] = min((r["validation_loss"] for r in validated), default=None)
+    summary |= {name: value for name, value in last.items() if name.startswith(VALIDATION)}
+    drifts = [r["orthogonality_error"] for r in records if "orthogonality_error" in r]
+    summary["largest_orthogonality_error"] = max(drifts, default=None)
+    summary["seconds"] = records[-1]["seconds"] if records else 0.0
+    seconds = summary["seconds"]
+    summary["steps_per_second"] = round(summary["steps"] / seconds, 3) if seconds else None
+    return summary

@@ -1,0 +1,96 @@
+"""The tables of what is measured by a program of its own, from the numbers that it writes."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.diagnostics.gradient_flow import Flow, Story
+from benchmarks.records.text import show_loss
+
+from .definition import DefinitionError, Measurement
+from .tables import markdown
+
+
+def table(measurement: Measurement, folder: Path) -> str:
+    """The numbers of a measurement as Markdown.
+
+    Raises:
+        DefinitionError: if nothing here can show what its program writes.
+    """
+    program = measurement.command[0]
+    if program not in TABLES:
+        raise DefinitionError(f"{folder}: no table of {program}; there are: {', '.join(TABLES)}")
+    path = numbers(measurement, folder)
+    if not path.is_file():
+        return "Not run."
+    return TABLES[program](json.loads(path.read_text(encoding="utf-8")), measurement.shown)
+
+
+def numbers(measurement: Measurement, folder: Path) -> Path:
+    """The file of its numbers."""
+    (found,) = [folder / name for name in measurement.files if name.endswith(".json")]
+    return found
+
+
+def stories(measurement: Measurement, folder: Path) -> list[Story]:
+    """What ``benchmarks.gradients`` has written; none where it was not run."""
+    path = numbers(measurement, folder)
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        Story(**{**model, "before": Flow(**model["before"]), "after": Flow(**model["after"])})
+        for model in content["models"]
+    ]
+
+
+def _gradients(content: dict[str, Any], shown: list[str]) -> str:
+    rows = [["model", "before training", "after training", "last loss"]]
+    for model in content["models"]:
+        shares = [
+            Flow(**model[moment]).numbers().get("gradient_first_to_last")
+            for moment in ("before", "after")
+        ]
+        told = ["-" if share is None else f"{share:.2g}" for share in shares]
+        losses = model["losses"]
+        if not shown or model["label"] in shown:
+            rows.append([model["label"], *told, show_loss(losses[-1]) if losses else "-"])
+    head = f"‖∂L/∂h_1‖ / ‖∂L/∂h_T‖ of the loss of the last answer; {content['title']}."
+    return f"{head}\n\n{markdown(rows)}"
+
+
+def _speed(content: dict[str, Any], shown: list[str]) -> str:
+    """Ratios to the reference of each table: a table per part, in it a row per size."""
+    parts: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for measured in content["tables"]:
+        what, _, size = measured["title"].partition(" at ")
+        parts.setdefault(what, []).append((size, measured))
+    about = content["header"]
+    told = [f"{about['device_name']}, {about['threads']} thread(s), torch {about['torch']}."]
+    for what, found in parts.items():
+        reference = found[0][1]["reference"]
+        told.append(f"{what[0].upper()}{what[1:]}, as a multiple of {reference}:")
+        told.append(_ratios(found, shown))
+    return "\n\n".join(told)
+
+
+def _ratios(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
+    names = list(dict.fromkeys(name for _, t in found for name in t["values"]))
+    names = [name for name in shown or names if name in names]
+    rows = [["", *names]]
+    for size, measured in found:
+        medians = {name: statistics.median(v) for name, v in measured["values"].items()}
+        of = medians[measured["reference"]]
+        told = [f"{medians[name] / of:.2g}" if name in medians else "-" for name in names]
+        rows.append([size, *told])
+    return markdown(rows)
+
+
+TABLES: dict[str, Callable[[dict[str, Any], list[str]], str]] = {
+    "benchmarks.gradients": _gradients,
+    "benchmarks.speed": _speed,
+}

@@ -1,0 +1,208 @@
+"""From a configuration to the task, the model of the right size and its optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from omegaconf import DictConfig
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+from torch.optim import Optimizer
+
+from benchmarks.config.errors import ConfigError, build, check, refusing
+from benchmarks.data.text import END, UNKNOWN
+from benchmarks.models import (
+    Network,
+    SequenceModel,
+    assemble,
+    count_parameters,
+    largest_hidden_size,
+)
+from benchmarks.system import ram, seeding
+from benchmarks.system.seeding import stream
+from benchmarks.tasks.task import Task
+from benchmarks.training.distributed import ALONE, CPU, Processes
+from benchmarks.training.loop import State, start
+from benchmarks.training.settings import Settings
+
+
+@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
+class Interface:
+    """What a model must know of a task, and what is needed to use it without the data.
+
+    The fields are those of :class:`benchmarks.tasks.task.Task`; ``symbols`` and ``level`` are its
+    vocabulary's.
+    """
+
+    input_size: PositiveInt
+    output_size: PositiveInt
+    tokens: bool
+    single_answer: bool
+    causal: bool
+    symbols: tuple[str, ...] = ()
+    level: Literal["", "character", "word"] = ""
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            return
+        sizes = len(set(self.symbols)), self.input_size, self.output_size
+        if not self.tokens or not self.level or len({*sizes, len(self.symbols)}) != 1:
+            raise ValueError(f"{len(self.symbols)} symbols must be tokens in and out, got {sizes}")
+        if self.level == "character" and set(map(len, self.symbols)) != {1}:
+            raise ValueError("a symbol must be one character")
+        if self.level == "word" and not {UNKNOWN, END} <= set(self.symbols):
+            raise ValueError(f"words must have {UNKNOWN} and {END} among them")
+
+    @classmethod
+    def of(cls, task: Task) -> Interface:
+        """The interface of a task."""
+        return cls(
+            task.input_size,
+            task.output_size,
+            task.tokens,
+            task.single_answer,
+            task.causal,
+            *(task.vocabulary or ()),
+        )
+
+
+def make_task(cfg: DictConfig) -> Task:
+    """The task of a configuration, with its data where it needs any."""
+    if "data" in cfg.task:
+        raise ConfigError("task.data is given by the keys of data")
+    if "data" in cfg and not cfg.task.get("_partial_"):
+        raise ConfigError(f"data={cfg.data!r} sets nothing: this task draws its own"[:200])
+    given = {"data": build("data", cfg.data)} if "data" in cfg else {}
+    task: Task = build("task", cfg.task, **given)
+    if not hasattr(task, "held_out"):
+        raise ConfigError(f"task must be a task of this benchmark, got {cfg.task!r}"[:200])
+    return task
+
+
+def make_settings(cfg: DictConfig, task: Task) -> Settings:
+    """The settings of a training, in steps."""
+    settings = build("train", cfg.train)
+    if not isinstance(settings, Settings):
+        raise ConfigError(f"train must be the keys of the training, got {cfg.train!r}"[:200])
+    return refusing("train", lambda: settings.for_task(task))
+
+
+def make_model(
+    cfg: DictConfig,
+    task: Interface,
+    budget: int | None,
+    hidden_size: int | None = None,
+    device: torch.device = CPU,
+) -> SequenceModel:
+    """The model of a configuration, drawn from torch's global generator.
+
+    Args:
+        cfg: the configuration.
+        task: what the model reads and answers.
+        budget: stored parameters; decides the hidden size where none is given.
+        hidden_size: takes precedence over ``cfg.model.hidden_size`` and over the budget.
+        device: whose memory it has to fit; it is made on the CPU.
+
+    Raises:
+        ConfigError: if neither decides the size, or the model cannot be built.
+    """
+    core = build("model", cfg.model)
+    network = build("network", cfg.network)
+    if not callable(core) or not isinstance(network, Network):
+        raise ConfigError("model and network must be groups of keys, got something else")
+    twice = sorted({"input_size", *Network.__dataclass_fields__} & set(cfg.model))
+    if twice:
+        raise ConfigError(f"model.{twice[0]} is not a key of a model: see network and task")
+    if task.causal and network.bidirectional:
+        raise ConfigError(
+            "network.bidirectional must be false for this task: a model that reads from both ends "
+            "would see the token it is to predict"
+        )
+
+    room = ram.installed(device)
+
+    def of_size(size: int) -> SequenceModel:
+        return assemble(
+            core,
+            network,
+            hidden_size=size,
+            input_size=task.input_size,
+            output_size=task.output_size,
+            tokens=task.tokens,
+            single_answer=task.single_answer,
+        )
+
+    wanted = cfg.model.get("hidden_size")
+    size = hidden_size or check(
+        "model.hidden_size", wanted, PositiveInt | None, "an integer > 0 or null"
+    )
+    if size is None:
+        if budget is None:
+            raise ConfigError("one of budget and model.hidden_size must be given")
+        _check_room(f"budget={budget}", ram.least(budget), room)
+        fitting = budget
+        size = refusing("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
+    chosen = size
+    _check_room(f"model.hidden_size={chosen}", ram.least(chosen**2), room)
+    count = refusing("model", lambda: _count(of_size, chosen), cfg.model)
+    _check_room(f"a model of {count:,} parameters", ram.least(count), room)
+    return refusing("model", lambda: of_size(chosen), cfg.model)
+
+
+def _count(of_size: Callable[[int], SequenceModel], size: int) -> int:
+    with torch.device("meta"):
+        return count_parameters(of_size(size))
+
+
+def _check_room(what: str, wanted: int, room: int) -> None:
+    """Refuse what cannot fit the memory at all: the system would kill it without a word."""
+    if wanted > room:
+        raise ConfigError(
+            f"{what} takes at least {ram.gigabytes(wanted)}, "
+            f"and there are {ram.gigabytes(room)} of memory"
+        )
+
+
+def make_state(
+    cfg: DictConfig, seed: int, budget: int | None, processes: Processes = ALONE
+) -> tuple[Task, Settings, State]:
+    """A run before its first step: task, settings in steps, and what training carries along.
+
+    Args:
+        cfg: the configuration.
+        seed: of the initialisation, which is drawn from torch's global generator, and of training.
+        budget: as in :func:`make_model`.
+        processes: that train together.
+
+    Raises:
+        ConfigError: for any value that cannot be run.
+    """
+    task = make_task(cfg)
+    settings = make_settings(cfg, task)
+    if settings.batch_size % processes.size:
+        raise ConfigError(
+            f"train.batch_size must be a multiple of the {processes.size} processes, "
+            f"got {settings.batch_size}"
+        )
+    seeding.seed(stream(seed, "initialisation").initial_seed())
+    device = processes.device
+    model = make_model(cfg, Interface.of(task), budget, device=device).to(device)
+    _check_step(model, task, settings.batch_size // processes.size, ram.installed(device))
+    optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
+    if not processes.leads:  # dropout is not to be the same in every share of a batch
+        seeding.seed(stream(seed, f"process {processes.rank}").initial_seed())
+    return task, settings, start(model, optimizer, settings, stream(seed, "training"), processes)
+
+
+def _check_step(model: SequenceModel, task: Task, batch_size: int, room: int) -> None:
+    """Refuse a batch that no step of this model can keep in memory."""
+    core = model.core
+    width = 0 if task.tokens else task.input_size
+    width += 0 if task.single_answer else task.output_size
+    held = task.length if model.segment is None else min(model.segment, task.length)
+    states = held * model.features * int(getattr(core, "num_layers", 1))
+    wanted = ram.least(count_parameters(model), batch_size * (task.length * width + states))
+    what = f"train.batch_size: a step of {batch_size} sequences of length {task.length}"
+    _check_room(what, wanted, room)

@@ -1,0 +1,73 @@
+"""The looks that a run takes into its model while it trains, kept in a file and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.diagnostics.gradient_flow import Flow, look, plot_flow
+from benchmarks.loggers import Sink
+from benchmarks.models import SequenceModel
+from benchmarks.records.files import FLOW, LOOKS
+from benchmarks.system import atomic_files
+from benchmarks.tasks.task import Task
+from benchmarks.training.settings import Settings
+
+MOST_LINES = 5  # in the figure at the end
+
+
+class Looks:
+    """Takes a look at the start, at the end and every ``settings.diagnose_every`` steps.
+
+    Every look is a line of ``gradients.jsonl`` and goes to the sinks; nothing is done where the
+    settings say never. The batch is the first of the validation set, the same for every look.
+    """
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        task: Task,
+        settings: Settings,
+        folder: Path,
+        sinks: Sequence[Sink],
+    ) -> None:
+        self.model, self.task, self.settings = model, task, settings
+        self.folder, self.sinks = folder, sinks
+        self.flows: dict[int, Flow] = {}
+
+    def remember(self, rows: list[dict[str, Any]]) -> None:
+        """Take up the looks of a run that was stopped, as its file has them."""
+        for row in rows:
+            self.flows[row["step"]] = Flow(**{name: row[name] for name in Flow._fields})
+
+    def take(self, step: int) -> None:
+        """Look after ``step``, if one is due."""
+        every = self.settings.diagnose_every
+        if every is None or (step % every and step != self.settings.total):
+            return
+        if step in self.flows:  # before the run was stopped
+            return
+        batch = next(iter(self.task.held_out("validation", self.settings.batch_size, 1)))
+        flow = look(self.model, self.task, batch)
+        if flow.empty:
+            return
+        self.flows[step] = flow
+        text = json.dumps({"step": step, **flow._asdict()}) + "\n"
+        atomic_files.append(self.folder / LOOKS, text)
+        path = self.folder / FLOW
+        plot_flow({f"step {step}": flow}, f"{self.task.title}, step {step}", path)
+        for sink in self.sinks:
+            sink.show(step, flow, path)
+
+    def plot(self, title: str) -> dict[str, Path]:
+        """Draw some of the looks in one figure; returns it under its name, if there is any."""
+        if not self.flows:
+            return {}
+        steps = list(self.flows)
+        places = [round(k * (len(steps) - 1) / (MOST_LINES - 1)) for k in range(MOST_LINES)]
+        shown = {f"step {steps[k]}": self.flows[steps[k]] for k in sorted(set(places))}
+        path = self.folder / FLOW
+        plot_flow(shown, title, path)
+        return {"gradients": path}

@@ -1,0 +1,173 @@
+"""What a run writes while it goes on: records, looks, summary and figures in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.config.errors import warn
+from benchmarks.diagnostics.figures import plot_run
+from benchmarks.loggers import JsonLines, Sink
+from benchmarks.models import SequenceModel
+from benchmarks.records.files import ABOUT, CONFIG, FIGURE, LOOKS, METRICS, SAMPLE
+from benchmarks.records.record import Record, numbers, validation_scores
+from benchmarks.records.summary import summarise
+from benchmarks.records.text import prefixed, title
+from benchmarks.system import atomic_files
+from benchmarks.system.environment import now
+from benchmarks.tasks.task import Scores, Task
+from benchmarks.training.settings import Settings
+
+from . import folder, metadata
+from .gradient_monitor import Looks
+from .text import describe, introduce
+
+
+class Journal:
+    """The files of a run beside its weights, and the sinks that see its records.
+
+    Args:
+        path: the run's folder.
+        description: what ``run.json`` says, as :func:`benchmarks.runs.metadata.begin` makes it.
+        task: the task.
+        settings: of the training.
+        model: the model, which is looked into.
+        briefly: whether the end is told in few lines, as in a sweep.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        description: dict[str, Any],
+        task: Task,
+        settings: Settings,
+        model: SequenceModel,
+        briefly: bool = False,
+    ) -> None:
+        self.briefly = briefly
+        self.path, self.about, self.task = path, description, task
+        self.history: list[Record] = []
+        self.figures: dict[str, Path] = {}
+        self.sinks: list[Sink] = []
+        self.looks = Looks(model, task, settings, path, self.sinks)
+
+    def resume(self, step: int) -> None:
+        """Take up what was written up to a step; what was written after it goes.
+
+        Raises:
+            ConfigError: if it cannot be read, or records are missing.
+        """
+        self.history += map(numbers, folder.cut(self.path / METRICS, step))
+        folder.check_whole(self.path, self.history, step)
+        self.looks.remember(folder.cut(self.path / LOOKS, step))
+        before = folder.look(self.path) or self.about
+        here = self.about["versions"]
+        place = self.about["machine"]
+        again = {"step": step, "at": now(), "machine": place, "versions": here}
+        there = [before, *before["resumed"]][-1]["versions"]
+        differ = [
+            f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]
+        ]
+        if differ:
+            warn(
+                f"{atomic_files.short(self.path)} goes on with other versions ({'; '.join(differ)})"
+            )
+        self.about |= {name: before.get(name, self.about[name]) for name in ("started", "machine")}
+        self.about["resumed"] = [*before["resumed"], again]
+
+    def open(self, *others: Sink) -> None:
+        """Open the file of the records, beside other sinks, which are closed if that fails."""
+        self.sinks += others
+        try:
+            self.sinks.append(JsonLines(self.path / METRICS))
+        except OSError:
+            self._close({"status": "failed"})
+            raise
+
+    def introduce(self, config: str) -> None:
+        """Write and print what is trained on what.
+
+        Args:
+            config: the resolved configuration as YAML.
+        """
+        self._write_about()
+        resumed = self.about["resumed"]
+        again = f", from step {resumed[-1]['step']} on" if resumed else ""
+        _say(introduce(self.about) + again)
+        atomic_files.write_text(self.path / CONFIG, config)
+        if not self.history:
+            self.looks.take(0)
+
+    def take(self, record: Record) -> None:
+        """Write a record, and a look if one is due."""
+        self.history.append(record)
+        for sink in self.sinks:
+            sink.write(record)
+        self.looks.take(int(record["step"]))
+
+    def sample(self, step: int, text: str) -> None:
+        """Keep what a model of text wrote after a step."""
+        atomic_files.write_text(self.path / SAMPLE, text)
+        for sink in self.sinks:
+            sink.sample(step, text)
+
+    def finish(self, test: Scores) -> None:
+        """The run has reached its end."""
+        self.about |= {"test": test, "status": "finished"}
+
+    def stop(self, error: BaseException) -> None:
+        """The run ends before its end."""
+        self.about |= metadata.ending(error)
+
+    def conclude(self) -> None:
+        """Draw, write and print what the records say, and close the sinks, whatever fails.
+
+        Raises:
+            Unwritable: if a file could not be written; the run counts as interrupted then.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: _say(self._description()))
+            stack.callback(lambda: self._close(self._ending()))
+            stack.callback(self._write_about)  # what is called finished has its figures
+            summary = summarise(self.history, self.task.baseline, self.task.target_loss)
+            scores = validation_scores(summary)
+            solved = bool(scores) and self.task.is_solved(scores)
+            self.about |= {"summary": summary, "solved": solved}
+            try:
+                self._draw()
+            except atomic_files.Unwritable as error:
+                if self.about["status"] == "finished":
+                    self.stop(error)
+                raise
+
+    def _draw(self) -> None:
+        if self.history:
+            figure = self.path / FIGURE
+            plot_run(self.history, self.about, figure)
+            self.figures["figure"] = figure
+        self.figures |= self.looks.plot(title(self.about))
+
+    def _description(self) -> str:
+        return describe(self.about, atomic_files.short(self.path), self.briefly)
+
+    def _ending(self) -> dict[str, Any]:
+        scores = prefixed(self.about["test"])
+        return {**self.about["summary"], **scores, "status": self.about["status"]}
+
+    def _close(self, summary: dict[str, Any]) -> None:
+        """Close all sinks, also where one of them fails to."""
+        with contextlib.ExitStack() as stack:
+            for sink in self.sinks:
+                stack.callback(sink.close, summary, self.figures)
+
+    def _write_about(self) -> None:
+        text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
+        atomic_files.write_text(self.path / ABOUT, text)
+
+
+def _say(text: str) -> None:
+    """Print a text; whoever reads it may be gone, or the disk that it goes to full."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)

@@ -1,0 +1,1 @@
+"""What the speed benchmark times: one file per kind of candidate."""

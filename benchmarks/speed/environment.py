@@ -1,0 +1,46 @@
+"""On what the numbers were measured: versions, processor, and how busy it was."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import torch
+
+from benchmarks.system.environment import code_version, device_name, load, now
+from benchmarks.system.threads import available_cores
+
+from .table import Plan
+
+
+def header(plan: Plan) -> dict[str, Any]:
+    """What a reader has to know of the machine and of how it was measured."""
+    return {
+        "date": now(),
+        "orthornn": importlib.metadata.version("orthornn"),
+        "code": code_version(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": plan.device.type,
+        "device_name": device_name(plan.device),
+        "tf32": plan.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
+        "threads": plan.threads,
+        "cores": available_cores(),
+        "load": load(),
+        "repeats": plan.repeats,
+        "quick": plan.quick,
+    }
+
+
+def describe(header: dict[str, Any]) -> str:
+    """The same in two lines for a person."""
+    busy = "" if header["load"] is None else f", load {header['load']:.2f} at the start"
+    tf32 = ", torch's layers may multiply in TF32" if header["tf32"] else ""
+    return (
+        f"orthornn {header['orthornn']} ({header['code']}), torch {header['torch']}, "
+        f"Python {header['python']}, {header['date'][:16].replace('T', ' ')}\n"
+        f"{header['device']}: {header['device_name']}, {header['threads']} thread(s), "
+        f"{header['cores']} cores{busy}{tf32}; "
+        f"median of {header['repeats']} [least, most]"
+    )

@@ -1,0 +1,1 @@
+"""Files, signals, seeds, threads and memory of the machine that runs."""

@@ -1,0 +1,1 @@
+"""The Stiefel manifold behind geoopt's interface: metrics, retractions, checks."""

@@ -1,0 +1,1 @@
+"""Recurrent modules whose recurrent weights are orthogonal and stay so."""

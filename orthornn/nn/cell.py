@@ -1,0 +1,132 @@
+"""OrthoRNNCell: the contract of ``torch.nn.RNNCell`` around one orthogonal step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from orthornn.init import INITIALIZERS
+from orthornn.manifolds.retractions import RETRACTIONS
+from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.reference import recurrence_step
+
+from . import precision
+from .fx import call_in_graph, is_proxy
+from .off_manifold import warn_of_departure
+from .parameters import add_threshold, check_choice, total_bias
+from .precision import cast
+from .recurrent_weight import keeps_points, ordinary
+
+
+@keeps_points
+class OrthoRNNCell(nn.RNNCellBase):
+    """A drop-in for ``torch.nn.RNNCell`` with an orthogonal recurrent weight.
+
+    ``h' = s(W h + V x + b_ih + b_hh)`` with ``WᵀW = I``; the differences from torch's cell are
+    those of :class:`orthornn.OrthoRNN`, and an unknown nonlinearity is refused at construction.
+
+    Args:
+        input_size: features I of the input.
+        hidden_size: features H of the state.
+        bias: whether to use ``b_ih`` and ``b_hh``.
+        nonlinearity, device, dtype, init, retraction: as for :class:`orthornn.OrthoRNN`.
+
+    Shape:
+        input ``(B, I)`` or ``(I,)``; h ``(B, H)`` or ``(H,)``, zero if None; the same for h'.
+
+    Raises:
+        ValueError: for an option out of its range, naming the choices; an input or state with
+            another number of axes.
+        TypeError: for an argument of another type.
+        RuntimeError: for an input or state of another size or dtype.
+        torch.fx.proxy.TraceError: as for :class:`orthornn.OrthoRNN`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "modrelu",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        init: str = "henaff",
+        retraction: str = "polar",
+    ) -> None:
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_choice("init", init, INITIALIZERS)
+        check_choice("retraction", retraction, RETRACTIONS)
+        self.init = init
+        self.retraction = retraction
+        super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
+        self.nonlinearity = nonlinearity
+        if NONLINEARITIES[nonlinearity].has_bias:
+            add_threshold(self, "", like=self.weight_ih)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """One step from ``hx``; returns the next state."""
+        if is_proxy(input, hx):
+            return call_in_graph(self, input, hx)  # type: ignore[no-any-return]
+        if input.dim() not in (1, 2):
+            raise ValueError(
+                f"OrthoRNNCell: Expected input to be 1D or 2D, got {input.dim()}D instead"
+            )
+        if hx is not None and hx.dim() not in (1, 2):
+            raise ValueError(
+                f"OrthoRNNCell: Expected hidden to be 1D or 2D, got {hx.dim()}D instead"
+            )
+        batched = input.dim() == 2
+        x = input if batched else input.unsqueeze(0)
+        h = hx if batched or hx is None else hx.unsqueeze(0)
+        self._check(x, h)
+        w_hh = self.weight_hh
+        warn_of_departure(self, "weight_hh", w_hh)
+        dtype = precision.at_least_single(w_hh.dtype)
+        with precision.full_precision(x) as out:
+            if h is None:
+                h = x.new_zeros(len(x), self.hidden_size)
+            bias = cast(total_bias(self, ""), dtype)
+            z = nn.functional.linear(cast(x, dtype), cast(self.weight_ih, dtype), bias)
+            h = recurrence_step(
+                z,
+                cast(h, dtype),
+                cast(ordinary(w_hh), dtype),
+                cast(getattr(self, "modrelu_bias", None), dtype),
+                self.nonlinearity,
+            )
+            h = cast(h, out)
+        return h if batched else h.squeeze(0)
+
+    def extra_repr(self) -> str:
+        bias = "" if self.bias is True else f", bias={self.bias}"
+        return (
+            f"{self.input_size}, {self.hidden_size}{bias}, nonlinearity={self.nonlinearity}, "
+            f"init={self.init}, retraction={self.retraction}"
+        )
+
+    def _check(self, input: Tensor, hx: Tensor | None) -> None:
+        """Refuse what torch.nn.RNNCell refuses, before anything is computed."""
+        if input.shape[1] != self.input_size:
+            raise RuntimeError(
+                f"input has inconsistent input_size: got {input.shape[1]} expected "
+                f"{self.input_size}"
+            )
+        if hx is not None and hx.dim() != 2:
+            raise RuntimeError(
+                f"Expected hidden to have as many axes as input, got hidden0 of shape "
+                f"{tuple(hx.shape)} for input of shape {tuple(input.shape)}, with the batch first"
+            )
+        if hx is not None and len(hx) != len(input):
+            raise RuntimeError(
+                f"Input batch size {len(input)} doesn't match hidden0 batch size {len(hx)}"
+            )
+        if hx is not None and hx.shape[-1] != self.hidden_size:
+            raise RuntimeError(
+                f"hidden0 has inconsistent hidden_size: got {hx.shape[-1]}, expected "
+                f"{self.hidden_size}"
+            )
+        expected = self.weight_ih.dtype
+        for name, a in (("input", input), ("hx", hx)):
+            if a is not None and not precision.accepts(expected, a):
+                raise RuntimeError(f"{name} must have the type {expected}, got type {a.dtype}")

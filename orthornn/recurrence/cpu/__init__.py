@@ -1,0 +1,1 @@
+"""The recurrence and its adjoint in C, compiled for this processor at first use."""

@@ -1,0 +1,1 @@
+"""The recurrence and its adjoint on a GPU, as Triton programs."""

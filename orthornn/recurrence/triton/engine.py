@@ -1,0 +1,283 @@
+"""The recurrence on a GPU by Triton: the loop over time in one launch, large products by torch.
+
+torch makes z = V x + c and the sums over time of the gradients; a program of
+:mod:`orthornn.recurrence.triton.programs` runs through all steps of its part of the batch. Triton
+is loaded by the first call. With ``TRITON_INTERPRET=1`` in the environment before that, its
+interpreter runs the same programs on the CPU, very slowly.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from orthornn._matmul_precision import exactly
+from orthornn._validation import named
+from orthornn.recurrence.fused import add_products_
+
+from .plan import PRECISIONS, Chip, plan
+
+KINDS = ("identity", "leaky_relu", "modrelu", "relu", "tanh")  # that elementwise.py knows
+CHUNK_BYTES = 1 << 26  # of δ that are kept at a time, or of an input that has to be copied
+
+
+@functools.cache
+def available() -> str | None:
+    """None where Triton can run, else one sentence why not; found out once in a process."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed (extra 'gpu')"
+    try:
+        programs = _programs()
+        if _interpreted():
+            return None
+        if not torch.cuda.is_available():
+            return "torch finds no GPU"
+        programs.triton.runtime.driver.active.get_current_target()
+    except Exception as error:  # a broken installation, driver or C compiler, which Triton needs
+        return f"triton cannot be used: {named(error)}"
+    return None
+
+
+def fits(x: Tensor, h0: Tensor, nonlinearity: str, precision: str = "ieee") -> str | None:
+    """None where :func:`run_forward` takes these, else one sentence why not.
+
+    It takes any size, dense or packed: float32, and float64 with the precision ``"ieee"``. To be
+    asked where Triton is :func:`available`.
+    """
+    if nonlinearity not in KINDS:
+        return f"nonlinearity must be one of {list(KINDS)}, got {named(nonlinearity)}"
+    if precision not in PRECISIONS:
+        return f"precision must be one of {list(PRECISIONS)}, got {named(precision)}"
+    if x.dtype not in (torch.float32, torch.float64) or h0.dtype != x.dtype:
+        return f"x and h0 must be both float32 or both float64, got {x.dtype} and {h0.dtype}"
+    if x.dtype == torch.float64 and precision != "ieee":
+        return f"precision must be 'ieee' for float64, got {named(precision)}"
+    return None if _interpreted() else _misplaced(x.device, precision)
+
+
+@exactly
+def run_forward(
+    x: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    w_ih: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    batch_sizes: Tensor | None = None,
+    *,
+    precision: str = "ieee",
+) -> Tensor:
+    """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments.
+
+    The factors of ``W h`` have the ``precision``, ``"ieee"`` as they are, ``"tf32"`` or ``"bf16"``
+    rounded to nearest; their products are added in the dtype of x. A rounded W is not orthogonal.
+    Relative errors in Triton's interpreter against float64, with modReLU and a Haar W of size 128:
+
+    =========  =====  =====  =====  =====  ==================
+    precision  h_1    h_10   h_100  h_1000 dL/dh_0 from h_1000
+    =========  =====  =====  =====  =====  ==================
+    "ieee"     2e-7   5e-7   1e-6   3e-6   6e-6
+    "tf32"     3e-4   8e-4   2e-3   3e-2   1e-2
+    "bf16"     4e-3   3e-2   0.2    0.7    0.9
+    =========  =====  =====  =====  =====  ==================
+
+    Raises:
+        ValueError: for what does not fit; see :func:`fits`.
+    """
+    _check(x, h0, nonlinearity, precision)
+    states = x.new_empty(*x.shape[:-1], h0.shape[-1])
+    flat, v_t = states.flatten(0, -2), w_ih.t()
+    step_bytes = x[0].numel() * x.element_size() if len(x) else 0
+    length = max(1, CHUNK_BYTES // max(1, step_bytes))
+    for x_part, part in zip(torch.split(x, length), torch.split(states, length), strict=True):
+        rows, z = x_part.flatten(0, -2), part.flatten(0, -2)
+        if bias is None:
+            torch.mm(rows, v_t, out=z)
+        else:
+            torch.addmm(bias, rows, v_t, out=z)
+    m = _factor(w_hh.t(), precision)
+    for everything in _cut(x, batch_sizes, max(1, len(x))):
+        _run(everything, flat, flat, flat, h0, m, threshold, nonlinearity, precision)
+    return states
+
+
+@exactly
+def run_backward(
+    grad: Tensor,
+    inputs: Sequence[Tensor | None],
+    states: Tensor,
+    nonlinearity: str,
+    batch_sizes: Tensor | None,
+    needed: Sequence[bool],
+    *,
+    precision: str = "ieee",
+) -> list[Tensor | None]:
+    """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed.
+
+    Args:
+        grad: of the states, of the same shape.
+        inputs: the six tensors that :func:`run_forward` took.
+        states: what it returned.
+        nonlinearity: as there.
+        batch_sizes: as there.
+        needed: which of the six gradients are asked for.
+        precision: of both factors of ``Wᵀ δ``; all sums over time are made in that of x.
+
+    Raises:
+        ValueError: for what does not fit; see :func:`fits`.
+    """
+    x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
+    _check(x, h0, nonlinearity, precision)
+    dx, dh0, dw, dv, dc, db = (
+        a.new_zeros(a.shape) if a is not None and wanted else None
+        for a, wanted in zip(inputs, needed, strict=True)
+    )
+    B, H = h0.shape
+    flat, m = states.flatten(0, -2), _factor(w_hh, precision)
+    chunks = list(_cut(x, batch_sizes, max(1, CHUNK_BYTES // max(1, B * H * x.element_size()))))
+    carry = torch.zeros_like(h0, memory_format=torch.contiguous_format)
+    for chunk in reversed(chunks):
+        n, h, g = chunk.rows.stop - chunk.rows.start, chunk.of(states), chunk.of(grad)
+        delta = torch.empty_like(h)
+        _run(chunk, g.contiguous(), h, delta, carry, m, None, nonlinearity, precision)
+        carry[: chunk.batch] = delta[: chunk.batch]
+        if dw is not None:
+            first = h0 if chunk.before is None else flat[chunk.before :]
+            torch.addmm(dw, delta[: chunk.batch].t(), first[: chunk.batch], out=dw)
+            before = h[: n - chunk.batch] if batch_sizes is None else h[chunk.earlier()]
+            torch.addmm(dw, delta[chunk.batch :].t(), before, out=dw)
+        dx_part = None if dx is None else chunk.of(dx)
+        add_products_((dx_part, dv, dc, db), delta, h, chunk.of(x), w_ih)
+    if dh0 is not None:
+        torch.mm(carry, w_hh, out=dh0)
+    return [dx, dh0, dw, dv, dc, db]
+
+
+class _Chunk(NamedTuple):
+    """Neighbouring steps, dense or packed; rows are the steps laid end to end."""
+
+    steps: slice
+    rows: slice
+    batch: int
+    """Sequences at its first step."""
+    before: int | None
+    """The row at which the step before it begins."""
+    starts: Tensor
+    """The row at which each step begins and the last one ends, counted from the chunk's first."""
+    lengths: Tensor
+    """Steps that each sequence of the batch has in it, shape (B,)."""
+
+    def of(self, a: Tensor) -> Tensor:
+        """Its rows of ``a``, (T, B, ·) or packed (N, ·)."""
+        return a[self.steps].flatten(0, 1) if a.dim() == 3 else a[self.rows]
+
+    def earlier(self) -> Tensor:
+        """Where, in the chunk, the state before each row is; of the rows after its first step."""
+        sizes = self.starts.diff()
+        n = self.rows.stop - self.rows.start
+        here = torch.arange(self.batch, n, device=sizes.device)
+        return here - sizes[:-1].repeat_interleave(sizes[1:], output_size=n - self.batch)
+
+
+def _cut(x: Tensor, batch_sizes: Tensor | None, length: int) -> Iterator[_Chunk]:
+    """Chunks of ``length`` steps."""
+    if batch_sizes is None:
+        T, B = x.shape[:2]
+        first = [t * B for t in range(T + 1)]
+        starts = torch.arange(T + 1, device=x.device) * B
+        lengths = torch.full((B,), T, device=x.device)
+    else:
+        T, B = len(batch_sizes), int(batch_sizes[0])
+        sizes = batch_sizes.cpu()
+        ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        first, starts = ends.tolist(), ends.to(x.device)
+        shorter = torch.searchsorted(sizes.flip(0), torch.arange(B), right=True)
+        lengths = (T - shorter).to(x.device)
+    for t in range(0, T, length):
+        stop = min(t + length, T)
+        yield _Chunk(
+            slice(t, stop),
+            slice(first[t], first[stop]),
+            first[t + 1] - first[t],
+            first[t - 1] if t else None,
+            starts[t : stop + 1] - first[t],
+            (lengths - t).clamp(0, stop - t),
+        )
+
+
+def _run(
+    chunk: _Chunk,
+    given: Tensor,
+    states: Tensor,
+    out: Tensor,
+    before: Tensor,
+    m: Tensor,
+    threshold: Tensor | None,
+    nonlinearity: str,
+    precision: str,
+) -> None:
+    """Launch Note [One loop for both directions]: forward where ``out`` is ``given``."""
+    B, H = before.shape
+    chosen = plan(B, H, out.dtype, precision, _chip(out.device))
+    program = getattr(_programs(), chosen.program)
+    back = out is not given
+    before = before.contiguous()
+    b = before if threshold is None else threshold.contiguous()
+    with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]
+        program[(-(-B // chosen.rows),)](
+            *(given, states, out, before, m, b, chunk.starts, chunk.lengths, B, H, len(m)),
+            KIND=nonlinearity,
+            BACK=back,
+            **chosen.constants,
+            num_warps=chosen.num_warps,
+            num_stages=1,
+        )
+
+
+def _factor(w: Tensor, precision: str) -> Tensor:
+    """M row by row, with zeros up to a multiple of 16."""
+    more = -len(w) % 16
+    padded = torch.nn.functional.pad(w, (0, more, 0, more)).contiguous()
+    return padded.bfloat16() if precision == "bf16" else padded
+
+
+def _check(x: Tensor, h0: Tensor, nonlinearity: str, precision: str) -> None:
+    refused = available() or fits(x, h0, nonlinearity, precision)
+    if refused is not None:
+        raise ValueError(refused)
+
+
+def _misplaced(device: torch.device, precision: str) -> str | None:
+    if device.type != "cuda":
+        return f"x must be on a GPU, got {device}"
+    if precision != "ieee" and torch.cuda.get_device_capability(device) < (8, 0):
+        return f"precision must be 'ieee' for a GPU before compute capability 8.0, got {precision}"
+    return None
+
+
+@functools.cache
+def _chip(device: torch.device) -> Chip:
+    if device.type != "cuda":
+        return Chip(4, 227 << 10)  # of the interpreter, whose batches are small
+    utils = _programs().triton.runtime.driver.active.utils
+    found = utils.get_device_properties(device.index)
+    return Chip(found["multiprocessor_count"], found["max_shared_mem"])
+
+
+def _programs() -> Any:
+    """Triton's programs; their import settles who runs them."""
+    from . import programs
+
+    return programs
+
+
+def _interpreted() -> bool:
+    from .elementwise import COMPILED
+
+    return not COMPILED.value

@@ -1,0 +1,136 @@
+"""Overrides that make no sense: refused in one line with key and value, nothing being written."""
+
+import pytest
+
+from benchmarks.runs import build
+from benchmarks.system import ram
+from tests.benchmarks.commandline import TINY
+
+# (benchmark, overrides): words of the refusal
+NONSENSE = {
+    ("copy", "task.delay=1000000000000"): ["task.delay", "1000000000000"],
+    ("copy", "task.symbols=-3"): ["task.symbols", "-3"],
+    ("copy", "task.alphabet=1.5"): ["task.alphabet", "1.5"],
+    ("copy", "train.batch_size=0"): ["train.batch_size", "0"],
+    ("copy", "train.batch_size=1000000000000"): ["train.batch_size", "1000000000000"],
+    ("copy", "train.steps=1e400"): ["train.steps", "inf"],
+    ("copy", "train.decay=2"): ["train.decay", "2"],
+    ("copy", "train.save_every=0"): ["train.save_every", "0"],
+    ("copy", "+train.foo=1"): ["train.foo", "1"],
+    ("copy", "optimizer.lr=0"): ["lr", "0"],
+    ("copy", "optimizer.lr_ortho=-1e-3"): ["lr_ortho", "-0.001"],
+    ("copy", "optimizer.lr_modrelu=-1e-3"): ["lr_modrelu", "-0.001"],
+    ("copy", "~optimizer.lr_ortho"): ["optimizer.lr_ortho"],
+    ("copy", "optimizer.algorithm.momentum=5"): ["optimizer.algorithm.momentum", "5"],
+    ("copy", "optimizer.algorithm.alpha=1"): ["optimizer.algorithm.alpha", "1"],
+    ("copy", "optimizer.algorithm.rows=1.5"): ["optimizer.algorithm.rows", "1.5"],
+    ("copy", "optimizer.algorithm.adaptivity=row"): ["optimizer.algorithm.adaptivity", "row"],
+    ("copy", "+optimizer.algorithm.eps=0"): ["optimizer.algorithm.eps", "0"],
+    ("copy", "+optimizer.algorithm.weight_decay=-1"): ["optimizer.algorithm.weight_decay", "-1"],
+    ("copy", "+optimizer.algorithm.capturable=true"): ["optimizer.algorithm.capturable", "True"],
+    ("copy", "+optimizer.algorithm.foo=1"): ["optimizer.algorithm.foo=1", "momentum"],
+    ("copy", "optimizer.algorithm=null"): ["optimizer.algorithm", "None"],
+    ("copy", "optimizer=adam optimizer.algorithm.betas=[0.9,1]"): ["algorithm.betas", "1"],
+    ("copy", "optimizer=adam optimizer.algorithm.betas=0.9"): ["algorithm.betas", "0.9"],
+    ("copy", "optimizer=sgd optimizer.algorithm.momentum=abc"): ["momentum", "abc"],
+    ("copy", "model=lstm optimizer.algorithm.rows=0.25"): ["optimizer.algorithm.rows", "0.25"],
+    ("copy", "model=exprnn optimizer.algorithm.adaptivity=matrix"): ["adaptivity", "matrix"],
+    ("copy", "+model.foo=1"): ["model.foo=1", "retraction"],
+    ("copy", "model=lstm orthogonal.init=x"): ["orthogonal.init", "'x'", "henaff"],
+    ("copy", "model=lstm orthogonal.input_scale=0"): ["orthogonal.input_scale", "0"],
+    ("copy", "model=lstm orthogonal.modrelu_bias=x"): ["orthogonal.modrelu_bias", "'x'"],
+    ("copy", "orthogonal.modrelu_bias=1e39"): ["orthogonal.modrelu_bias", "1e+39"],
+    ("copy", "orthogonal.input_scale=1e39"): ["orthogonal.input_scale", "1e+39"],
+    ("copy", "+orthogonal.foo=1"): ["orthogonal.foo=1", "input_scale"],
+    ("copy", "+foo=1"): ["foo=1", "a key of the configuration", "budget", "'train'"],
+    ("copy", "+data.foo=1"): ["data", "foo", "1"],
+    ("copy", "+buget=1"): ["buget=1", "did you mean 'budget'?"],
+    ("copy", "name=../x"): ["name", "../x"],
+    ("copy", "name=''"): ["name", "''"],
+    ("copy", f"name='{70 * 'é'}'"): ["name", "60", "é"],
+    ("copy", "seed=" + 30 * "9"): ["seed", "999999"],
+    ("copy", f"seed='{90 * 'é'}'"): ["seed", "é"],
+    ("copy", "budget=-5"): ["budget", "-5"],
+    ("copy", "budget=10000000000000"): ["budget", "10000000000000", "GB"],
+    ("copy", "model.hidden_size=10000000"): ["model.hidden_size", "10000000", "GB"],
+    ("copy", "network.num_layers=1000000000"): ["network.num_layers", "1000000000"],
+    ("copy", "threads=0"): ["threads", "0"],
+    ("copy", "train._target_=benchmarks.models.Network"): ["train"],
+    ("adding", "task.length=-1"): ["task.length", "-1"],
+    ("pixels", "data.permuted=1"): ["permuted", "1"],
+    ("pixels", "data.name=[]"): ["name", "[]"],
+    ("language", "+data.least=-5"): ["least", "-5"],
+    ("language", "+data.vocabulary=5"): ["vocabulary", "5"],
+    ("language", "data.path=3"): ["path", "3"],
+    ("language", "data.path=" + 300 * "x"): ["path", "xxx"],
+    ("language", "network.embedding_size=10000000"): ["network.embedding_size", "10000000"],
+}
+
+
+@pytest.mark.parametrize(("name", "overrides"), NONSENSE)
+def test_nonsense_is_one_line_with_key_and_value_and_nothing_is_written(
+    command, name, overrides, capsys, tmp_path
+):
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY[name], "logger=disabled", *overrides.split(), name=name)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    for word in NONSENSE[name, overrides]:
+        assert word in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["train.batch_size=0,-1", "model=lst,ortho", "task.dely=3,4", "name=../x", "name=../x,../y"],
+)
+def test_a_sweep_of_nothing_but_nonsense_leaves_nothing(command, override, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        command("-m", *TINY["copy"], "logger=disabled", override)
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(("error: ", "run ", "Error executing")) for line in printed)
+    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.parent.iterdir() if path.name in ("x", "y")]
+
+
+@pytest.mark.parametrize(
+    "override", ["threads=0", "device=tpu", "train.save_every=0", "+foo=1", "orthogonal.init=x"]
+)
+def test_a_run_that_is_finished_is_checked_all_the_same(command, override, capsys):
+    options = [*TINY["copy"], "logger=disabled", "model=gru"]
+    command(*options)
+    with pytest.raises(SystemExit) as stop:
+        command(*options, override)
+    assert stop.value.code == 2
+    assert override.strip("+").partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("budget=20000", "budget=20000 takes at least"),
+        ("model.hidden_size=200", "model.hidden_size=200 takes at least"),
+        ("network.num_layers=100 model.hidden_size=10", "parameters takes at least"),
+        ("train.batch_size=1000", "train.batch_size: a step of 1000 sequences of length 25"),
+    ],
+)
+def test_what_cannot_fit_the_memory_is_refused(command, override, told, capsys, monkeypatch):
+    monkeypatch.setattr(ram, "installed", lambda device: 100_000)
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY["copy"], "logger=disabled", *override.split())
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_memory_is_that_of_the_machine_or_less_within_a_limit(tmp_path, monkeypatch):
+    whole = ram.installed(build.CPU)
+    assert whole > 2**28
+    (tmp_path / "limit").write_text("max\n")
+    monkeypatch.setattr(ram, "CGROUP", tmp_path / "limit")
+    unlimited = ram.installed(build.CPU)
+    assert unlimited >= whole
+    (tmp_path / "limit").write_text("1000\n")
+    assert ram.installed(build.CPU) == 1000

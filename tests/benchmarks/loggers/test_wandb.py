@@ -1,0 +1,189 @@
+"""W&B: what was logged is what was meant."""
+
+import html
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from benchmarks.loggers import Identity, Wandb
+from benchmarks.loggers.wandb_files import run_id, shorten
+from benchmarks.runs.text import describe
+from benchmarks.tasks.task import Metric
+from tests.benchmarks.commandline import CONF, TINY, load
+from tests.benchmarks.wandb_runs import alone, inspected, logs, of_type
+from tests.benchmarks.wandb_server import serving
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """A run of the language benchmark, by its command line."""
+    folder = tmp_path_factory.mktemp("language")
+    tiny = [*TINY["language"], "train.diagnose_every=100", "optimizer.lr=0.5", "seed=3"]
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.language", *tiny, "hydra.run.dir=run"],
+        cwd=folder,
+        env=alone(),
+        check=True,
+        capture_output=True,
+    )
+    return folder / "run", inspected(folder / "run")
+
+
+def test_wandb_run_holds_the_records(language):
+    folder, rows = language
+    history = [row["item"] for row in of_type(rows, "history")]
+    records = load(folder)[1]
+    assert len(history) == len(records) == 3
+    for logged, record in zip(history, records, strict=True):
+        assert record.items() <= logged.items()
+        assert logged["language/step"] == record["step"]
+    assert history[-1]["figure.format"] == "png"
+    assert history[0]["flow/gradients.format"] == "png"
+    assert history[0]["flow/log10_jacobian._type"] == "histogram"
+    low, high = (history[0]["flow/log10_jacobian.bins"][k] for k in (0, -1))
+    assert low <= math.log10(history[0]["flow/jacobian_largest"]) <= high + 1e-6
+    assert "flow/jacobian_largest" in history[-1]  # the last step is always looked at
+
+
+def test_wandb_holds_the_text_that_the_model_wrote(language):
+    folder, rows = language
+    last = of_type(rows, "history")[-1]["item"]
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    page = (run / "files" / last["sample.path"]).read_text(encoding="utf-8")
+    text = (folder / "sample.txt").read_text(encoding="utf-8")
+    assert len(text) == 400
+    assert f"<pre>{html.escape(text)}</pre>" in page
+
+
+def test_a_run_can_be_found_and_compared_in_wandb(language):
+    folder, rows = language
+    about, _ = load(folder)
+    (start,) = of_type(rows, "run")
+    assert "resume" not in start  # so that it can be synced twice
+    assert start["project"] == "orthornn"
+    assert start["job_type"] == "language"
+    assert re.fullmatch(r"ortho, .*optimizer.lr=0.5, seed 3", start["display_name"])
+    assert re.fullmatch(r"ortho, .*optimizer.lr=0.5 \([0-9a-f]{10}\)", start["run_group"])
+    assert start["tags"] == [shorten(about["task"], 64), "ortho"]
+    config = start["config"]["update"]
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert {key: config[key] for key in saved} == saved
+    assert config["parameters"] == about["parameters"]
+    assert config["versions"] == about["versions"]
+    assert of_type(rows, "stats")  # of the machine
+    assert not [f for f in of_type(rows, "files") if "artifact" in str(f)]
+
+
+def test_the_summary_keeps_the_best_and_the_last_of_each_curve(language):
+    folder, rows = language
+    about, records = load(folder)
+    summary = {}
+    for row in of_type(rows, "summary"):
+        summary |= row["update"]
+    for name in ("loss", "bits_per_character"):
+        values = [record[name] for record in records]
+        assert summary[name] == {"last": values[-1], "min": min(values)}
+    drifts = [record["orthogonality_error"] for record in records]
+    assert summary["orthogonality_error"] == {"last": drifts[-1], "max": max(drifts)}
+    assert summary["validation_loss"].keys() == {"last", "min"}
+    assert summary["test_loss"] == about["test"]["loss"]
+    assert summary["status"] == "finished"
+    axes = {m["name"]: m.get("step_metric") for m in of_type(rows, "metric") if "name" in m}
+    assert axes["loss"] == axes["validation_loss"] == "step"
+
+
+def test_a_higher_score_is_the_better_where_the_task_says_so(tmp_path):
+    metrics = {"recall": Metric(".1%"), "perplexity": Metric(".1f", "lower")}
+    identity = Identity(tmp_path, "n", "g", "copy", ("t" * 99,), {}, metrics)
+    Wandb(identity, project="p", mode="offline").close({"status": "finished"}, {})
+    rows = inspected(tmp_path)
+    kept = {m["name"]: m["summary"] for m in of_type(rows, "metric") if "summary" in m}
+    assert kept["validation_recall"] == {"last": True, "max": True}
+    assert kept["validation_perplexity"] == {"last": True, "min": True}
+    assert len(of_type(rows, "run")[0]["tags"][0]) == 64  # the server's limit
+
+
+def test_the_commit_is_that_of_the_project_wherever_the_user_stands(language):
+    folder, rows = language
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=CONF.parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    commits = [row["git"]["commit"] for row in of_type(rows, "environment") if "git" in row]
+    assert commits == [head] * bool(head)
+    code = load(folder)[0]["versions"]["code"]
+    assert code.startswith(head[:7] or "unknown")
+
+
+def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
+    with serving() as server:
+        logs(tmp_path, "offline", "killed", "1-5", **server.environment)  # before W&B wrote a row
+        # from the checkpoints of steps 3 and 6
+        done = logs(tmp_path, "offline", "", "4-8", "7-9", **server.environment)
+        assert "ended" in done.stdout, done.stderr
+        assert server.requests == []  # offline is offline
+        folders = sorted(map(str, (tmp_path / "wandb").glob("offline-run-*")))
+        assert len(folders) == 3
+        for part in folders:  # all at once, wandb sync would stop at the first, which holds nothing
+            command = [sys.executable, "-m", "wandb", "sync", part]
+            subprocess.run(
+                command, env=alone(**server.environment), check=True, capture_output=True
+            )
+    rows = inspected(tmp_path)
+    assert len({run["run_id"] for run in of_type(rows, "run")}) == 1
+    assert [row["item"]["step"] for row in of_type(rows, "history")] == list(range(1, 10))
+    wanted = [(k, k, (1 if k <= 3 else 4 if k <= 8 else 7) / k) for k in range(1, 10)]
+    assert [(row["_step"], row["step"], row["loss"]) for row in server.rows] == wanted
+    assert server.summary["loss"] == {"last": 7 / 9, "min": 1 / 3}
+
+
+def test_the_summary_says_how_to_upload_what_is_not_there_yet(language, tmp_path):
+    about, _ = load(language[0])
+    parts = [tmp_path / "wandb" / name for name in ("run-1", "offline-run-2", "offline-run-3")]
+    parts[0].mkdir(parents=True)
+    (parts[0] / "run.wandb.synced").touch()  # that one is at W&B
+    told = []
+    for part in parts:
+        part.mkdir(exist_ok=True)
+        told.append(describe(about, tmp_path))
+    assert "it is online" in told[0]
+    assert "wandb sync" not in told[0]
+    assert f"`wandb sync {parts[1]}` uploads it" in told[1]
+    assert f"`for part in {parts[1]} {parts[2]}; do wandb sync $part; done` uploads it" in told[2]
+    (parts[0] / "run.wandb.synced").unlink()  # its server fell silent
+    listed = " ".join(map(str, parts))
+    command = f"for part in {listed}; do wandb sync --no-skip-online $part; done"
+    assert f"`{command}` uploads it" in describe(about, tmp_path)
+
+
+def test_a_resumed_online_run_goes_on_in_the_same_one(tmp_path):
+    with serving() as server:
+        environment = server.environment | {"WANDB_SILENT": "false"}
+        done = logs(tmp_path, "online", "", "1-5", "4-8", **environment)
+        assert "ended" in done.stdout, done.stderr
+        assert "Tried to log" not in done.stderr  # what is there already
+    wanted = [(k, k, (1 if k <= 5 else 4) / k) for k in range(1, 9)]
+    assert [(row["_step"], row["step"], row["loss"]) for row in server.rows] == wanted
+    assert server.summary["loss"] == {"last": 4 / 8, "min": 1 / 3}
+    assert not any("otel" in request for request in server.requests)
+
+
+def test_the_id_of_a_run_stays_and_that_of_an_agent_wins(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    first, second = tmp_path / "a", tmp_path / "b"
+    assert run_id(first) == run_id(first) != run_id(second)
+    (first / "wandb" / "id").write_text("")  # by a full disk
+    assert re.fullmatch("[0-9a-f]{16}", run_id(first))
+    monkeypatch.setenv("WANDB_RUN_ID", "agent")
+    assert run_id(first) == "agent"
+
+
+def test_a_long_name_keeps_its_end():
+    group = "ortho, " + "x" * 300 + " (3f9a1c20d7)"
+    assert len(shorten(group, 128)) == 128
+    assert shorten(group, 128).startswith("ortho, xxx")
+    assert shorten(group, 128).endswith("xx (3f9a1c20d7)")
+    assert shorten("short", 128) == "short"

@@ -1,0 +1,62 @@
+"""The results that the project keeps: the READMEs say what the records say, and no less."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks.config.compose import CONF, compose_run
+from benchmarks.results import command
+from benchmarks.results.definition import RESULTS, Experiment, contents, load
+from benchmarks.results.records import MOST, RECORDS
+from benchmarks.results.tables import chosen, lines
+
+NAMES = contents().experiments
+EXPERIMENTS = [name for name in NAMES if isinstance(load(name), Experiment)]
+SEARCHES = [name for name in EXPERIMENTS if load(name).choose]
+
+
+def test_the_pages_say_what_the_records_say_and_those_are_as_defined(capsys):
+    assert command.main(["check"]) == 0, capsys.readouterr().err
+
+
+def test_every_folder_is_reported():
+    assert sorted(path.parent.name for path in RESULTS.glob("*/experiment.yaml")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_records_of_an_experiment_are_small_and_name_no_place(name):
+    found = list((RESULTS / name / RECORDS).glob("*/metrics.jsonl"))
+    assert sum(path.stat().st_size for path in found) <= MOST
+    for path in (RESULTS / name / RECORDS).glob("*/run.json"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'"[^"]*(?:/home|/root|/tmp|/work|/Users|\\\\)', text), path
+        assert json.loads(text)["config"].get("data", {}).get("path") is None
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
+    experiment, found = lines(name)
+    for row, best in chosen(experiment, found).items():
+        config = best.known[0].about["config"]
+        model = best.known[0].about["model"]
+        own = [o for o in best.overrides if o.partition("=")[0].partition(".")[0] != "optimizer"]
+        used = compose_run(experiment.benchmark, own).config["optimizer"]
+        unsearched = {"lr_modrelu": used["lr_modrelu"]}
+        assert config["optimizer"].get("lr_modrelu") is None, "searched with a step size of its own"
+        assert used == config["optimizer"] | unsearched, row
+        optimizers = "|".join(o.stem for o in CONF.glob("optimizer/*.yaml"))
+        its = re.compile(rf"{config['name']}\w*_{model}_({optimizers})")  # also language_large_...
+        tuned = [path for path in CONF.glob("tuned/*.yaml") if its.fullmatch(path.stem)]
+        texts = [path.read_text(encoding="utf-8") for path in tuned]
+        assert sum(f"python -m benchmarks.results run {name}\n" in text for text in texts) == 1
+
+
+def test_no_kept_run_was_further_off_the_manifold_than_the_page_says():
+    page = (RESULTS.parent / "orthornn" / "README.md").read_text(encoding="utf-8")
+    bound, size = re.search(r"stayed below ([0-9.e-]+) at H up to (\d+)", page).groups()
+    runs = [json.loads(p.read_text()) for p in RESULTS.glob(f"*/{RECORDS}/*/run.json")]
+    ours = [run for run in runs if run["model"] == "ortho"]
+    errors = [run["summary"]["largest_orthogonality_error"] for run in ours]
+    assert float(bound) / 1.1 < max(errors) < float(bound)
+    assert int(size) == max(run["hidden_size"] for run in ours)

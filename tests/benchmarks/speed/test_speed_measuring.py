@@ -1,0 +1,283 @@
+"""The speed benchmark as a measurement: whom it compares, how it times, what memory it sees."""
+
+import contextlib
+import os
+import signal
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.speed import memory, throughput
+from benchmarks.speed.cases import layers, passes, peers
+from benchmarks.speed.parts import PARTS
+from benchmarks.speed.sizes import TINY, Size
+from benchmarks.speed.table import THROUGHPUT, Measured, Plan, Table
+from benchmarks.speed.timing import SLOW, TURN, Clock, rounds, seconds
+from orthornn.recurrence.dispatch import BACKENDS
+from orthornn.recurrence.reference import reference
+
+CPU = torch.device("cpu")
+PLAN = Plan(CPU, sizes=None, quick=True, threads=1, repeats=2)
+MEGABYTE = 10**6
+
+
+def quiet(name):
+    """Nobody is told what runs."""
+
+
+def table(candidates, flop=None):
+    return Table("a table", ("first",), candidates, frozenset(), flop or {})
+
+
+@pytest.mark.parametrize("name", peers.installed())
+def test_a_peer_runs_over_all_steps_and_every_parameter_learns(name):
+    layer = peers.installed()[name](TINY)
+    output, _ = layer(torch.randn(TINY.T, TINY.B, TINY.I))
+    assert output.shape == (TINY.T, TINY.B, TINY.H)
+    output.square().sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())
+    if "orthogonal" in name:
+        w = layer.recurrent.weight
+        torch.testing.assert_close(w.T @ w, torch.eye(TINY.H), rtol=0, atol=1e-5)
+
+
+def test_the_layers_follow_the_table_of_backends(monkeypatch):
+    monkeypatch.setitem(BACKENDS, "new", reference)
+    rows = {f"OrthoRNN modrelu, {name}": name for name in BACKENDS if name != "reference"}
+    rows["OrthoRNN modrelu, autograd loop"] = "reference"
+    refused = layers.refused(CPU)
+    assert "scan" in refused  # it is for linear recurrences
+    assert {row for row, name in rows.items() if name not in refused} < set(layers.own(CPU))
+    for name, backend in rows.items():
+        if backend in refused:
+            continue
+        assert layers.makers()[name](TINY).backend == backend
+
+
+@pytest.mark.parametrize("when", ["made", "called"])
+def test_a_backend_that_refuses_is_left_out_by_name(when, monkeypatch):
+    real = layers.OrthoRNN
+
+    def refuse(*arguments):
+        raise ValueError("x must be on another machine")
+
+    def refusing(*arguments, **options):
+        return refuse() if options.get("backend") == "operator" else real(*arguments, **options)
+
+    if when == "made":
+        monkeypatch.setattr(layers, "OrthoRNN", refusing)
+    else:
+        monkeypatch.setitem(BACKENDS, "operator", refuse)
+    assert "OrthoRNN modrelu, operator" not in layers.candidates(CPU)
+    assert "OrthoRNN modrelu, fused" in layers.candidates(CPU)
+    (line,) = [line for line in layers.left_out(CPU) if "operator" in line]
+    assert "another machine" in line
+
+
+def test_a_training_step_makes_gradients_and_inference_keeps_none(monkeypatch):
+    seen = []
+
+    class Layer(nn.RNN):
+        def forward(self, x, state=None):
+            output, state = super().forward(x, state)
+            seen.append((self, x.shape if isinstance(x, torch.Tensor) else None, output))
+            return output, state
+
+    monkeypatch.setattr(layers, "makers", lambda: {"a": lambda s: Layer(s.I, s.H)})
+    passes.training("a", TINY, CPU)()
+    passes.inference("a", TINY, CPU)()
+    passes.packed("a", TINY, CPU)()
+    (trained, shape, output), (inferred, _, kept), (packed, _, _) = seen
+    assert shape == (TINY.T, TINY.B, TINY.I)
+    assert output.grad_fn is not None
+    assert kept.grad_fn is None
+    assert all(p.grad is not None for p in [*trained.parameters(), *packed.parameters()])
+    assert all(p.grad is None for p in inferred.parameters())
+
+
+class Sleeper:
+    """A candidate of a machine whose time stands still while nothing is called."""
+
+    def __init__(self, monkeypatch, *lengths):
+        self.now = 0.0
+        self.lengths = list(lengths)
+        self.calls = 0
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
+
+    def __call__(self):
+        self.calls += 1
+        self.now += self.lengths.pop(0) if len(self.lengths) > 1 else self.lengths[0]
+
+
+def test_a_slow_candidate_is_called_once_a_turn_and_a_fast_one_fills_it(monkeypatch):
+    slow = Sleeper(monkeypatch, 2 * SLOW)
+    values, failed = seconds(table({"first": lambda: slow}), PLAN, quiet)
+    assert values["first"] == pytest.approx([2 * SLOW, 2 * SLOW])
+    assert slow.calls == 1 + PLAN.repeats
+    assert failed == {}
+    fast = Sleeper(monkeypatch, SLOW / 100)
+    clock = Clock(CPU, SLOW)
+    assert clock.turn("a", fast) == pytest.approx(SLOW / 100)
+    assert fast.calls == 1 + 100
+
+
+def test_one_that_is_slow_at_first_only_is_timed_as_a_fast_one(monkeypatch):
+    compiled = Sleeper(monkeypatch, 40.0, TURN / 10)
+    plan = PLAN._replace(quick=False)
+    values, _ = seconds(table({"first": lambda: compiled}), plan, quiet)
+    assert values["first"] == pytest.approx([TURN / 10, TURN / 10])
+    assert compiled.calls == 1 + plan.repeats * (1 + 10)
+
+
+def test_candidates_take_turns():
+    order = []
+    candidates = {name: partial(partial, order.append, name) for name in ("first", "second")}
+    plan = PLAN._replace(quick=False)
+    told = []
+    seconds(table(candidates), plan, told.append)
+    assert told == ["first", "second"] * (1 + plan.repeats)
+    assert len(told) == rounds(plan) * len(candidates)
+    changes = [a for a, b in zip(order, [*order[1:], None], strict=True) if a != b]
+    assert changes == told
+
+
+def test_throughput_is_operations_by_seconds(monkeypatch):
+    one = Sleeper(monkeypatch, 0.5)
+    found, _ = throughput.measure(table({"first": lambda: one}, {"first": 3e9}), PLAN, quiet)
+    assert found["first"] == pytest.approx([6.0, 6.0])
+    size = Size(7, 3, 2, 5)
+    (peak,) = throughput.tables(PLAN._replace(quick=False, sizes=(size,)))
+    assert peak.flop["nn.RNN relu"] == 6 * 7 * 3 * 5 * 5
+    assert peak.flop["torch.mm of (B, H) by (H, H)"] == 2 * 3 * 5 * 5
+    assert peak.flop.keys() == peak.candidates.keys()
+    medians = {"first": [1.0], "second": [3.0]}
+    best = Measured("peak", "a table", THROUGHPUT, tuple(medians), frozenset(), medians, {})
+    assert best.reference == "second"
+
+
+def planted(megabytes):
+    """A candidate that allocates so much and frees it again."""
+    torch.ones(9).sum()  # loads the code
+
+    def act():
+        torch.ones(megabytes * MEGABYTE // 4).sum()
+
+    return act
+
+
+def killed():
+    """A candidate whose process is killed, as for want of memory."""
+    return partial(os.kill, os.getpid(), signal.SIGKILL)
+
+
+def hungry(megabytes):
+    planted(megabytes)()
+    return partial(planted, 0)
+
+
+@pytest.fixture(scope="module")
+def extra():
+    """What measures the memory of a candidate in a process of its own."""
+    with memory.meter(PLAN) as measure:
+        yield measure
+
+
+def test_memory_sees_what_a_step_allocates_and_frees(extra):
+    little, much = (extra(partial(planted, n)) for n in (4, 260))
+    assert (much - little) / MEGABYTE == pytest.approx(256, abs=4)
+    assert little / MEGABYTE == pytest.approx(4, abs=1)
+
+
+def test_memory_has_up_to_three_rounds_each_with_another_layout(monkeypatch):
+    meters = []
+
+    @contextlib.contextmanager
+    def meter(plan):
+        meters.append(plan)
+        yield lambda make: make() + len(meters)
+
+    monkeypatch.setattr(memory, "meter", meter)
+    candidates = {"first": int, "second": lambda: 1 // 0, "third": int}
+    plan = PLAN._replace(quick=False, repeats=9)
+    told = []
+    values, failed = memory.measure(table(candidates), plan, told.append)
+    assert told == ["first", "second", "third"] + ["first", "third"] * (memory.rounds(plan) - 1)
+    assert values == {"first": [1, 2, 3], "third": [1, 2, 3]}
+    assert failed.keys() == {"second"}
+
+
+def test_memory_does_not_see_what_making_a_candidate_takes(extra):
+    assert extra(partial(hungry, 64)) / MEGABYTE < 2
+
+
+def littered(megabytes):
+    """A candidate whose making leaves freed memory that its turn could take unseen."""
+    pieces = [torch.ones(25_000) for _ in range(10 * megabytes)]
+    last = torch.ones(25_000)  # holds the end of the heap
+    pieces.clear()
+
+    def act():
+        return last, [torch.ones(25_000) for _ in range(10 * megabytes)]
+
+    return act
+
+
+def test_memory_sees_what_a_step_takes_of_that_which_its_making_freed(extra):
+    assert extra(partial(littered, 64)) / MEGABYTE == pytest.approx(64, abs=2)
+
+
+def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "FORGET", tmp_path / "no" / "clear_refs")
+    most = memory._peak()
+    monkeypatch.setattr(memory, "_peak", iter([most, most + 5]).__next__)
+    assert memory._resident(planted(0)) == 5
+
+
+def test_a_process_that_is_killed_is_one_line_and_takes_nobody_along():
+    candidates = {"first": killed, "second": partial(planted, 1)}
+    values, failed = memory.measure(table(candidates), PLAN, quiet)
+    assert values.keys() == {"second"}
+    assert len(values["second"]) == 1
+    assert failed.keys() == {"first"}
+    assert failed["first"].startswith("its process ended with -9")
+
+
+def test_an_error_in_another_process_is_told_as_it_was_there(extra):
+    with pytest.raises(memory.FailedElsewhere, match=r"^ZeroDivisionError: [\w ]+$"):
+        extra(partial(partial, divmod, 1, 0))
+
+
+def test_sizes_are_those_of_every_part_with_layers():
+    plan = PLAN._replace(quick=False, sizes=(Size(7, 6, 5, 4), Size(3, 2, 1, 9)))
+    for part in PARTS.values():
+        titles = [found.title for found in part.tables(plan)]
+        if part.sized:
+            assert ["T = 7, B = 6, I = 5, H = 4" in title for title in titles] == [True, False]
+            assert "T = 3, B = 2, I = 1, H = 9" in titles[1]
+        else:
+            assert len(titles) > 2
+
+
+def test_a_gpu_has_finished_at_both_ends_of_what_is_timed(monkeypatch):
+    order = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: order.append("wait"))
+    Clock(torch.device("cuda"), 1.0).time("a", partial(order.append, "act"), 2)
+    assert order == ["wait", "act", "act", "wait"]
+
+
+def test_on_a_gpu_memory_is_the_largest_of_the_step_over_what_was_there(monkeypatch):
+    held = {"now": 7, "most": 50}
+
+    def act():
+        held["most"] = max(held["most"], 30)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held["most"])
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device: held.update(most=held["now"])
+    )
+    with memory.meter(PLAN._replace(device=torch.device("cuda"))) as extra:
+        assert extra(lambda: act) == 23

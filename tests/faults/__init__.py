@@ -1,0 +1,1 @@
+"""What becomes of a run when things go wrong, measured: ``python -m tests.faults``."""

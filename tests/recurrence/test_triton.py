@@ -1,0 +1,155 @@
+"""Triton's programs in its interpreter, against the reference in float64."""
+
+import random
+
+import pytest
+import torch
+
+from orthornn.recurrence.fused import run_backward, run_forward
+from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.reference import reference
+
+every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+# T, B, I, H: along rows, in four parts (streaming in float64), streaming by one tile and by two
+SHAPES = [(1, 1, 1, 1), (6, 3, 2, 5), (3, 2, 3, 33), (2, 2, 2, 150), (2, 5, 2, 200), (2, 1, 2, 270)]
+every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+def problem(shape, nonlinearity, dtype, sizes=None, bias=True):
+    """The six inputs and a gradient; of packed rows where ``sizes`` has the batch at each step.
+
+    Small, or tanh would be so near to 1 that its slope had few digits.
+    """
+    T, B, I, H = shape
+
+    def draw(*size, scale=0.5):
+        return (scale * torch.randn(*size, dtype=torch.float64)).to(dtype)
+
+    steps = (T, B) if sizes is None else (sum(sizes),)
+    w_hh = torch.linalg.qr(draw(H, H).double())[0].to(dtype)
+    threshold = draw(H, scale=0.1) if NONLINEARITIES[nonlinearity].has_bias else None
+    c = draw(H) if bias else None
+    return [draw(*steps, I), draw(B, H), w_hh, draw(H, I), c, threshold], draw(*steps, H)
+
+
+def exactly(inputs, g, nonlinearity, batch_sizes=None):
+    """The states and the gradients of the reference in float64."""
+    leaves = [None if a is None else a.double().requires_grad_() for a in inputs]
+    h = reference(*leaves, nonlinearity, batch_sizes)
+    given = [a for a in leaves if a is not None]
+    found = iter(torch.autograd.grad(h, given, g.double()))
+    return [h.detach(), *(None if a is None else next(found) for a in leaves)]
+
+
+def both_ways(call, inputs, g, nonlinearity, batch_sizes=None, **options):
+    """The states and the gradients that the programs find."""
+    h = call("run_forward", *inputs, nonlinearity, batch_sizes, **options)
+    asked = (g, inputs, h, nonlinearity, batch_sizes, [True] * 6)
+    return [h, *call("run_backward", *asked, **options)]
+
+
+def distance(found, expected):
+    """The largest error, relative to the norm of what is expected."""
+    pairs = zip(found, expected, strict=True)
+    errors = [0.0]
+    for a, b in pairs:
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert a.shape == b.shape
+            errors.append(float((a.double() - b).norm() / b.norm().clamp(min=1e-30)))
+    return max(errors)
+
+
+def bound(shape, dtype):
+    T, _, I, H = shape
+    return 4 * (H + I) * T * torch.finfo(dtype).eps
+
+
+@every_shape
+@every_dtype
+@every_nonlinearity
+def test_states_and_gradients_equal_the_reference(interpreted, nonlinearity, dtype, shape):
+    inputs, g = problem(shape, nonlinearity, dtype)
+    found = both_ways(interpreted, inputs, g, nonlinearity)
+    assert distance(found, exactly(inputs, g, nonlinearity)) < bound(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "H"),
+    [([3, 1], 7), ([2, 2, 1, 1], 7), ([5, 4, 4, 2, 1], 7), ([3, 2], 150), ([5, 2, 1], 200)],
+    ids=str,
+)
+@every_nonlinearity
+def test_packed_rows_equal_the_reference(interpreted, nonlinearity, sizes, H):
+    shape, batch_sizes = (len(sizes), sizes[0], 2, H), torch.tensor(sizes)
+    inputs, g = problem(shape, nonlinearity, torch.float32, sizes)
+    found = both_ways(interpreted, inputs, g, nonlinearity, batch_sizes)
+    expected = exactly(inputs, g, nonlinearity, batch_sizes)
+    assert distance(found, expected) < bound(shape, torch.float32)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shapes_drawn_at_random_equal_the_reference(interpreted, seed):
+    draw = random.Random(seed)
+    T, B, I, H = (draw.randint(1, most) for most in (7, 7, 4, 40))
+    sizes = sorted((draw.randint(1, B) for _ in range(T)), reverse=True) if seed % 2 else None
+    shape = (T, B if sizes is None else sizes[0], I, H)
+    nonlinearity = draw.choice(sorted(NONLINEARITIES))
+    inputs, g = problem(shape, nonlinearity, torch.float64, sizes, bias=draw.random() < 0.5)
+    batch_sizes = None if sizes is None else torch.tensor(sizes)
+    found = both_ways(interpreted, inputs, g, nonlinearity, batch_sizes)
+    expected = exactly(inputs, g, nonlinearity, batch_sizes)
+    assert distance(found, expected) < bound(shape, torch.float64)
+
+
+@pytest.mark.parametrize("sizes", [None, [4, 4, 3, 3, 1]], ids=["dense", "packed"])
+@pytest.mark.parametrize(("steps", "H"), [(1, 5), (2, 5), (3, 5), (3, 200)])
+def test_chunks_of_time_do_not_show(interpreted, steps, H, sizes):
+    inputs, g = problem((5, 4, 2, H), "modrelu", torch.float64, sizes)
+    batch_sizes = None if sizes is None else torch.tensor(sizes)
+    chunk_bytes = steps * 4 * H * 8
+    found = both_ways(interpreted, inputs, g, "modrelu", batch_sizes, chunk_bytes=chunk_bytes)
+    expected = exactly(inputs, g, "modrelu", batch_sizes)
+    assert distance(found, expected) < bound((5, 4, 2, H), torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("precision", "unit", "H"),
+    [("tf32", 2**-11, H) for H in (5, 100, 150)] + [("bf16", 2**-9, H) for H in (5, 150, 270)],
+)
+@pytest.mark.parametrize("sizes", [None, [18, 17, 2]], ids=["dense", "packed"])
+def test_lower_precision_is_that_of_the_factors_alone(interpreted, sizes, precision, unit, H):
+    inputs, g = problem((3, 18, 2, H), "tanh", torch.float32, sizes)
+    batch_sizes = None if sizes is None else torch.tensor(sizes)
+    found = both_ways(interpreted, inputs, g, "tanh", batch_sizes, precision=precision)
+    error = distance(found, exactly(inputs, g, "tanh", batch_sizes))
+    assert bound((1, 1, 1, 1), torch.float32) < error < 4 * unit
+
+
+@pytest.mark.parametrize("frozen", range(6))
+def test_a_gradient_that_is_not_wanted_is_not_made(interpreted, frozen):
+    inputs, g = problem((3, 2, 3, 4), "modrelu", torch.float64)
+    h = run_forward(*inputs, "modrelu")
+    needed = [i != frozen for i in range(6)]
+    asked = (g, inputs, h, "modrelu", None, needed)
+    torch.testing.assert_close(interpreted("run_backward", *asked), run_backward(*asked))
+
+
+@every_dtype
+def test_memory_in_any_order(interpreted, dtype):
+    (x, h0, w, v, *biases), _ = problem((4, 3, 2, 5), "modrelu", dtype)
+    x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    h0 = h0[:1].expand(3, 5)
+    inputs, g = [x, h0, w.t().contiguous().t(), v.t().contiguous().t(), *biases], torch.ones(())
+    g = g.to(dtype).expand(4, 3, 5)
+    found = both_ways(interpreted, inputs, g, "modrelu")
+    assert distance(found, exactly(inputs, g, "modrelu")) < bound((4, 3, 2, 5), dtype)
+
+
+@pytest.mark.parametrize(("T", "B"), [(3, 0), (0, 3)])
+def test_nothing_has_no_states(interpreted, T, B):
+    inputs, g = problem((T, B, 2, 5), "modrelu", torch.float32)
+    found = both_ways(interpreted, inputs, g, "modrelu")
+    assert found[0].shape == (T, B, 5)
+    assert not any(a.any() for a in found)
