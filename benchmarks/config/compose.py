@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .fingerprint import MOST_OF_NAME, plain_name, run_name
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 # overrides whose order does not matter: of single values, and of files to read

@@ -41,7 +41,7 @@ def load() -> float | None:
     return None
 
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 5  # seconds for git, which takes milliseconds unless its disk is gone
 
 

@@ -109,7 +109,7 @@ def test_a_fresh_process_with_another_hash_seed_gives_the_same_bits():
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).resolve().parent.parent,
+        cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "PYTHONHASHSEED": "7"},
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from benchmarks.results import text as readme
 from tests.benchmarks.commandline import TINY
 from tests.benchmarks.sweeping import finish, start
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / name for name in (*readme.PAGES, "results/README.md")]
 README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
