@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from .config.errors import CONFIG_ERROR, INTERRUPTED, ConfigError, one_line
 from .data.download import DataError
 from .records.files import BEST
-from .runs.sampling import Request, write
+from .runs.sampling import SampleRequest, generate
 from .runs.saved_model import load_model
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(1)  # single steps are far too small to share
         request = parse(sys.argv[1:] if arguments is None else arguments)
         model, interface = load_model(request.run / BEST, request.trust.split(","))
-        pieces = write(model, interface, request)
+        pieces = generate(model, interface, request)
         print(request.prompt, end="", flush=True)
         for piece in pieces:
             print(piece, end="", flush=True)
@@ -44,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Request:
+def parse(arguments: Sequence[str]) -> SampleRequest:
     """The request of ``name=value`` arguments; a value is taken as it stands.
 
     Raises:
         ConfigError: for an argument that is no such pair, an unknown name, or no run.
         ValidationError: for a value out of its range.
     """
-    names = list(Request.__dataclass_fields__)
+    names = list(SampleRequest.__dataclass_fields__)
     given = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str]) -> Request:
         given[name] = value
     if "run" not in given:
         raise ConfigError("run=FOLDER is missing: the folder of a run of benchmarks.language")
-    return Request(**given)  # type: ignore[arg-type]
+    return SampleRequest(**given)  # type: ignore[arg-type]
 
 
 def _refuse(message: str) -> int:

@@ -23,7 +23,7 @@ from benchmarks.config.fingerprint import NO_MATTER
 from benchmarks.config.plugins import with_values
 from benchmarks.runs.folder import FailedBefore
 from benchmarks.system import signals
-from benchmarks.system.atomic_files import Unwritable
+from benchmarks.system.atomic_files import WriteError
 from benchmarks.training import distributed
 
 from . import sweep
@@ -128,7 +128,7 @@ def exit_code(error: Exception) -> int | None:
     """The exit code for an error that is told in one line; None for what nobody foresaw."""
     if isinstance(error, (ConfigError, OmegaConfBaseException)):
         return CONFIG_ERROR
-    foreseen = is_shared(error) or isinstance(error, Unwritable) or out_of_memory(error)
+    foreseen = is_shared(error) or isinstance(error, WriteError) or out_of_memory(error)
     return FAILED if foreseen else None
 
 

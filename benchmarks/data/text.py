@@ -15,7 +15,7 @@ from .download import DataError
 LEVELS = ("character", "word")
 END = "<eos>"  # a newline, at word level
 UNKNOWN = "<unk>"
-MOST_TYPES = 100_000
+MAX_VOCABULARY = 100_000
 
 
 def check_level(level: str) -> None:
@@ -24,7 +24,7 @@ def check_level(level: str) -> None:
         raise DataError(f"level must be one of {list(LEVELS)}, got {level!r}")
 
 
-def clean(raw: bytes, origin: object) -> str:
+def decode_utf8(raw: bytes, origin: object) -> str:
     r"""The text of UTF-8 bytes without byte order mark, its lines ended by ``\n``.
 
     Args:
@@ -48,7 +48,7 @@ def clean(raw: bytes, origin: object) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def units(text: str, level: str) -> Sequence[str]:
+def split_text(text: str, level: str) -> Sequence[str]:
     r"""The characters of a text, or its words with ``"<eos>"`` for each newline.
 
     Blank lines count, as in WikiText-2's published 2 088 628 tokens (Merity et al., 2017).
@@ -60,21 +60,21 @@ def units(text: str, level: str) -> Sequence[str]:
     return text if level == "character" else text.replace("\n", f" {END} ").split()
 
 
-def characters(splits: Iterable[Sequence[str]]) -> tuple[str, ...]:
+def character_vocabulary(splits: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """The characters of all splits, sorted.
 
     Raises:
         DataError: if there are more than :data:`MOST_TYPES`.
     """
     symbols = tuple(sorted(set().union(*splits)))
-    if len(symbols) > MOST_TYPES:
+    if len(symbols) > MAX_VOCABULARY:
         raise DataError(
-            f"a text may have {MOST_TYPES:,} different characters, got {len(symbols):,}"
+            f"a text may have {MAX_VOCABULARY:,} different characters, got {len(symbols):,}"
         )
     return symbols
 
 
-def words(training: Sequence[str], size: int) -> tuple[str, ...]:
+def word_vocabulary(training: Sequence[str], size: int) -> tuple[str, ...]:
     """``"<unk>"``, ``"<eos>"`` and the words of the training split, most frequent first.
 
     Args:
@@ -85,9 +85,9 @@ def words(training: Sequence[str], size: int) -> tuple[str, ...]:
     Raises:
         DataError: if size is not a whole number from 3 to :data:`MOST_TYPES`.
     """
-    if not isinstance(size, int) or not 3 <= size <= MOST_TYPES:
+    if not isinstance(size, int) or not 3 <= size <= MAX_VOCABULARY:
         raise DataError(
-            f"vocabulary must be a whole number of words from 3 to {MOST_TYPES:,}, got {size!r}"
+            f"vocabulary must be a whole number of words from 3 to {MAX_VOCABULARY:,}, got {size!r}"
         )
     count = Counter(training)
     del count[UNKNOWN], count[END]
@@ -95,7 +95,7 @@ def words(training: Sequence[str], size: int) -> tuple[str, ...]:
     return (UNKNOWN, END, *ranked[: size - 2])
 
 
-def index(sequence: Sequence[str], symbols: Sequence[str], level: str) -> Tensor:
+def to_indices(sequence: Sequence[str], symbols: Sequence[str], level: str) -> Tensor:
     """Where each character or word stands in the vocabulary, int64 ``(N,)``.
 
     A word that is not in it is ``"<unk>"``.
@@ -132,7 +132,7 @@ def encode(text: str, symbols: Sequence[str], level: str) -> Tensor:
     Raises:
         DataError: if there is no such level, or the corpus lacks a character of the text.
     """
-    return index(units(text, level), symbols, level)
+    return to_indices(split_text(text, level), symbols, level)
 
 
 def decode(tokens: Tensor, symbols: Sequence[str], level: str) -> str:

@@ -83,7 +83,7 @@ def write_figure(path: Path, figure: Figure, about: dict[str, str] | None = None
         about: texts that a PNG carries within it, by their names.
 
     Raises:
-        Unwritable: if it cannot be written.
+        WriteError: if it cannot be written.
     """
     atomic_files.write(path, rendered(figure, path.suffix.removeprefix("."), about))
 

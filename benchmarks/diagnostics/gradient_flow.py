@@ -87,7 +87,7 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     target = target.double() if target.is_floating_point() else target
 
     def last(h: Tensor) -> Tensor:
-        return task.loss(model.answer(h[-1:]), target if task.single_answer else target[-1:])
+        return task.loss(model.answer(h[-1:]), target if task.sequence_level else target[-1:])
 
     with parametrize.cached():  # a parametrized weight is made once, not at every step
         norms, _ = gradient_norms(core, x, last)

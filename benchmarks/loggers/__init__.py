@@ -1,21 +1,21 @@
 """Where records go while a run trains: a flushed file, the screen, W&B or TensorBoard."""
 
-from .fail_safe import Guarded, Lost
-from .jsonl import JsonLines
-from .logger import Identity, Sink
-from .null import Nowhere
-from .progress_bar import Progress
-from .tensorboard import TensorBoard
-from .wandb import Wandb
+from .fail_safe import FailSafeLogger, LoggerUnavailable
+from .jsonl import JsonlLogger
+from .logger import Logger, RunIdentity
+from .null import NullLogger
+from .progress_bar import ProgressBar
+from .tensorboard import TensorBoardLogger
+from .wandb import WandbLogger
 
 __all__ = [
-    "Guarded",
-    "Identity",
-    "JsonLines",
-    "Lost",
-    "Nowhere",
-    "Progress",
-    "Sink",
-    "TensorBoard",
-    "Wandb",
+    "FailSafeLogger",
+    "JsonlLogger",
+    "Logger",
+    "LoggerUnavailable",
+    "NullLogger",
+    "ProgressBar",
+    "RunIdentity",
+    "TensorBoardLogger",
+    "WandbLogger",
 ]

@@ -10,31 +10,31 @@ from benchmarks.records.record import Record, line
 from benchmarks.system import atomic_files
 
 
-class JsonLines:
+class JsonlLogger:
     """``metrics.jsonl``: one JSON object per step, written at once; the source of truth.
 
     Raises:
-        Unwritable: if the file cannot be opened.
+        WriteError: if the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with atomic_files.writing(path):
+        with atomic_files.write_errors(path):
             self.file = path.open("ab", buffering=0)
 
-    def write(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Append the record as one line.
 
         Raises:
-            Unwritable: if that cannot be done.
+            WriteError: if that cannot be done.
         """
-        with atomic_files.writing(self.path):
+        with atomic_files.write_errors(self.path):
             atomic_files.write_all(self.file, line(record).encode())
 
-    def show(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: looks have a file of their own."""
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """Nothing: a text has a file of its own."""
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:

@@ -13,7 +13,7 @@ from benchmarks.tasks.task import Metric
 
 
 @dataclass(frozen=True)
-class Identity:
+class RunIdentity:
     """By what a run is known outside its folder.
 
     Attributes:
@@ -37,16 +37,16 @@ class Identity:
     step: int = 0
 
 
-class Sink(Protocol):
+class Logger(Protocol):
     """Takes every record of a run, then the end of it."""
 
-    def write(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Take one record."""
 
-    def show(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
         """A look into the model after a step, 0 being the start, and its drawing."""
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """What the model wrote after a step."""
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:

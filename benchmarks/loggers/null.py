@@ -8,22 +8,22 @@ from typing import Any
 from benchmarks.diagnostics.gradient_flow import Flow
 from benchmarks.records.record import Record
 
-from .logger import Identity
+from .logger import RunIdentity
 
 
-class Nowhere:
+class NullLogger:
     """Takes everything and keeps nothing: the files of the run are enough."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: RunIdentity) -> None:
         """Nothing to open."""
 
-    def write(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Nothing."""
 
-    def show(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing."""
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """Nothing."""
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:

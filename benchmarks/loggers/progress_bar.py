@@ -14,10 +14,10 @@ from benchmarks.records.record import Record
 from benchmarks.records.text import show_loss
 from benchmarks.tasks.task import Metric
 
-PLAIN_LINES = 20  # progress lines in a run whose output is piped
+MAX_PLAIN_LINES = 20  # progress lines in a run whose output is piped
 
 
-class Progress:
+class ProgressBar:
     """A progress bar on a terminal, about twenty plain lines anywhere else.
 
     Args:
@@ -52,23 +52,23 @@ class Progress:
             bar_format="{desc} {n}/{total} |{bar:8}| {remaining} left, {rate_fmt}{postfix}",
         )
 
-    def write(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Show where the run stands."""
         text = self._describe(record)
         step = int(record["step"])
         if self.interactive:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(step - self.bar.n)
-        elif step == self.steps or step % max(1, self.steps // PLAIN_LINES) == 0:
+        elif step == self.steps or step % max(1, self.steps // MAX_PLAIN_LINES) == 0:
             rate = step / max(record["seconds"], 1e-3)
             line = f"{self.label} {step}/{self.steps} {text} {rate:.3g} steps/s"
             left = f"{(self.steps - step) / rate:.0f} s left"
             print(f"{line}, {left}", file=sys.stderr, flush=True)
 
-    def show(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
         """Nothing: a look does not fit on a line."""
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """Nothing: a text does not fit on a line."""
 
     def close(self, summary: dict[str, Any], figures: dict[str, Path]) -> None:

@@ -18,13 +18,13 @@ from benchmarks.config.fingerprint import setting
 from benchmarks.diagnostics.gradient_flow import LEAST, Flow
 from benchmarks.records.record import Record
 
-from .logger import Identity
+from .logger import RunIdentity
 
-FLUSH = 10  # seconds after which what was logged is on the disk
+FLUSH_SECONDS = 10  # seconds after which what was logged is on the disk
 EVENTS = "events.out.tfevents."
 
 
-class TensorBoard:
+class TensorBoardLogger:
     """Event files in the folder ``tensorboard`` of the run, read by ``tensorboard --logdir runs``.
 
     A resumed run leaves out what was logged after the step from which it goes on.
@@ -33,7 +33,7 @@ class TensorBoard:
         ValueError: if TensorBoard is not installed.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: RunIdentity) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -52,18 +52,18 @@ class TensorBoard:
         self.writer = SummaryWriter(
             folder,
             purge_step=identity.step + 1 if identity.step else None,
-            flush_secs=FLUSH,
+            flush_secs=FLUSH_SECONDS,
         )
         self._text("config", json.dumps(identity.config, indent=2, ensure_ascii=False))
 
-    def write(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Every number under its own name."""
         self.last = int(record["step"])
         for name, value in record.items():
             if name != "step":
                 self._scalar(name, value)
 
-    def show(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
         """Histograms of the spectra, the drawing and the numbers, at the last record's step."""
         for name, value in flow.numbers().items():
             self._scalar(f"flow/{name}", value)
@@ -73,7 +73,7 @@ class TensorBoard:
                 self.writer.add_histogram(f"flow/log10_{name}", powers, self.last)
         self._image("flow/gradients", figure)
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """The text as it stands."""
         self._text("sample", text)
 

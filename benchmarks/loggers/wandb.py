@@ -19,18 +19,27 @@ from benchmarks.records.run import read_records
 from benchmarks.system.environment import ROOT
 from benchmarks.tasks.task import Metric
 
-from .fail_safe import Lost
-from .logger import Identity
-from .wandb_files import NAME, TAG, find_parts, is_offline, last_row, mark_uploaded, run_id, shorten
+from .fail_safe import LoggerUnavailable
+from .logger import RunIdentity
+from .wandb_files import (
+    MAX_NAME_CHARACTERS,
+    MAX_TAG_CHARACTERS,
+    find_parts,
+    is_offline,
+    last_row,
+    mark_uploaded,
+    run_id,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from wandb import Run
 
-GRACE = 3  # seconds for W&B to keep its own promises
-LOCAL = 60  # seconds for what waits for the disk alone
+GRACE_SECONDS = 3  # seconds for W&B to keep its own promises
+DISK_TIMEOUT_SECONDS = 60  # seconds for what waits for the disk alone
 
 
-class Wandb:
+class WandbLogger:
     """A Weights & Biases run, offline by default: no account and no network are needed.
 
     The run's id lies in ``wandb/id``, so a resumed run goes on in the same one: online at once,
@@ -54,10 +63,12 @@ class Wandb:
 
     Raises:
         ValueError: if W&B refuses, for lack of a key or for a project's name, say.
-        Lost: if it cannot start even offline.
+        LoggerUnavailable: if it cannot start even offline.
     """
 
-    def __init__(self, identity: Identity, *, project: str, mode: str, timeout: float = 10) -> None:
+    def __init__(
+        self, identity: RunIdentity, *, project: str, mode: str, timeout: float = 10
+    ) -> None:
         if not 0 < timeout < math.inf:  # to W&B, 0 is for ever
             raise ValueError(f"timeout must be a number of seconds > 0, got {timeout}")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -66,7 +77,7 @@ class Wandb:
 
         self.wandb = wandb
         self.benchmark, self.folder = identity.job_type, identity.folder
-        self.kept = kept(identity.metrics)
+        self.kept = summary_kinds(identity.metrics)
         self.parts = find_parts(identity.folder)
         self.resumed = bool(self.parts or identity.step)
         self.run = self._start(identity, project, mode, timeout)
@@ -75,7 +86,7 @@ class Wandb:
             self._define()
             self._catch_up(identity.step)
 
-    def write(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Log the record under its own step."""
         step = int(record["step"])
         own: dict[str, Any] = {f"{self.benchmark}/step": step}
@@ -83,7 +94,7 @@ class Wandb:
             own[f"{self.benchmark}/steps_per_second"] = step / record["seconds"]
         self._log(step, lambda: {**record, **own})
 
-    def show(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
         """Log histograms of the spectra, the drawing and the numbers, with the step's record."""
 
         def look() -> dict[str, Any]:
@@ -96,7 +107,7 @@ class Wandb:
 
         self._log(max(1, step), look)
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """Log the text as it stands."""
         page = f"<pre>{html.escape(text)}</pre>"
         self._log(max(1, step), lambda: {"sample": self.wandb.Html(page)})
@@ -111,12 +122,12 @@ class Wandb:
             self.run.summary.update(added)
             if self.resumed:
                 self.run.summary.update(self._best())
-            with self._watched(self.patience + GRACE):
+            with self._watched(self.patience + GRACE_SECONDS):
                 self.run.finish(exit_code=0 if summary["status"] == "finished" else 1)
             if not self.run.offline:  # earlier parts too: this one has caught up
                 mark_uploaded(find_parts(self.folder))
 
-    def _start(self, identity: Identity, project: str, mode: str, timeout: float) -> Run:
+    def _start(self, identity: RunIdentity, project: str, mode: str, timeout: float) -> Run:
         """A run at W&B: online if that is wanted and can be had, else offline."""
         refusals = (self.wandb.errors.UsageError, self.wandb.errors.AuthenticationError, ValueError)
         try:
@@ -128,13 +139,13 @@ class Wandb:
             ) from error
         except Exception as error:
             if mode == "offline":
-                raise Lost(f"W&B could not start ({_cause(error)})") from error
+                raise LoggerUnavailable(f"W&B could not start ({_cause(error)})") from error
             first = error
         try:
             run = self._init(identity, project, "offline", timeout / 2)
         except Exception as error:
             told = f"{_cause(first)}; nor offline: {_cause(error)}"
-            raise Lost(f"W&B could not start ({told})") from error
+            raise LoggerUnavailable(f"W&B could not start ({told})") from error
         part = Path(run.dir).parent
         warn(
             f"W&B could not start online ({_cause(first)}); the run goes on offline, "
@@ -142,9 +153,9 @@ class Wandb:
         )
         return run
 
-    def _init(self, identity: Identity, project: str, mode: str, patience: float) -> Run:
+    def _init(self, identity: RunIdentity, project: str, mode: str, patience: float) -> Run:
         """A run in one mode; one that cannot be leaves nothing."""
-        self.patience = patience if mode == "online" else LOCAL
+        self.patience = patience if mode == "online" else DISK_TIMEOUT_SECONDS
         try:
             return self.wandb.init(
                 project=project,
@@ -153,10 +164,10 @@ class Wandb:
                 id=run_id(identity.folder),
                 # a first part that says so would be appended to itself when it is synced again
                 resume="allow" if self.resumed else None,
-                name=shorten(identity.name, NAME),
-                group=shorten(identity.group, NAME),
+                name=shorten(identity.name, MAX_NAME_CHARACTERS),
+                group=shorten(identity.group, MAX_NAME_CHARACTERS),
                 job_type=identity.job_type,
-                tags=[shorten(tag, TAG) for tag in identity.tags if tag],
+                tags=[shorten(tag, MAX_TAG_CHARACTERS) for tag in identity.tags if tag],
                 config=identity.config,
                 save_code=False,
                 settings=self.wandb.Settings(
@@ -206,7 +217,7 @@ class Wandb:
         if step > self.last:
             for record in self._rows():
                 if record["step"] <= step:
-                    self.write(record)
+                    self.log_record(record)
 
     def _best(self) -> dict[str, Any]:
         """The summary of each curve over the whole run: W&B knows the last part of it alone."""
@@ -238,7 +249,7 @@ class Wandb:
         """Do something with the run, after whose failure there is nothing more to be done.
 
         Raises:
-            Lost: if it fails.
+            LoggerUnavailable: if it fails.
         """
         try:
             yield
@@ -246,9 +257,9 @@ class Wandb:
             self._let_go(self.patience)
             part = "" if self.run.offline else f"--no-skip-online {Path(self.run.dir).parent}"
             rest = part and f"; `wandb sync {part}` uploads what it left"
-            raise Lost(f"W&B failed ({_cause(error)}){rest}") from error
+            raise LoggerUnavailable(f"W&B failed ({_cause(error)}){rest}") from error
         except BaseException:  # who interrupts does not wait for a server
-            self._let_go(GRACE)
+            self._let_go(GRACE_SECONDS)
             raise
 
     @contextlib.contextmanager
@@ -282,7 +293,7 @@ def _cause(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
 
 
-def kept(metrics: Mapping[str, Metric]) -> dict[str, str]:
+def summary_kinds(metrics: Mapping[str, Metric]) -> dict[str, str]:
     """What the summary keeps of each curve beside its last value: ``"min"`` or ``"max"``."""
     best = {"loss": "min"} | {
         name: "max" if metric.better == "higher" else "min" for name, metric in metrics.items()

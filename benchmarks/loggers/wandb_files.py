@@ -103,13 +103,15 @@ def _step(line: str) -> int:
         raise ValueError(f"{line[:80]!r} is no line of W&B's") from error
 
 
-NAME, TAG = 128, 64  # characters that the server takes
-ENDING = 40  # characters of a long name that are kept at its end, where the fingerprint is
+MAX_NAME_CHARACTERS, MAX_TAG_CHARACTERS = 128, 64  # characters that the server takes
+ENDING_CHARACTERS = (
+    40  # characters of a long name that are kept at its end, where the fingerprint is
+)
 
 
 def shorten(text: str, most: int) -> str:
     """``text`` in at most ``most`` characters: its middle is left out, its end is kept."""
     if len(text) <= most:
         return text
-    ending = text[-min(ENDING, most // 2) :]
+    ending = text[-min(ENDING_CHARACTERS, most // 2) :]
     return f"{text[: most - len(ending) - 1]}…{ending}"

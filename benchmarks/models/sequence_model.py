@@ -38,7 +38,7 @@ class SequenceModel(nn.Module):
         hidden_size: H, units of each direction.
         features: D·H of the core's output.
         tokens: whether the input is indices instead of features.
-        single_answer: whether there is one output for each sequence, instead of one for each step.
+        sequence_level: whether there is one output for each sequence, instead of one for each step.
         embedding_size: E, for tokens; H if None.
         tied: whether the readout shares the embedding's weight.
         dropout: probability of zeroing an entry of an embedding or of the core's output.
@@ -64,7 +64,7 @@ class SequenceModel(nn.Module):
         hidden_size: int,
         features: int,
         tokens: bool = False,
-        single_answer: bool = False,
+        sequence_level: bool = False,
         embedding_size: int | None = None,
         tied: bool = False,
         dropout: float = 0.0,
@@ -89,7 +89,7 @@ class SequenceModel(nn.Module):
         self.segment = segment
         self.hidden_size = hidden_size
         self.features = features
-        self.single_answer = single_answer
+        self.sequence_level = sequence_level
         self.dropout = nn.Dropout(dropout)
         width = hidden_size if embedding_size is None else embedding_size
         self.embedding = nn.Embedding(input_size, width) if tokens else None
@@ -108,10 +108,10 @@ class SequenceModel(nn.Module):
         if self.segment is None:
             h, end = self.core(x, state)
             return self.answer(h), end
-        read = _last if self.single_answer else self.answer
+        read = _last if self.sequence_level else self.answer
         h, end = in_segments(self.core, x, state, read=read, steps=self.segment)
         assert h is not None
-        return self.answer(h) if self.single_answer else h, end
+        return self.answer(h) if self.sequence_level else h, end
 
     def embed(self, x: Tensor) -> Tensor:
         """What the core reads: ``x`` itself, or the rows of the embedding."""
@@ -119,7 +119,7 @@ class SequenceModel(nn.Module):
 
     def answer(self, h: Tensor) -> Tensor:
         """The output of the core's states, ``(T, B, D·H)`` to ``(T, B, O)`` or ``(B, O)``."""
-        if self.single_answer:
+        if self.sequence_level:
             H = self.hidden_size
             h = torch.cat([h[-1, :, :H], h[0, :, H:]], -1)
         h = self.dropout(h)
@@ -171,7 +171,7 @@ def assemble(
     input_size: int,
     output_size: int,
     tokens: bool = False,
-    single_answer: bool = False,
+    sequence_level: bool = False,
 ) -> SequenceModel:
     """The model for a task around the core that ``make_core`` builds.
 
@@ -182,7 +182,7 @@ def assemble(
         input_size: I, what the task says of itself, as the rest.
         output_size: O.
         tokens: whether the input is indices instead of features.
-        single_answer: whether there is one output for each sequence.
+        sequence_level: whether there is one output for each sequence.
 
     Raises:
         ValueError: for a shape of model that the task does not allow; see :class:`SequenceModel`.
@@ -202,7 +202,7 @@ def assemble(
         hidden_size=hidden_size,
         features=(2 if network.bidirectional else 1) * hidden_size,
         tokens=tokens,
-        single_answer=single_answer,
+        sequence_level=sequence_level,
         embedding_size=network.embedding_size,
         tied=network.tied,
         dropout=network.dropout,

@@ -21,7 +21,7 @@ from benchmarks.models import (
     largest_hidden_size,
 )
 from benchmarks.system import ram, seeding
-from benchmarks.system.seeding import stream
+from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.task import Task
 from benchmarks.training.distributed import ALONE, CPU, Processes
 from benchmarks.training.loop import State, start
@@ -39,7 +39,7 @@ class Interface:
     input_size: PositiveInt
     output_size: PositiveInt
     tokens: bool
-    single_answer: bool
+    sequence_level: bool
     causal: bool
     symbols: tuple[str, ...] = ()
     level: Literal["", "character", "word"] = ""
@@ -62,7 +62,7 @@ class Interface:
             task.input_size,
             task.output_size,
             task.tokens,
-            task.single_answer,
+            task.sequence_level,
             task.causal,
             *(task.vocabulary or ()),
         )
@@ -131,7 +131,7 @@ def make_model(
             input_size=task.input_size,
             output_size=task.output_size,
             tokens=task.tokens,
-            single_answer=task.single_answer,
+            sequence_level=task.sequence_level,
         )
 
     wanted = cfg.model.get("hidden_size")
@@ -186,21 +186,25 @@ def make_state(
             f"train.batch_size must be a multiple of the {processes.size} processes, "
             f"got {settings.batch_size}"
         )
-    seeding.seed(stream(seed, "initialisation").initial_seed())
+    seeding.seed_all(named_generator(seed, "initialisation").initial_seed())
     device = processes.device
     model = make_model(cfg, Interface.of(task), budget, device=device).to(device)
     _check_step(model, task, settings.batch_size // processes.size, ram.installed(device))
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
     if not processes.leads:  # dropout is not to be the same in every share of a batch
-        seeding.seed(stream(seed, f"process {processes.rank}").initial_seed())
-    return task, settings, start(model, optimizer, settings, stream(seed, "training"), processes)
+        seeding.seed_all(named_generator(seed, f"process {processes.rank}").initial_seed())
+    return (
+        task,
+        settings,
+        start(model, optimizer, settings, named_generator(seed, "training"), processes),
+    )
 
 
 def _check_step(model: SequenceModel, task: Task, batch_size: int, room: int) -> None:
     """Refuse a batch that no step of this model can keep in memory."""
     core = model.core
     width = 0 if task.tokens else task.input_size
-    width += 0 if task.single_answer else task.output_size
+    width += 0 if task.sequence_level else task.output_size
     held = task.length if model.segment is None else min(model.segment, task.length)
     states = held * model.features * int(getattr(core, "num_layers", 1))
     wanted = ram.least(count_parameters(model), batch_size * (task.length * width + states))

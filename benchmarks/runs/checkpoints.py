@@ -14,7 +14,7 @@ import torch
 from benchmarks.config.errors import ConfigError, warn
 from benchmarks.records.files import CHECKPOINT, EARLIER_CHECKPOINTS, LOOKS, METRICS, WANDB_ID
 from benchmarks.system import atomic_files
-from benchmarks.system.atomic_files import short
+from benchmarks.system.atomic_files import relative
 
 from .folder import check_same, unreadable
 
@@ -30,26 +30,26 @@ def save(folder: Path, content: dict[str, Any], keep: int) -> None:
         keep: how many checkpoints there are to be; older ones go.
 
     Raises:
-        Unwritable: if that cannot be done; a checkpoint before it is still there then.
+        WriteError: if that cannot be done; a checkpoint before it is still there then.
     """
-    atomic_files.settle(folder / METRICS)
+    atomic_files.fsync(folder / METRICS)
     if (folder / LOOKS).exists():
-        atomic_files.settle(folder / LOOKS)
+        atomic_files.fsync(folder / LOOKS)
     whole = {**content, "format": FORMAT}
     with contextlib.suppress(FileNotFoundError):
         whole["wandb_id"] = (folder / WANDB_ID).read_text(encoding="utf-8")
 
     def make_room() -> None:
         if keep > 1:
-            for age, path in reversed(list(enumerate(find(folder), 1))):
+            for age, path in reversed(list(enumerate(list_checkpoints(folder), 1))):
                 path.rename(folder / f"checkpoint-{age}.pt")
-        for path in find(folder)[max(1, keep - 1) :]:
+        for path in list_checkpoints(folder)[max(1, keep - 1) :]:
             path.unlink()
 
     write_file(folder / CHECKPOINT, whole, make_room)
 
 
-def find(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run that there are, the newest first."""
     newest = folder / CHECKPOINT
     earlier = folder.glob(EARLIER_CHECKPOINTS)
@@ -70,7 +70,7 @@ def load(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
         ConfigError: if all are damaged, or the first whole one is of another run or format.
     """
     damaged: list[tuple[Path, Exception]] = []
-    for path in find(folder):
+    for path in list_checkpoints(folder):
         try:
             saved = read_file(path)
         except (OSError, Damaged) as error:
@@ -80,9 +80,11 @@ def load(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
             raise unreadable(path, error) from error
         _check(path, saved, config)
         if damaged:
-            told = " and ".join(f"{short(bad)} cannot be read ({error})" for bad, error in damaged)
-            warn(f"{told}: going on from {short(path)}, of step {saved['state']['step']}")
-            with atomic_files.writing(path):
+            told = " and ".join(
+                f"{relative(bad)} cannot be read ({error})" for bad, error in damaged
+            )
+            warn(f"{told}: going on from {relative(path)}, of step {saved['state']['step']}")
+            with atomic_files.write_errors(path):
                 path.replace(folder / CHECKPOINT)
         return saved
     if damaged:
@@ -96,7 +98,7 @@ def _check(path: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
         raise unreadable(path, ValueError("it is no checkpoint of a run"))
     if saved["format"] != FORMAT:
         raise ConfigError(
-            f"{short(path)} must be of format {FORMAT}, got {saved['format']}, of orthornn "
+            f"{relative(path)} must be of format {FORMAT}, got {saved['format']}, of orthornn "
             f"{saved['versions'].get('orthornn')}; redo=all trains anew"
         )
     check_same(path, saved["config"], config)
@@ -106,7 +108,7 @@ def restore_id(folder: Path, saved: dict[str, Any]) -> None:
     """See that a run keeps its id in W&B also where its folder of W&B is gone."""
     path = folder / WANDB_ID
     if "wandb_id" in saved and not path.exists():
-        with atomic_files.writing(path):
+        with atomic_files.write_errors(path):
             path.parent.mkdir(exist_ok=True)
         atomic_files.write_text(path, saved["wandb_id"])
 
@@ -135,7 +137,7 @@ def write_file(
         before: as of :func:`benchmarks.system.atomic_files.write`.
 
     Raises:
-        Unwritable: if it cannot be written.
+        WriteError: if it cannot be written.
     """
     file = io.BytesIO()
     torch.save(content, file)

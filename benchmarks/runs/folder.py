@@ -17,7 +17,7 @@ from benchmarks.config.errors import ConfigError
 from benchmarks.config.fingerprint import setting
 from benchmarks.records.files import ABOUT, EARLIER, METRICS, WRITTEN
 from benchmarks.system import atomic_files
-from benchmarks.system.atomic_files import short
+from benchmarks.system.atomic_files import relative
 
 Redo = Literal["none", "failed", "all"]
 Plan = Literal["begin", "resume", "skip"]
@@ -55,11 +55,11 @@ def locked(folder: Path) -> Iterator[None]:
         holder = "another process"
         with contextlib.suppress(OSError):
             holder = f"process {path.read_text(encoding='utf-8').strip()}"
-        raise Taken(f"{short(folder)} is being written by {holder}") from None
+        raise Taken(f"{relative(folder)} is being written by {holder}") from None
     except OSError as error:
         lock.release()
         told = error.strerror or error
-        raise ConfigError(f"{short(folder)} cannot be written: {told}") from error
+        raise ConfigError(f"{relative(folder)} cannot be written: {told}") from error
     try:
         yield
     finally:
@@ -96,7 +96,7 @@ def plan(folder: Path, config: dict[str, Any], redo: Redo) -> Plan:
         return "skip"
     if about["status"] == "failed" and redo == "none":
         raise FailedBefore(
-            f"{short(folder)} failed before: {about['error']}; redo=failed tries again"
+            f"{relative(folder)} failed before: {about['error']}; redo=failed tries again"
         )
     return "resume"
 
@@ -138,7 +138,7 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
     if differ:
         told = [f"{key}={old.get(key)} there, {new.get(key)} here" for key in differ[:MOST_SHOWN]]
         more = [f"and {len(differ) - MOST_SHOWN} more"] if len(differ) > MOST_SHOWN else []
-        raise ConfigError(f"{short(folder)} holds another run ({'; '.join([*told, *more])})")
+        raise ConfigError(f"{relative(folder)} holds another run ({'; '.join([*told, *more])})")
 
 
 def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> No
     for key in ("task", "baseline"):
         if key in here and before[key] != here[key]:
             raise ConfigError(
-                f"{short(folder)} was begun with other data ({key} {before[key]!r} there, "
+                f"{relative(folder)} was begun with other data ({key} {before[key]!r} there, "
                 f"{here[key]!r} here); redo=all trains anew"
             )
 
@@ -168,7 +168,7 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
     """
     if [row["step"] for row in rows] != list(range(1, step + 1)):
         raise ConfigError(
-            f"{short(folder / METRICS)} must hold steps 1 to {step}, as the checkpoint "
+            f"{relative(folder / METRICS)} must hold steps 1 to {step}, as the checkpoint "
             f"does, got {len(rows)} of them; redo=all trains anew"
         )
 
@@ -182,7 +182,7 @@ def set_aside(folder: Path) -> Path | None:
     if not left:
         return None
     earlier = folder / EARLIER
-    with atomic_files.writing(earlier):
+    with atomic_files.write_errors(earlier):
         earlier.mkdir(exist_ok=True)
         taken = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]
         attempt = earlier / str(max(taken, default=0) + 1)
@@ -228,4 +228,4 @@ def cut(path: Path, step: int) -> list[dict[str, Any]]:
 def unreadable(path: Path, error: Exception) -> ConfigError:
     """The refusal of a file of a run; torch's errors say much after their first line."""
     first = str(error).partition("\n")[0] or type(error).__name__
-    return ConfigError(f"{short(path)} cannot be read ({first}); redo=all trains anew")
+    return ConfigError(f"{relative(path)} cannot be read ({first}); redo=all trains anew")

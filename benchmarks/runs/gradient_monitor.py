@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.diagnostics.gradient_flow import Flow, look, plot_flow
-from benchmarks.loggers import Sink
+from benchmarks.loggers import Logger
 from benchmarks.models import SequenceModel
 from benchmarks.records.files import FLOW, LOOKS
 from benchmarks.system import atomic_files
@@ -21,7 +21,7 @@ MOST_LINES = 5  # in the figure at the end
 class Looks:
     """Takes a look at the start, at the end and every ``settings.diagnose_every`` steps.
 
-    Every look is a line of ``gradients.jsonl`` and goes to the sinks; nothing is done where the
+    Every look is a line of ``gradients.jsonl`` and goes to the loggers; nothing is done where the
     settings say never. The batch is the first of the validation set, the same for every look.
     """
 
@@ -31,10 +31,10 @@ class Looks:
         task: Task,
         settings: Settings,
         folder: Path,
-        sinks: Sequence[Sink],
+        loggers: Sequence[Logger],
     ) -> None:
         self.model, self.task, self.settings = model, task, settings
-        self.folder, self.sinks = folder, sinks
+        self.folder, self.loggers = folder, loggers
         self.flows: dict[int, Flow] = {}
 
     def remember(self, rows: list[dict[str, Any]]) -> None:
@@ -58,8 +58,8 @@ class Looks:
         atomic_files.append(self.folder / LOOKS, text)
         path = self.folder / FLOW
         plot_flow({f"step {step}": flow}, f"{self.task.title}, step {step}", path)
-        for sink in self.sinks:
-            sink.show(step, flow, path)
+        for logger in self.loggers:
+            logger.log_gradient_flow(step, flow, path)
 
     def plot(self, title: str) -> dict[str, Path]:
         """Draw some of the looks in one figure; returns it under its name, if there is any."""

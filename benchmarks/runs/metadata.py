@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from benchmarks.config.fingerprint import fingerprint
-from benchmarks.loggers import Identity
+from benchmarks.loggers import RunIdentity
 from benchmarks.models import SequenceModel, count_parameters, degrees_of_freedom
 from benchmarks.records.summary import summarise
 from benchmarks.system import environment
-from benchmarks.system.atomic_files import Unwritable
-from benchmarks.system.environment import code_version, now
+from benchmarks.system.atomic_files import WriteError
+from benchmarks.system.environment import git_commit, timestamp
 from benchmarks.tasks.task import Task
 from benchmarks.training.distributed import lost_another
 from benchmarks.training.loop import TrainingDiverged
@@ -37,7 +37,7 @@ def sizes(model: SequenceModel) -> dict[str, int]:
 def versions() -> dict[str, str]:
     """What runs: Python, the packages, and the commit of this project."""
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **packages, "code": code_version()}
+    return {"python": platform.python_version(), **packages, "code": git_commit()}
 
 
 def begin(
@@ -66,9 +66,9 @@ def begin(
         **sizes(model),
         "threads": threads,
         "processes": size,
-        "machine": environment.describe(torch.device(config["device"])),
+        "machine": environment.describe_machine(torch.device(config["device"])),
         "versions": versions(),
-        "started": now(),
+        "started": timestamp(),
         "resumed": [],
         "status": "running",
         "error": None,
@@ -82,7 +82,7 @@ def begin(
 
 def identify(
     description: dict[str, Any], task: Task, folder: Path, overrides: Sequence[str], step: int
-) -> Identity:
+) -> RunIdentity:
     """By what a run is known outside its folder.
 
     Args:
@@ -95,7 +95,7 @@ def identify(
     config, model = description["config"], description["model"]
     setting = ", ".join([model, *overrides])
     more = ("hidden_size", "parameters", "degrees_of_freedom", "versions")
-    return Identity(
+    return RunIdentity(
         folder=folder,
         name=f"{setting}, seed {config['seed']}",
         group=f"{setting} ({fingerprint(config)})",
@@ -112,7 +112,7 @@ def ending(error: BaseException) -> dict[str, Any]:
     status, told, trace = "failed", f"{type(error).__name__}: {error}", None
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         status, told = "interrupted", "stopped from outside"
-    elif isinstance(error, Unwritable):  # the same command goes on, once there is room
+    elif isinstance(error, WriteError):  # the same command goes on, once there is room
         status, told = "interrupted", str(error)
     elif isinstance(error, TrainingDiverged):
         told = str(error)

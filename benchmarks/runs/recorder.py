@@ -9,14 +9,14 @@ from typing import Any
 
 from benchmarks.config.errors import warn
 from benchmarks.diagnostics.figures import plot_run
-from benchmarks.loggers import JsonLines, Sink
+from benchmarks.loggers import JsonlLogger, Logger
 from benchmarks.models import SequenceModel
 from benchmarks.records.files import ABOUT, CONFIG, FIGURE, LOOKS, METRICS, SAMPLE
 from benchmarks.records.record import Record, numbers, validation_scores
 from benchmarks.records.summary import summarise
 from benchmarks.records.text import prefixed, title
 from benchmarks.system import atomic_files
-from benchmarks.system.environment import now
+from benchmarks.system.environment import timestamp
 from benchmarks.tasks.task import Scores, Task
 from benchmarks.training.settings import Settings
 
@@ -26,7 +26,7 @@ from .text import describe, introduce
 
 
 class Journal:
-    """The files of a run beside its weights, and the sinks that see its records.
+    """The files of a run beside its weights, and the loggers that see its records.
 
     Args:
         path: the run's folder.
@@ -50,8 +50,8 @@ class Journal:
         self.path, self.about, self.task = path, description, task
         self.history: list[Record] = []
         self.figures: dict[str, Path] = {}
-        self.sinks: list[Sink] = []
-        self.looks = Looks(model, task, settings, path, self.sinks)
+        self.loggers: list[Logger] = []
+        self.looks = Looks(model, task, settings, path, self.loggers)
 
     def resume(self, step: int) -> None:
         """Take up what was written up to a step; what was written after it goes.
@@ -65,23 +65,22 @@ class Journal:
         before = folder.look(self.path) or self.about
         here = self.about["versions"]
         place = self.about["machine"]
-        again = {"step": step, "at": now(), "machine": place, "versions": here}
+        again = {"step": step, "at": timestamp(), "machine": place, "versions": here}
         there = [before, *before["resumed"]][-1]["versions"]
         differ = [
             f"{k} {there.get(k)} there, {here[k]} here" for k in here if there.get(k) != here[k]
         ]
         if differ:
-            warn(
-                f"{atomic_files.short(self.path)} goes on with other versions ({'; '.join(differ)})"
-            )
+            folder_name = atomic_files.relative(self.path)
+            warn(f"{folder_name} goes on with other versions ({'; '.join(differ)})")
         self.about |= {name: before.get(name, self.about[name]) for name in ("started", "machine")}
         self.about["resumed"] = [*before["resumed"], again]
 
-    def open(self, *others: Sink) -> None:
-        """Open the file of the records, beside other sinks, which are closed if that fails."""
-        self.sinks += others
+    def open(self, *others: Logger) -> None:
+        """Open the file of the records, beside other loggers, which are closed if that fails."""
+        self.loggers += others
         try:
-            self.sinks.append(JsonLines(self.path / METRICS))
+            self.loggers.append(JsonlLogger(self.path / METRICS))
         except OSError:
             self._close({"status": "failed"})
             raise
@@ -103,15 +102,15 @@ class Journal:
     def take(self, record: Record) -> None:
         """Write a record, and a look if one is due."""
         self.history.append(record)
-        for sink in self.sinks:
-            sink.write(record)
+        for logger in self.loggers:
+            logger.log_record(record)
         self.looks.take(int(record["step"]))
 
     def sample(self, step: int, text: str) -> None:
         """Keep what a model of text wrote after a step."""
         atomic_files.write_text(self.path / SAMPLE, text)
-        for sink in self.sinks:
-            sink.sample(step, text)
+        for logger in self.loggers:
+            logger.log_text(step, text)
 
     def finish(self, test: Scores) -> None:
         """The run has reached its end."""
@@ -122,10 +121,10 @@ class Journal:
         self.about |= metadata.ending(error)
 
     def conclude(self) -> None:
-        """Draw, write and print what the records say, and close the sinks, whatever fails.
+        """Draw, write and print what the records say, and close the loggers, whatever fails.
 
         Raises:
-            Unwritable: if a file could not be written; the run counts as interrupted then.
+            WriteError: if a file could not be written; the run counts as interrupted then.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: _say(self._description()))
@@ -137,7 +136,7 @@ class Journal:
             self.about |= {"summary": summary, "solved": solved}
             try:
                 self._draw()
-            except atomic_files.Unwritable as error:
+            except atomic_files.WriteError as error:
                 if self.about["status"] == "finished":
                     self.stop(error)
                 raise
@@ -150,17 +149,17 @@ class Journal:
         self.figures |= self.looks.plot(title(self.about))
 
     def _description(self) -> str:
-        return describe(self.about, atomic_files.short(self.path), self.briefly)
+        return describe(self.about, atomic_files.relative(self.path), self.briefly)
 
     def _ending(self) -> dict[str, Any]:
         scores = prefixed(self.about["test"])
         return {**self.about["summary"], **scores, "status": self.about["status"]}
 
     def _close(self, summary: dict[str, Any]) -> None:
-        """Close all sinks, also where one of them fails to."""
+        """Close all loggers, also where one of them fails to."""
         with contextlib.ExitStack() as stack:
-            for sink in self.sinks:
-                stack.callback(sink.close, summary, self.figures)
+            for logger in self.loggers:
+                stack.callback(logger.close, summary, self.figures)
 
     def _write_about(self) -> None:
         text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"

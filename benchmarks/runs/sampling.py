@@ -14,13 +14,13 @@ from torch import Tensor
 from benchmarks.config.errors import ConfigError
 from benchmarks.data.text import END, UNKNOWN, encode
 from benchmarks.models import SequenceModel
-from benchmarks.system.seeding import stream
+from benchmarks.system.seeding import named_generator
 
 from .build import Interface
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
-class Request:
+class SampleRequest:
     """What to write.
 
     Args:
@@ -43,7 +43,7 @@ class Request:
     trust: str = ""
 
 
-def write(model: SequenceModel, interface: Interface, request: Request) -> Iterator[str]:
+def generate(model: SequenceModel, interface: Interface, request: SampleRequest) -> Iterator[str]:
     """The text after the prompt, piece by piece.
 
     The state after the prompt is carried on; each drawn token is fed back. Without a prompt the
@@ -66,18 +66,18 @@ def write(model: SequenceModel, interface: Interface, request: Request) -> Itera
     return _draw(model, interface, request, tokens)
 
 
-def write_sample(model: SequenceModel, interface: Interface) -> str:
+def generate_sample(model: SequenceModel, interface: Interface) -> str:
     """What a model writes by itself."""
-    return "".join(write(model, interface, Request(run=Path())))
+    return "".join(generate(model, interface, SampleRequest(run=Path())))
 
 
 @torch.inference_mode()
 def _draw(
-    model: SequenceModel, interface: Interface, request: Request, tokens: Tensor
+    model: SequenceModel, interface: Interface, request: SampleRequest, tokens: Tensor
 ) -> Iterator[str]:
     symbols, words = interface.symbols, interface.level == "word"
     forbidden = symbols.index(UNKNOWN) if UNKNOWN in symbols else None
-    generator = stream(request.seed, "generation")
+    generator = named_generator(request.seed, "generation")
     spaced = not request.prompt or request.prompt[-1].isspace()
     state = None
     for _ in range(request.length):
@@ -87,7 +87,7 @@ def _draw(
             raise ConfigError("the model of this run answers with numbers that are not finite")
         if forbidden is not None:
             logits[forbidden] = -torch.inf
-        tokens = choose(logits, request.temperature, request.top_k, generator)
+        tokens = draw_token(logits, request.temperature, request.top_k, generator)
         symbol = symbols[int(tokens)]
         if not words:
             yield symbol
@@ -99,7 +99,7 @@ def _draw(
             spaced = False
 
 
-def choose(
+def draw_token(
     logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator
 ) -> Tensor:
     """A token drawn from ``softmax(logits / temperature)`` over the ``top_k`` likeliest."""

@@ -46,7 +46,10 @@ def load_model(path: Path, trusted: Collection[str] = ()) -> tuple[SequenceModel
         if not path.is_file():
             raise ConfigError(f"{path} does not exist: the run has no evaluated model yet")
         saved = checkpoints.read_file(path)
-        interface = Interface(**saved["interface"])
+        fields = dict(saved["interface"])
+        if "single_answer" in fields:  # its former name
+            fields["sequence_level"] = fields.pop("single_answer")
+        interface = Interface(**fields)
         size: int = TypeAdapter(PositiveInt).validate_python(saved["hidden_size"], strict=True)
         weights = saved["model"]
         config = {key: saved["config"][key] for key in ("model", "network")}

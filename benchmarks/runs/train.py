@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, build, refusing
 from benchmarks.diagnostics.confusion_matrix import Confusion
-from benchmarks.loggers import Guarded, Progress
+from benchmarks.loggers import FailSafeLogger, ProgressBar
 from benchmarks.models import SequenceModel
 from benchmarks.records.files import BEST, CHECKPOINT, CONFUSION
 from benchmarks.records.record import Record, validation_scores
-from benchmarks.system.atomic_files import Unwritable, short
-from benchmarks.system.signals import deferred
-from benchmarks.system.threads import choose_threads, vanishing_to_zero
+from benchmarks.system.atomic_files import WriteError, relative
+from benchmarks.system.signals import defer_signals
+from benchmarks.system.threads import choose_threads, flush_denormals
 from benchmarks.tasks.task import Scores
 from benchmarks.training import distributed
 from benchmarks.training.loop import BadBatch, TrainingDiverged, evaluate, fit
@@ -32,7 +32,7 @@ from . import checkpoints, folder, metadata
 from .build import Interface, make_state, make_task
 from .folder import Plan, Taken
 from .recorder import Journal
-from .sampling import write_sample
+from .sampling import generate_sample
 from .saved_model import save_model
 
 
@@ -47,7 +47,7 @@ def run(cfg: DictConfig, call: Call) -> float:
         ConfigError: if it cannot be run; nothing has been written then.
         FailedBefore: if it failed, and ``redo`` does not say to try again.
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
-        Unwritable: if a file could not be written; the run can go on from its last checkpoint.
+        WriteError: if a file could not be written; the run can go on from its last checkpoint.
     """
     team = refusing("device", lambda: distributed.make_processes(cfg.device))
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
@@ -70,7 +70,7 @@ def run(cfg: DictConfig, call: Call) -> float:
         if plan == "skip":
             team.agree(lambda: _check_text(cfg, call.folder))
             if team.leads:
-                told = f"finished already: {short(call.folder)} (redo=all trains it anew)"
+                told = f"finished already: {relative(call.folder)} (redo=all trains it anew)"
                 print(told, flush=True)
             return team.agree(lambda: folder.best_loss(call.folder))
         before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
@@ -136,10 +136,10 @@ class Job:
         )
 
     def prepare(self) -> None:
-        """Bring folder, state and sinks to where the run is to start from.
+        """Bring folder, state and loggers to where the run is to start from.
 
         Raises:
-            ConfigError: if what the folder holds cannot be read, or a sink refuses.
+            ConfigError: if what the folder holds cannot be read, or a logger refuses.
         """
         saved = self.team.agree(self._saved)
         if saved is not None:
@@ -166,18 +166,18 @@ class Job:
         else:
             self.journal.resume(self.state.step)
         try:
-            self._open_sinks(self.journal)
+            self._open_loggers(self.journal)
         except BaseException:
             if attempt is not None:
                 folder.put_back(self.call.folder, attempt)
             raise
 
-    def _open_sinks(self, journal: Journal) -> None:
+    def _open_loggers(self, journal: Journal) -> None:
         identity = metadata.identify(
             journal.about, self.task, self.call.folder, self.call.overrides, self.state.step
         )
-        logger = Guarded("logger", lambda: build("logger", self.logger_node, identity))
-        progress = Progress(
+        logger = FailSafeLogger("logger", lambda: build("logger", self.logger_node, identity))
+        progress = ProgressBar(
             self.settings.total,
             self.task.baseline,
             self.name if self.call.sweep else self.call.model,
@@ -185,7 +185,7 @@ class Job:
             done=self.state.step,
             alone=not self.call.side_by_side,
         )
-        journal.open(logger, Guarded("progress", lambda: progress))
+        journal.open(logger, FailSafeLogger("progress", lambda: progress))
 
     def train(self) -> float:
         """Train, test, write; a stopped or diverged run is written too.
@@ -204,11 +204,11 @@ class Job:
             best = self._best()
             scores = self.team.agree(lambda: self._test(best))
             if self.task.vocabulary is not None:
-                journal.sample(self.state.step, write_sample(best, Interface.of(self.task)))
+                journal.sample(self.state.step, generate_sample(best, Interface.of(self.task)))
             journal.finish(scores)
         except BaseException as error:
             journal.stop(error)
-            with contextlib.suppress(Unwritable):  # the first error is told
+            with contextlib.suppress(WriteError):  # the first error is told
                 journal.conclude()
             raise
         journal.conclude()
@@ -217,25 +217,25 @@ class Job:
     def _steps(self) -> None:
         """All steps that are left; what is saved is never half a step."""
         whole = self.state.step
-        with vanishing_to_zero(), deferred() as stop:
+        with flush_denormals(), defer_signals() as stop:
             try:
                 for record in fit(self.state, self.task, self.settings):
                     self._take(record)
                     whole = self.state.step
                     if self.team.any(stop.asked):
                         self._save()
-                        stop.leave()
+                        stop.exit()
             except TrainingDiverged as error:
                 if whole == self.state.step:  # the model is as before the step
                     self._save()
                 if self.team.any(stop.asked):
-                    stop.leave()
+                    stop.exit()
                 raise type(error)(f"{error}{self._where(error)}") from error
         self._save()
 
     def _where(self, error: TrainingDiverged) -> str:
         """What helps to find out why a run diverged."""
-        newest = short(self.call.folder / CHECKPOINT)
+        newest = relative(self.call.folder / CHECKPOINT)
         told = f"; the last good checkpoint is {newest}, of step {self.saved_step}"
         if isinstance(error, BadBatch):
             seed = self.config["seed"]

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.system import ram
-from benchmarks.system.atomic_files import Unwritable, write_text
+from benchmarks.system.atomic_files import WriteError, write_text
 
 from .cases import layers
 from .environment import describe, header
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .figure import draw  # without which it starts a second sooner
 
             draw(options.plot, about, measured)
-    except Unwritable as error:
+    except WriteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 1 if any(table.failed for table in measured) else 0

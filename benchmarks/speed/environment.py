@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.system.environment import code_version, device_name, load, now
+from benchmarks.system.environment import device_name, git_commit, load_average, timestamp
 from benchmarks.system.threads import available_cores
 
 from .table import Plan
@@ -17,9 +17,9 @@ from .table import Plan
 def header(plan: Plan) -> dict[str, Any]:
     """What a reader has to know of the machine and of how it was measured."""
     return {
-        "date": now(),
+        "date": timestamp(),
         "orthornn": importlib.metadata.version("orthornn"),
-        "code": code_version(),
+        "code": git_commit(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": plan.device.type,
@@ -27,7 +27,7 @@ def header(plan: Plan) -> dict[str, Any]:
         "tf32": plan.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         "threads": plan.threads,
         "cores": available_cores(),
-        "load": load(),
+        "load": load_average(),
         "repeats": plan.repeats,
         "quick": plan.quick,
     }

@@ -30,7 +30,7 @@ def draw(path: Path, about: dict[str, Any], measured: Sequence[Measured]) -> Non
     """Write the figure, in the format that the file's name says.
 
     Raises:
-        Unwritable: if it cannot be written.
+        WriteError: if it cannot be written.
     """
     write_figure(path, figure(about, measured))
 

@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-class Unwritable(OSError):
+class WriteError(OSError):
     """A file cannot be written: the disk is full, or the folder read-only or gone.
 
     The message is one line that names the file and the cause.
     """
 
     def __init__(self, path: Path, cause: OSError) -> None:
-        super().__init__(f"{short(path)} cannot be written: {cause.strerror or cause}")
+        super().__init__(f"{relative(path)} cannot be written: {cause.strerror or cause}")
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Within it, an error of the operating system is :class:`Unwritable`, of this file."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Within it, an error of the operating system is :class:`WriteError`, of this file."""
     try:
         yield
-    except Unwritable:
+    except WriteError:
         raise
     except OSError as error:
-        raise Unwritable(path, error) from error
+        raise WriteError(path, error) from error
 
 
 def write(
@@ -43,10 +43,10 @@ def write(
         before: done once the content is on the disk, right before it is moved into place.
 
     Raises:
-        Unwritable: if it cannot be done.
+        WriteError: if it cannot be done.
     """
     temporary = path.with_name(temporary_name(path.name))
-    with writing(path):
+    with write_errors(path):
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -58,7 +58,7 @@ def write(
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        settle(path.parent)
+        fsync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,9 +70,9 @@ def append(path: Path, text: str) -> None:
     """Add a text at the end of a file.
 
     Raises:
-        Unwritable: if it cannot be done; a part of the text may be there then.
+        WriteError: if it cannot be done; a part of the text may be there then.
     """
-    with writing(path), path.open("ab", buffering=0) as file:
+    with write_errors(path), path.open("ab", buffering=0) as file:
         write_all(file, text.encode())
 
 
@@ -83,13 +83,13 @@ def write_all(file: io.RawIOBase, content: bytes) -> None:
         left = left[file.write(left) or 0 :]
 
 
-def settle(path: Path) -> None:
+def fsync(path: Path) -> None:
     """See that what was written to a file, or moved into a folder, is on the disk.
 
     Raises:
-        Unwritable: if it is not there, or the disk does not take it.
+        WriteError: if it is not there, or the disk does not take it.
     """
-    with writing(path):
+    with write_errors(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -102,6 +102,6 @@ def temporary_name(name: str) -> str:
     return f".{name}.tmp"
 
 
-def short(path: Path) -> Path:
+def relative(path: Path) -> Path:
     """A path relative to where the user stands, if it is below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -14,7 +14,7 @@ import torch
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe(device: torch.device) -> str:
+def describe_machine(device: torch.device) -> str:
     """The machine in a few words: what computes, the number of cores, and their vector unit."""
     parts = [device_name(device), f"{os.cpu_count()} cores"]
     if device.type == "cpu":
@@ -34,7 +34,7 @@ def device_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def load() -> float | None:
+def load_average() -> float | None:
     """Processes that ran or waited for a core in the last minute; None where nobody counts."""
     with contextlib.suppress(OSError, AttributeError):
         return os.getloadavg()[0]
@@ -42,10 +42,10 @@ def load() -> float | None:
 
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 5  # seconds for git, which takes milliseconds unless its disk is gone
+GIT_TIMEOUT_SECONDS = 5  # seconds for git, which takes milliseconds unless its disk is gone
 
 
-def code_version(root: Path = ROOT) -> str:
+def git_commit(root: Path = ROOT) -> str:
     """The commit of a checkout, such as ``"8a51d0c"`` or ``"8a51d0c, with changes"``.
 
     Changes are those of files that git follows. ``"unknown"`` outside a checkout, before its first
@@ -65,13 +65,13 @@ def code_version(root: Path = ROOT) -> str:
             capture_output=True,
             text=True,
             check=True,
-            timeout=PATIENCE,
+            timeout=GIT_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()
 
 
-def now() -> str:
+def timestamp() -> str:
     """The time, with its zone."""
     return dt.datetime.now().astimezone().isoformat()

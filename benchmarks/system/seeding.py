@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Generator
 
-Drawn = dict[str, torch.Tensor]
+TorchRngStates = dict[str, torch.Tensor]
 
 
-def seed(number: int) -> None:
+def seed_all(number: int) -> None:
     """Let all of them start from the same number, on every device."""
     torch.manual_seed(number)
     np.random.seed(number % 2**32)  # noqa: NPY002
     random.seed(number)
 
 
-def torch_states(device: torch.device) -> Drawn:
+def torch_rng_states(device: torch.device) -> TorchRngStates:
     """The states of torch's global generators, of the CPU and of a GPU in use."""
     states = {"torch": torch.get_rng_state()}
     if device.type == "cuda":
@@ -28,17 +28,17 @@ def torch_states(device: torch.device) -> Drawn:
     return states
 
 
-def states(device: torch.device) -> dict[str, Any]:
+def rng_states(device: torch.device) -> dict[str, Any]:
     """All states, as :func:`restore` takes them; loadable with ``weights_only=True``."""
     name, key, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     return {
-        **torch_states(device),
+        **torch_rng_states(device),
         "numpy": (name, np.asarray(key).tolist(), *rest),
         "python": random.getstate(),
     }
 
 
-def restore(saved: dict[str, Any], device: torch.device) -> None:
+def restore_rng_states(saved: dict[str, Any], device: torch.device) -> None:
     """Set the generators of which there is a state."""
     torch.set_rng_state(saved["torch"])
     if "cuda" in saved and device.type == "cuda":
@@ -52,7 +52,7 @@ def restore(saved: dict[str, Any], device: torch.device) -> None:
 Split = Literal["validation", "test"]
 
 
-def stream(seed: int, purpose: str) -> Generator:
+def named_generator(seed: int, purpose: str) -> Generator:
     """A generator whose numbers depend on the seed and on what they are for, and on nothing else.
 
     Training, initialisation and each held-out set draw from streams of their own.

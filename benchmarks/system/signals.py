@@ -43,18 +43,18 @@ class Stop:
     def __init__(self) -> None:
         self.asked: int | None = None
 
-    def leave(self) -> NoReturn:
+    def exit(self) -> NoReturn:
         """Leave as asked, or as after Ctrl-C where another process of the run was asked.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C.
             SystemExit: after another signal, with the code that shells give it: 143 after SIGTERM.
         """
-        _leave(signal.SIGINT if self.asked is None else self.asked)
+        _end_process(signal.SIGINT if self.asked is None else self.asked)
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Stop]:
+def defer_signals() -> Iterator[Stop]:
     """Within it, Ctrl-C, SIGTERM or SIGHUP is only noted; a second Ctrl-C acts at once.
 
     Other signals come twice by themselves, from shell and system, and so does a Ctrl-C together
@@ -69,7 +69,7 @@ def deferred() -> Iterator[Stop]:
         nonlocal interrupts
         interrupts += number == signal.SIGINT
         if interrupts > 1:
-            _leave(signal.SIGINT)
+            _end_process(signal.SIGINT)
         if stop.asked is not None:
             return
         stop.asked = number
@@ -91,7 +91,7 @@ def deferred() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _leave(number: int) -> NoReturn:
+def _end_process(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)

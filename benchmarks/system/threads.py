@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import torch
 
-REPEATS = 300
-WORTHWHILE = 1.15  # take more threads only for a clear gain: others may want the cores later
+TIMED_PRODUCTS = 300
+MIN_SPEEDUP = 1.15  # take more threads only for a clear gain: others may want the cores later
 
 # Note [Why to measure]
 # A recurrence is a chain of small products, and with n threads every product ends in a barrier.
@@ -21,7 +21,7 @@ WORTHWHILE = 1.15  # take more threads only for a clear gain: others may want th
 
 
 @contextlib.contextmanager
-def vanishing_to_zero() -> Iterator[None]:
+def flush_denormals() -> Iterator[None]:
     """Within it, numbers below the normal range (1e-38 in float32) are 0 in this thread.
 
     The gradients of a model without memory vanish into that range within tens of steps, where each
@@ -52,7 +52,7 @@ def choose_threads(batch_size: int, hidden_size: int) -> int:
     torch.set_num_threads(before)
     best = 1
     for n in candidates[1:]:
-        if times[n] * WORTHWHILE < times[best]:
+        if times[n] * MIN_SPEEDUP < times[best]:
             best = n
     return best
 
@@ -63,7 +63,7 @@ def _seconds_per_product(threads: int, batch_size: int, hidden_size: int) -> flo
     durations = []
     for _ in range(3):
         began = time.perf_counter()
-        for _ in range(REPEATS // 3):
+        for _ in range(TIMED_PRODUCTS // 3):
             h = h @ w
         durations.append(time.perf_counter() - began)
-    return statistics.fmean(durations[1:]) / (REPEATS // 3)  # the first round warms up
+    return statistics.fmean(durations[1:]) / (TIMED_PRODUCTS // 3)  # the first round warms up

@@ -10,14 +10,14 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .synthetic import MOST_STEPS, Fresh
+from .synthetic import MAX_SEQUENCE_STEPS, SyntheticTask
 from .task import Batch, Metric, Scores
 
 CORRECT = 0.04
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class Adding(Fresh):
+class Adding(SyntheticTask):
     """Add the two numbers that are marked (Hochreiter & Schmidhuber, 1997; Arjovsky et al., 2016).
 
     Values are uniform in [0, 1); one marker stands in the first half of the sequence and one in the
@@ -35,12 +35,12 @@ class Adding(Fresh):
         target_loss: the loss below which the task counts as solved.
     """
 
-    length: Annotated[int, Field(ge=2, le=MOST_STEPS)] = 200
+    length: Annotated[int, Field(ge=2, le=MAX_SEQUENCE_STEPS)] = 200
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1
-    single_answer: ClassVar[bool] = True
+    sequence_level: ClassVar[bool] = True
     baseline: ClassVar[float] = 1 / 6
     metrics: ClassVar[dict[str, Metric]] = {"correct": Metric(".1%")}
 

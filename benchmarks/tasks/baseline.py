@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+PRIOR_STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 
 
-def counted_loss(
+def smoothed_count_loss(
     contexts: Tensor, outcomes: Tensor, held_contexts: Tensor, held_outcomes: Tensor, types: int
 ) -> float:
     """Cross-entropy, in nats, of held-out outcomes under smoothed counts of training pairs.
@@ -32,5 +32,5 @@ def counted_loss(
     sought = held_contexts * types + held_outcomes
     place = torch.searchsorted(pairs, sought).clamp(max=len(pairs) - 1)
     n_ab = torch.where(pairs[place] == sought, counts[place], 0).double()
-    losses = [-((n_ab + s * p_b) / (n_a + s)).log().mean().item() for s in STRENGTHS]
+    losses = [-((n_ab + s * p_b) / (n_a + s)).log().mean().item() for s in PRIOR_STRENGTHS]
     return min(losses)

@@ -11,14 +11,14 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .synthetic import MOST_STEPS, MOST_SYMBOLS, Fresh
+from .synthetic import MAX_SEQUENCE_STEPS, MAX_SYMBOLS, SyntheticTask
 from .task import Batch, Metric, Scores
 
 BLANK = 0
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class CopyMemory(Fresh):
+class CopyMemory(SyntheticTask):
     """Recall K symbols after a delay (Hochreiter & Schmidhuber, 1997; Arjovsky et al., 2016).
 
     Symbols 1 to A are drawn uniformly; ``_`` is the blank 0 and ``:`` the go marker A + 1. With
@@ -41,13 +41,13 @@ class CopyMemory(Fresh):
         target_loss: the loss below which the task counts as solved.
     """
 
-    delay: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 200
-    symbols: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 10
-    alphabet: Annotated[int, Field(ge=2, le=MOST_SYMBOLS)] = 8
+    delay: Annotated[int, Field(ge=1, le=MAX_SEQUENCE_STEPS)] = 200
+    symbols: Annotated[int, Field(ge=1, le=MAX_SEQUENCE_STEPS)] = 10
+    alphabet: Annotated[int, Field(ge=2, le=MAX_SYMBOLS)] = 8
     variant: Literal["arjovsky", "exprnn"] = "arjovsky"
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
-    single_answer: ClassVar[bool] = False
+    sequence_level: ClassVar[bool] = False
     metrics: ClassVar[dict[str, Metric]] = {"recall": Metric(".1%")}
 
     @property

@@ -11,14 +11,14 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .synthetic import MOST_STEPS, MOST_SYMBOLS, Fresh
+from .synthetic import MAX_SEQUENCE_STEPS, MAX_SYMBOLS, SyntheticTask
 from .task import Batch, Metric, Scores
 
 BLANK = 0
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class CopyTagging(Fresh):
+class CopyTagging(SyntheticTask):
     """Tag each end of a sequence with the symbols of the other end: copy memory in both directions.
 
     Symbols 1 to A are drawn uniformly; ``_`` is the blank 0. With K = 3 and a delay of 5::
@@ -37,12 +37,12 @@ class CopyTagging(Fresh):
         target_loss: the loss below which the task counts as solved.
     """
 
-    delay: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 200
-    symbols: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 10
-    alphabet: Annotated[int, Field(ge=2, le=MOST_SYMBOLS)] = 8
+    delay: Annotated[int, Field(ge=1, le=MAX_SEQUENCE_STEPS)] = 200
+    symbols: Annotated[int, Field(ge=1, le=MAX_SEQUENCE_STEPS)] = 10
+    alphabet: Annotated[int, Field(ge=2, le=MAX_SYMBOLS)] = 8
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
-    single_answer: ClassVar[bool] = False
+    sequence_level: ClassVar[bool] = False
     metrics: ClassVar[dict[str, Metric]] = {"recall": Metric(".1%"), "foresight": Metric(".1%")}
 
     @property

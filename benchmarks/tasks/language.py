@@ -15,8 +15,8 @@ from torch.nn import functional
 from benchmarks.data.corpora import Corpus
 from benchmarks.system.seeding import Split
 
-from .baseline import counted_loss
-from .synthetic import MOST_STEPS
+from .baseline import smoothed_count_loss
+from .synthetic import MAX_SEQUENCE_STEPS
 from .task import Batch, Metric, Scores, Vocabulary
 
 
@@ -55,12 +55,12 @@ class Language:
     """
 
     data: Corpus
-    window: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 150
+    window: Annotated[int, Field(ge=1, le=MAX_SEQUENCE_STEPS)] = 150
     target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     tokens: ClassVar[bool] = True
     causal: ClassVar[bool] = True
-    single_answer: ClassVar[bool] = False
+    sequence_level: ClassVar[bool] = False
     classes: ClassVar[None] = None
 
     @property
@@ -71,17 +71,17 @@ class Language:
     @property
     def input_size(self) -> int:
         """Size of the vocabulary."""
-        return len(self.data.symbols)
+        return len(self.data.vocabulary)
 
     @property
     def output_size(self) -> int:
         """Size of the vocabulary."""
-        return len(self.data.symbols)
+        return len(self.data.vocabulary)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The symbols of the corpus."""
-        return Vocabulary(self.data.symbols, self.data.level)
+        return Vocabulary(self.data.vocabulary, self.data.level)
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -92,7 +92,7 @@ class Language:
     def baseline(self) -> float:
         """The loss, on the validation text, of the best prediction from the current token alone."""
         a, b = self.data.training, self.data.validation
-        return counted_loss(a[:-1], a[1:], b[:-1], b[1:], self.output_size)
+        return smoothed_count_loss(a[:-1], a[1:], b[:-1], b[1:], self.output_size)
 
     @property
     def title(self) -> str:
@@ -144,4 +144,4 @@ class Language:
 
     def _window(self, columns: Tensor, k: int) -> Batch:
         piece = columns[k * self.window : (k + 1) * self.window + 1]
-        return Batch(piece[:-1], piece[1:], continues=k > 0)
+        return Batch(piece[:-1], piece[1:], carries_state=k > 0)

@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from benchmarks.data.images import Images
-from benchmarks.system.seeding import Split, stream
+from benchmarks.system.seeding import Split, named_generator
 
-from .baseline import counted_loss
+from .baseline import smoothed_count_loss
 from .task import Batch, Metric, Scores
 
 GREYS = 16  # levels into which a pixel is counted for the baseline
@@ -46,7 +46,7 @@ class Pixels:
     tokens: ClassVar[bool] = False
     vocabulary: ClassVar[None] = None
     causal: ClassVar[bool] = False
-    single_answer: ClassVar[bool] = True
+    sequence_level: ClassVar[bool] = True
     metrics: ClassVar[dict[str, Metric]] = {"accuracy": Metric(".2%")}
 
     @property
@@ -72,7 +72,7 @@ class Pixels:
             for pixels, labels in (self.data.training, self.data.validation)
             for part in ((pixels[:, -1] * (GREYS - 1)).round().long(), labels)
         ]
-        return counted_loss(pairs[0], pairs[1], pairs[2], pairs[3], self.output_size)
+        return smoothed_count_loss(pairs[0], pairs[1], pairs[2], pairs[3], self.output_size)
 
     @property
     def title(self) -> str:
@@ -89,7 +89,7 @@ class Pixels:
     def training(self, batch_size: int, step: int, generator: Generator) -> Batch:
         """Images of an order drawn anew for each epoch from the generator's seed and the epoch."""
         epoch, k = divmod(step, self.steps_per_epoch(batch_size))
-        shuffle = stream(generator.initial_seed(), f"epoch {epoch}")
+        shuffle = named_generator(generator.initial_seed(), f"epoch {epoch}")
         order = torch.randperm(len(self.data.training[1]), generator=shuffle)
         return self._batch(self.data.training, order[k * batch_size : (k + 1) * batch_size])
 

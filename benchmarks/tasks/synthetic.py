@@ -8,18 +8,18 @@ from typing import ClassVar
 
 from torch import Generator
 
-from benchmarks.system.seeding import Split, stream
+from benchmarks.system.seeding import Split, named_generator
 
 from .task import Batch
 
-MOST_STEPS = 10_000_000  # of a sequence
-MOST_SYMBOLS = 1_000_000  # of an alphabet
+MAX_SEQUENCE_STEPS = 10_000_000  # of a sequence
+MAX_SYMBOLS = 1_000_000  # of an alphabet
 
 # the purposes under which held-out data is drawn; training and initialisation have their own
 _PURPOSES: dict[Split, str] = {"validation": "evaluation", "test": "test"}
 
 
-class Fresh(ABC):
+class SyntheticTask(ABC):
     """A task of features, not tokens, that draws what it needs and never runs out of it."""
 
     tokens: ClassVar[bool] = False
@@ -47,6 +47,6 @@ class Fresh(ABC):
         """
         if batches is None:
             raise ValueError("a task with fresh data needs a number of evaluation batches")
-        generator = stream(0, _PURPOSES[split])
+        generator = named_generator(0, _PURPOSES[split])
         for _ in range(batches):
             yield self.draw(batch_size, generator)

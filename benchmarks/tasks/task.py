@@ -18,13 +18,13 @@ class Batch(NamedTuple):
     Attributes:
         input: (T, B, I), or (T, B) of indices if the task has tokens.
         target: (T, B) or, for a single answer, (B,), in the task's own form.
-        continues: whether each row goes on where the same row of the batch before ended, so that
-            the model's state is carried over.
+        carries_state: whether each row goes on where the same row of the batch before ended, so
+            that the model's state is carried over.
     """
 
     input: Tensor
     target: Tensor
-    continues: bool = False
+    carries_state: bool = False
 
 
 class Metric(NamedTuple):
@@ -81,7 +81,7 @@ class Task(Protocol):
         """Whether an answer may depend on the past alone, so that one direction must do."""
 
     @property
-    def single_answer(self) -> bool:
+    def sequence_level(self) -> bool:
         """Whether the model answers once, (B, O), after the last step; else at every step."""
 
     @property

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.models import SequenceModel, orthogonality_error
 from benchmarks.records.record import SKIPPED, VALIDATION, Record
 from benchmarks.system import seeding
-from benchmarks.system.progress import watched
+from benchmarks.system.progress import progress
 from benchmarks.system.seeding import Split
 from benchmarks.tasks.task import Scores, Task, derived
 
@@ -74,7 +74,7 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
-            "global_generators": self.processes.gather(seeding.states(self.processes.device)),
+            "global_generators": self.processes.gather(seeding.rng_states(self.processes.device)),
             "memory": _beside_each_other(memories),
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -87,7 +87,7 @@ class State:
         self.generator.set_state(saved["generator"])
         if self.processes.rank < len(saved["global_generators"]):
             own = saved["global_generators"][self.processes.rank]
-            seeding.restore(own, self.processes.device)
+            seeding.restore_rng_states(own, self.processes.device)
         self.memory = _own_columns(saved["memory"], self.processes)
         for name in _PLAIN:
             setattr(self, name, saved[name])
@@ -148,14 +148,14 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
 
 def _advance(state: State, task: Task, settings: Settings, record: Record) -> None:
     """One step, noted in its record: an update, or a batch that is passed over."""
-    drawn = state.generator.get_state(), seeding.torch_states(state.processes.device)
+    drawn = state.generator.get_state(), seeding.torch_rng_states(state.processes.device)
     rate = state.optimizer.param_groups[0]["lr"]
     try:
         memory = _update(state, task, settings, record)
     except BadBatch:
         if state.skipped >= settings.skip:
             state.generator.set_state(drawn[0])  # as before the step, in the data too
-            seeding.restore(drawn[1], state.processes.device)
+            seeding.restore_rng_states(drawn[1], state.processes.device)
             raise
         state.skipped += 1
         if not math.isfinite(record["loss"]):  # then the scores say nothing either
@@ -178,7 +178,7 @@ def _update(state: State, task: Task, settings: Settings, record: Record) -> Mem
     batch = state.processes.share(batch)
     state.optimizer.zero_grad()
     memory: Memory
-    output, memory = state.replica(batch.input, state.memory if batch.continues else None)
+    output, memory = state.replica(batch.input, state.memory if batch.carries_state else None)
     loss = task.loss(output, batch.target)
     scores = {"loss": loss.item(), **task.score(output.detach(), batch.target)}
     record |= derived(task, state.processes.mean(scores))
@@ -220,11 +220,11 @@ def evaluate(
     total: Scores = {"entries": 0.0}
     memory: Memory = None
     batches = task.held_out(split, settings.batch_size, settings.evaluation_batches)
-    for batch in map(processes.share, watched(batches, f"{split} set")):
+    for batch in map(processes.share, progress(batches, f"{split} set")):
         weight = batch.target.numel()
         if not weight:  # the batch has fewer columns than there are processes
             continue
-        output, memory = model(batch.input, memory if batch.continues else None)
+        output, memory = model(batch.input, memory if batch.carries_state else None)
         scores = {"loss": task.loss(output, batch.target).item()}
         scores |= task.score(output, batch.target)
         for name, value in scores.items():

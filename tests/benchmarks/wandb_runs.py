@@ -13,24 +13,24 @@ from tests.benchmarks.commandline import CONF
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
-from benchmarks.sinks import Guarded, Identity, JsonLines, Wandb
+from benchmarks.loggers import FailSafeLogger, RunIdentity, JsonlLogger, WandbLogger
 
 folder, mode, event, patience, *stretches = sys.argv[1:]
 for stretch in stretches:
     first, last = map(int, stretch.split("-"))
-    identity = Identity(Path(folder), "n", "g", "copy", (), {"name": "copy"}, {}, first - 1)
+    identity = RunIdentity(Path(folder), "n", "g", "copy", (), {"name": "copy"}, {}, first - 1)
     patience = float(patience)
-    make = lambda: Wandb(identity, project="p", mode=mode, timeout=patience)
-    sinks = [Guarded("logger", make)]
+    make = lambda: WandbLogger(identity, project="p", mode=mode, timeout=patience)
+    loggers = [FailSafeLogger("logger", make)]
     path = Path(folder) / "metrics.jsonl"
     if path.exists():  # what came after the checkpoint goes
         path.write_text("".join(path.read_text().splitlines(True)[: first - 1]))
-    sinks += [JsonLines(path)]
+    loggers += [JsonlLogger(path)]
 
     def write(*steps):
         for step in steps:
-            for sink in sinks:
-                sink.write({"step": step, "loss": first / step, "seconds": step})
+            for logger in loggers:
+                logger.log_record({"step": step, "loss": first / step, "seconds": step})
 
     write(*range(first, last + 1))
     if event == "killed":
@@ -41,8 +41,8 @@ for stretch in stretches:
             if name == "wandb-core" and rest.split()[1] == str(os.getpid()):
                 os.kill(int(stat.parent.name), signal.SIGKILL)
         write(*range(last + 1, 500))
-    for sink in sinks:
-        sink.close({"status": "finished"}, {})
+    for logger in loggers:
+        logger.close({"status": "finished"}, {})
 print("the training ended")
 """
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.config.compose import compose
 from benchmarks.runs.build import make_settings, make_task
-from benchmarks.system.seeding import stream
+from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.task import Task
 from benchmarks.training.settings import Settings
 
@@ -40,7 +40,7 @@ def data_hash(text: Path) -> str:
 
 
 def _tensors(task: Task, settings: Settings) -> list[Tensor]:
-    generator = stream(0, "training")
+    generator = named_generator(0, "training")
     batches = [task.training(settings.batch_size, step, generator) for step in range(STEPS)]
     for split in ("validation", "test"):
         batches += list(task.held_out(split, settings.batch_size, 2))

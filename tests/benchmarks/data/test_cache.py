@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from benchmarks.data import download as cache
-from benchmarks.data.download import FILES, DataError, RemoteFile, fetch, folder, read_member
+from benchmarks.data.download import FILES, DataError, RemoteFile, cache_folder, fetch, read_member
 
 CONTENT = b"the file, as published\n" * 10_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -133,7 +133,7 @@ def test_every_address_that_failed_is_named_with_its_reason(server, monkeypatch)
 
 
 def test_silent_server_is_given_up_after_the_timeout(server, monkeypatch):
-    monkeypatch.setattr(cache, "TIMEOUT", (5, 0.2))
+    monkeypatch.setattr(cache, "TIMEOUT_SECONDS", (5, 0.2))
     set_urls(monkeypatch, f"{server.url}/silent")
     started = time.monotonic()
     with pytest.raises(DataError, match=r"/silent \(TimeoutError"):
@@ -142,7 +142,7 @@ def test_silent_server_is_given_up_after_the_timeout(server, monkeypatch):
 
 
 def test_timeout_is_bounded():
-    assert all(0 < seconds <= 60 for seconds in cache.TIMEOUT)
+    assert all(0 < seconds <= 60 for seconds in cache.TIMEOUT_SECONDS)
 
 
 def test_damaged_file_is_replaced_with_a_warning(server, place):
@@ -207,13 +207,13 @@ def test_unknown_name_lists_the_choices(place):
 
 def test_cache_is_the_systems_unless_overridden(monkeypatch, tmp_path):
     monkeypatch.setenv("ORTHORNN_DATA", str(tmp_path))
-    assert folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.setenv("ORTHORNN_DATA", "~/texts")
-    assert str(folder()) == os.path.expanduser("~/texts")  # noqa: PTH111
+    assert str(cache_folder()) == os.path.expanduser("~/texts")  # noqa: PTH111
     monkeypatch.setenv("ORTHORNN_DATA", "")
-    assert folder().name == "orthornn"
+    assert cache_folder().name == "orthornn"
     monkeypatch.delenv("ORTHORNN_DATA")
-    assert folder().name == "orthornn"
+    assert cache_folder().name == "orthornn"
 
 
 @pytest.mark.parametrize("name", FILES)

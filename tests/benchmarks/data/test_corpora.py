@@ -24,7 +24,7 @@ def sizes(corpus):
 
 def whole(corpus):
     tokens = torch.cat([getattr(corpus, split) for split in SPLITS])
-    return decode(tokens, corpus.symbols, corpus.level)
+    return decode(tokens, corpus.vocabulary, corpus.level)
 
 
 def written(path, content):
@@ -107,10 +107,10 @@ def small_ptb(by_hand):
 def test_ptb_characters_are_stripped_lines_with_underscores(by_hand):
     small_ptb(by_hand)
     corpus = load_corpus("ptb")
-    shown = [decode(getattr(corpus, split), corpus.symbols, "character") for split in SPLITS]
+    shown = [decode(getattr(corpus, split), corpus.vocabulary, "character") for split in SPLITS]
     assert shown == ["no_it_was_n't_<unk>\npierre_N\n", "no_pierre\n", "it_was_zz\n"]
     assert sizes(corpus) == (20 + 9, 10, 10)
-    assert corpus.symbols == tuple(sorted(set("".join(shown))))
+    assert corpus.vocabulary == tuple(sorted(set("".join(shown))))
     assert corpus.title == "PTB characters"
 
 
@@ -118,8 +118,8 @@ def test_ptb_words_end_each_line_once(by_hand):
     small_ptb(by_hand)
     corpus = load_corpus("ptb", level="word")
     assert sizes(corpus) == (9, 3, 4)
-    assert corpus.symbols == ("<unk>", "<eos>", "N", "it", "n't", "no", "pierre", "was")
-    shown = decode(corpus.test, corpus.symbols, "word")
+    assert corpus.vocabulary == ("<unk>", "<eos>", "N", "it", "n't", "no", "pierre", "was")
+    shown = decode(corpus.test, corpus.vocabulary, "word")
     assert shown == "it was <unk>\n"
 
 
@@ -136,7 +136,7 @@ ptb_folder = Path(os.environ.get("ORTHORNN_DATA") or "absent")
 )
 def test_ptb_has_the_published_counts(level, types, published):
     corpus = load_corpus("ptb", level=level)
-    assert len(corpus.symbols) == types
+    assert len(corpus.vocabulary) == types
     assert sizes(corpus) == published
 
 
@@ -147,7 +147,7 @@ def test_wikitext2_counts_blank_lines(by_hand, tmp_path):
     by_hand("wikitext-2-v1.zip", (tmp_path / "made.zip").read_bytes())
     corpus = load_corpus("wikitext2", level="word", least=1)
     assert sizes(corpus) == (6, 2, 2)
-    assert corpus.symbols == ("<unk>", "<eos>", "=", "Title")
+    assert corpus.vocabulary == ("<unk>", "<eos>", "=", "Title")
     assert corpus.title == "WikiText-2 words"
 
 
@@ -157,7 +157,7 @@ def test_wikitext2_keeps_its_33278_words(by_hand, tmp_path):
         for split in ("train", "valid", "test"):
             archive.writestr(f"wikitext-2/wiki.{split}.tokens", content)
     by_hand("wikitext-2-v1.zip", (tmp_path / "made.zip").read_bytes())
-    assert len(load_corpus("wikitext2", level="word").symbols) == 33_278
+    assert len(load_corpus("wikitext2", level="word").vocabulary) == 33_278
 
 
 @pytest.mark.parametrize("level", ["character", "word"])
@@ -182,7 +182,7 @@ def test_text_that_cannot_be_had_says_how_to_place_it(name, tmp_path, monkeypatc
     monkeypatch.setenv("ORTHORNN_DATA", str(tmp_path))
     for file, known in list(FILES.items()):
         monkeypatch.setitem(FILES, file, known._replace(urls=("http://127.0.0.1:1/file",)))
-    monkeypatch.setattr(download, "TIMEOUT", (1, 1))
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", (1, 1))
     with pytest.raises(DataError, match=rf"place it by hand, save it .* as {tmp_path}/"):
         load_corpus(name)
 
@@ -206,16 +206,16 @@ def test_what_is_no_file_is_refused(path):
 
 def test_folder_gives_a_file_to_each_split(three):
     corpus = load_corpus(path=str(three))
-    shown = [decode(getattr(corpus, split), corpus.symbols, "character") for split in SPLITS]
+    shown = [decode(getattr(corpus, split), corpus.vocabulary, "character") for split in SPLITS]
     assert shown == ["a b\nc d\n", "b a\n", "e a\n"]
-    assert corpus.symbols == tuple("\n abcde")  # of all three splits
+    assert corpus.vocabulary == tuple("\n abcde")  # of all three splits
     assert re.fullmatch(r"three characters \(16 characters, sha256 [0-9a-f]{8}\)", corpus.title)
 
 
 def test_words_are_those_of_the_training_split(three):
     corpus = load_corpus(path=str(three), level="word")
-    assert corpus.symbols == ("<unk>", "<eos>", "a", "b", "c", "d")
-    assert decode(corpus.test, corpus.symbols, "word") == "<unk> a\n"
+    assert corpus.vocabulary == ("<unk>", "<eos>", "a", "b", "c", "d")
+    assert decode(corpus.test, corpus.vocabulary, "word") == "<unk> a\n"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_names_of_split_files(names, tmp_path):
     for k, name in enumerate(names):
         (tmp_path / name).write_text("abc"[k] * 5)
     corpus = load_corpus(path=str(tmp_path))
-    assert [corpus.symbols[getattr(corpus, split)[0]] for split in SPLITS] == ["a", "b", "c"]
+    assert [corpus.vocabulary[getattr(corpus, split)[0]] for split in SPLITS] == ["a", "b", "c"]
 
 
 def test_missing_split_is_named_with_what_is_there(three):

@@ -130,7 +130,7 @@ def by_hand(place, monkeypatch, name, content):
 
 @pytest.mark.parametrize("size", [999, 1000, 1001])
 def test_a_member_of_an_archive_unpacks_within_bounds(size, place, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MOST_UNPACKED", 1000)
+    monkeypatch.setattr(download, "MAX_UNPACKED_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "made.zip", "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("text", bytes(size))
     by_hand(place, monkeypatch, "data.zip", (tmp_path / "made.zip").read_bytes())

@@ -58,7 +58,7 @@ def publish(tmp_path, monkeypatch):
 @pytest.fixture
 def mnist(publish, monkeypatch):
     """12 training images, of which 5 for validation, and 3 test images."""
-    monkeypatch.setattr(images, "MNIST_VALIDATION", 5)
+    monkeypatch.setattr(images, "MNIST_VALIDATION_IMAGES", 5)
     random = np.random.default_rng(0)
     made = {
         "pixels": random.integers(0, 256, (12, 28, 28)),
@@ -152,7 +152,7 @@ def test_mnist_is_read_from_its_idx_files(mnist):
 
 
 def test_mnist_keeps_5000_images_for_validation():
-    assert images.MNIST_VALIDATION == 5000
+    assert images.MNIST_VALIDATION_IMAGES == 5000
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 4), (0, 28, 28)])
@@ -199,7 +199,7 @@ def test_mnist_files_must_fit_together(key, array, message, mnist, publish):
 
 
 def test_mnist_needs_more_images_than_validation_takes(mnist, monkeypatch):
-    monkeypatch.setattr(images, "MNIST_VALIDATION", 12)
+    monkeypatch.setattr(images, "MNIST_VALIDATION_IMAGES", 12)
     with pytest.raises(DataError, match="must have over 12 images, got 12"):
         load_images("mnist")
 

@@ -68,7 +68,7 @@ def test_line_ends_and_byte_order_mark_make_no_difference(tmp_path):
     for kind in ("a byte order mark", "CRLF", "CR"):
         (tmp_path / "text").write_bytes(RUN[kind])
         corpus = corpora.load_corpus(path=str(tmp_path / "text"))
-        found.add((corpus.title, corpus.symbols, tuple(corpus.training.tolist())))
+        found.add((corpus.title, corpus.vocabulary, tuple(corpus.training.tolist())))
     assert len(found) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_text_that_is_far_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpora, "MOST_BYTES", 100)
+    monkeypatch.setattr(corpora, "MAX_TEXT_BYTES", 100)
     (tmp_path / "text").write_text("a" * 101)
     with pytest.raises(corpora.DataError, match="at most 100 bytes, got 101"):
         corpora.load_corpus(path=str(tmp_path / "text"))

@@ -17,7 +17,7 @@ def written(path, content):
 
 
 def whole(corpus):
-    return decode(torch.cat(corpus[3:]), corpus.symbols, corpus.level)
+    return decode(torch.cat(corpus[3:]), corpus.vocabulary, corpus.level)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_file_that_cannot_be_opened_is_refused(tmp_path, monkeypatch):
 
 
 def test_too_many_characters_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "MOST_TYPES", 50)
+    monkeypatch.setattr(text, "MAX_VOCABULARY", 50)
     path = written(tmp_path / "text", "".join(chr(0x4E00 + k) for k in range(51)))
     with pytest.raises(DataError, match="may have 50 different characters, got 51"):
         load_corpus(path=path)
@@ -75,15 +75,15 @@ def test_too_many_characters_are_refused(tmp_path, monkeypatch):
 def test_vocabulary_keeps_the_most_frequent_words(tmp_path):
     path = written(tmp_path / "verse", VERSE)
     corpus = load_corpus(path=path, level="word", vocabulary=5)
-    assert corpus.symbols == ("<unk>", "<eos>", "the", "sat", "and")
-    assert decode(corpus.training[:8], corpus.symbols, "word") == (
+    assert corpus.vocabulary == ("<unk>", "<eos>", "the", "sat", "and")
+    assert decode(corpus.training[:8], corpus.vocabulary, "word") == (
         "the <unk> sat <unk> the <unk>\n\n"
     )
 
 
 def test_words_default_to_10000(tmp_path):
     path = written(tmp_path / "text", " ".join(f"w{k}" for k in range(20_000)))
-    assert len(load_corpus(path=path, level="word").symbols) == 10_000
+    assert len(load_corpus(path=path, level="word").vocabulary) == 10_000
 
 
 @pytest.mark.parametrize(

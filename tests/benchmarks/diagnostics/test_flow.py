@@ -27,7 +27,7 @@ def build(name, network=None, task=TASK, hidden_size=6):
         hidden_size=hidden_size,
         input_size=task.input_size,
         output_size=task.output_size,
-        single_answer=task.single_answer,
+        sequence_level=task.sequence_level,
     )
 
 
@@ -42,7 +42,7 @@ def test_gradients_are_those_of_the_last_answer_with_respect_to_each_state(name,
     model = build(name, task=task).double()
     seen = batch(task)
     x, target = seen.input.double(), seen.target
-    target = target.double() if task.single_answer else target[-1:]
+    target = target.double() if task.sequence_level else target[-1:]
     flow = look(model, task, seen)
     assert len(flow.gradient_norms) == task.length
     t = 5

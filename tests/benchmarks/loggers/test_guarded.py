@@ -1,4 +1,4 @@
-"""A sink that fails costs one line, and no training."""
+"""A logger that fails costs one line, and no training."""
 
 import shutil
 import sys
@@ -6,7 +6,13 @@ import threading
 
 import pytest
 
-from benchmarks.loggers import Guarded, Identity, Lost, Progress, TensorBoard
+from benchmarks.loggers import (
+    FailSafeLogger,
+    LoggerUnavailable,
+    ProgressBar,
+    RunIdentity,
+    TensorBoardLogger,
+)
 from tests.benchmarks.commandline import TINY, load
 
 RECORD = {"step": 1, "loss": 1.0, "seconds": 1.0}
@@ -15,7 +21,7 @@ DONE = {"status": "finished"}
 
 
 class Full:
-    """A sink that fails at a step, whatever it is asked to do then."""
+    """A logger that fails at a step, whatever it is asked to do then."""
 
     def __init__(self, at, error=FULL):
         self.at, self.error, self.calls = at, error, 0
@@ -25,20 +31,20 @@ class Full:
         if self.calls >= self.at:
             raise self.error
 
-    write = show = sample = close = take
+    log_record = log_gradient_flow = log_text = close = take
 
 
-def use(sink):
-    sink.write(RECORD)
-    sink.show(1, None, None)
-    sink.sample(1, "text")
-    sink.close(DONE, {})
+def use(logger):
+    logger.log_record(RECORD)
+    logger.log_gradient_flow(1, None, None)
+    logger.log_text(1, "text")
+    logger.close(DONE, {})
 
 
 @pytest.mark.parametrize("at", range(1, 5))
 def test_after_the_first_error_a_sink_is_asked_no_more(at, capsys):
     full = Full(at)
-    use(Guarded("logger", lambda: full))
+    use(FailSafeLogger("logger", lambda: full))
     assert full.calls == at
     assert capsys.readouterr().err == (
         "warning: logger: OSError: [Errno 28] No space left on device; "
@@ -48,7 +54,7 @@ def test_after_the_first_error_a_sink_is_asked_no_more(at, capsys):
 
 def test_without_an_error_all_is_passed_on(capsys):
     full = Full(9)
-    use(Guarded("logger", lambda: full))
+    use(FailSafeLogger("logger", lambda: full))
     assert full.calls == 4
     assert capsys.readouterr().err == ""
 
@@ -58,26 +64,26 @@ def test_a_refusal_and_an_interruption_pass():
         raise ValueError("no such project")
 
     with pytest.raises(ValueError, match="no such project"):
-        Guarded("logger", refuse)
+        FailSafeLogger("logger", refuse)
     for signal in (KeyboardInterrupt, SystemExit):
         with pytest.raises(signal):
-            use(Guarded("logger", lambda signal=signal: Full(1, signal())))
+            use(FailSafeLogger("logger", lambda signal=signal: Full(1, signal())))
 
 
 @pytest.mark.parametrize("where", ["construction", "write", "image"])
 def test_tensorboard_whose_folder_is_gone_costs_one_line(where, tmp_path, capfd):
     if where == "construction":
         (tmp_path / "tensorboard").write_text("not a folder")
-    identity = Identity(tmp_path, "n", "g", "copy", (), {"name": "copy"}, {})
+    identity = RunIdentity(tmp_path, "n", "g", "copy", (), {"name": "copy"}, {})
     hook = threading.excepthook
-    sink = Guarded("logger", lambda: TensorBoard(identity))
+    logger = FailSafeLogger("logger", lambda: TensorBoardLogger(identity))
     if where == "write":
         while (tmp_path / "tensorboard").exists():  # its thread may be writing into it
             shutil.rmtree(tmp_path / "tensorboard", ignore_errors=True)
     for step in range(1, 200):
-        sink.write({"step": step, "loss": 1.0, "seconds": 1.0})
+        logger.log_record({"step": step, "loss": 1.0, "seconds": 1.0})
     (tmp_path / "broken.png").write_text("not an image")
-    sink.close(DONE, {"figure": tmp_path / "broken.png"})
+    logger.close(DONE, {"figure": tmp_path / "broken.png"})
     threading.excepthook = hook
     (line,) = capfd.readouterr().err.splitlines()  # without the traceback of its thread
     assert line.startswith("warning: logger: ")
@@ -94,11 +100,11 @@ class Gone:
 
 
 def test_who_watched_and_left_is_no_error(monkeypatch):
-    sink = Guarded("progress", lambda: Progress(3, 1.0, "label", {}))
+    logger = FailSafeLogger("progress", lambda: ProgressBar(3, 1.0, "label", {}))
     monkeypatch.setattr(sys, "stderr", Gone())
-    sink.write(RECORD)
-    assert sink.sink is None
-    use(sink)
+    logger.log_record(RECORD)
+    assert logger.wrapped is None
+    use(logger)
 
 
 def test_a_training_goes_on_without_its_logger(command, tmp_path, capsys):
@@ -114,5 +120,5 @@ def test_a_training_goes_on_without_its_logger(command, tmp_path, capsys):
 
 
 def test_a_message_of_many_lines_is_told_on_one(capsys):
-    Guarded("logger", lambda: Full(1, Lost("one\n  two"))).write(RECORD)
+    FailSafeLogger("logger", lambda: Full(1, LoggerUnavailable("one\n  two"))).log_record(RECORD)
     assert capsys.readouterr().err.startswith("warning: logger: one two; it takes no more")

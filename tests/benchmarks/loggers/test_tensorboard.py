@@ -10,7 +10,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from benchmarks.diagnostics.gradient_flow import Flow
-from benchmarks.loggers import Identity, TensorBoard
+from benchmarks.loggers import RunIdentity, TensorBoardLogger
 from tests.benchmarks.commandline import TINY, load
 
 EVERYTHING = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
@@ -76,10 +76,10 @@ def test_what_came_after_the_checkpoint_is_left_out_of_a_resumed_run(
     set_back, tmp_path, monkeypatch
 ):
     def train(step, last, value):
-        sink = TensorBoard(Identity(tmp_path, "n", "g", "copy", (), {}, {}, step))
+        logger = TensorBoardLogger(RunIdentity(tmp_path, "n", "g", "copy", (), {}, {}, step))
         for k in range(step + 1, last + 1):
-            sink.write({"step": k, "loss": value, "seconds": k})
-        return sink
+            logger.log_record({"step": k, "loss": value, "seconds": k})
+        return logger
 
     train(0, 5, 1.0).writer.flush()  # and killed
     clock = time.time
@@ -90,9 +90,9 @@ def test_what_came_after_the_checkpoint_is_left_out_of_a_resumed_run(
 
 
 def test_an_empty_look_and_a_missing_number_are_no_trouble(tmp_path, language):
-    sink = TensorBoard(Identity(tmp_path, "n", "g", "copy", (), {}, {}))
-    sink.show(0, Flow([], [], [], None), language[0] / "gradients.png")
-    sink.close({"status": "failed", "steps_to_target": None}, {})
+    logger = TensorBoardLogger(RunIdentity(tmp_path, "n", "g", "copy", (), {}, {}))
+    logger.log_gradient_flow(0, Flow([], [], [], None), language[0] / "gradients.png")
+    logger.close({"status": "failed", "steps_to_target": None}, {})
     assert events(tmp_path).Tags()["histograms"] == []
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from benchmarks.loggers import Identity, Wandb
+from benchmarks.loggers import RunIdentity, WandbLogger
 from benchmarks.loggers.wandb_files import run_id, shorten
 from benchmarks.runs.text import describe
 from benchmarks.tasks.task import Metric
@@ -98,8 +98,8 @@ def test_the_summary_keeps_the_best_and_the_last_of_each_curve(language):
 
 def test_a_higher_score_is_the_better_where_the_task_says_so(tmp_path):
     metrics = {"recall": Metric(".1%"), "perplexity": Metric(".1f", "lower")}
-    identity = Identity(tmp_path, "n", "g", "copy", ("t" * 99,), {}, metrics)
-    Wandb(identity, project="p", mode="offline").close({"status": "finished"}, {})
+    identity = RunIdentity(tmp_path, "n", "g", "copy", ("t" * 99,), {}, metrics)
+    WandbLogger(identity, project="p", mode="offline").close({"status": "finished"}, {})
     rows = inspected(tmp_path)
     kept = {m["name"]: m["summary"] for m in of_type(rows, "metric") if "summary" in m}
     assert kept["validation_recall"] == {"last": True, "max": True}

@@ -10,7 +10,14 @@ import time
 import pytest
 import wandb
 
-from benchmarks.loggers import Guarded, Identity, JsonLines, Lost, Wandb, wandb_files
+from benchmarks.loggers import (
+    FailSafeLogger,
+    JsonlLogger,
+    LoggerUnavailable,
+    RunIdentity,
+    WandbLogger,
+    wandb_files,
+)
 from benchmarks.loggers.wandb_files import find_parts, last_row
 from tests.benchmarks.wandb_runs import alone, inspected, logs, of_type
 from tests.benchmarks.wandb_server import gone, serving
@@ -32,17 +39,17 @@ def run(tmp_path, monkeypatch):
         for name, value in (server.environment if server else {}).items():
             monkeypatch.setenv(name, value)
         began = time.monotonic()
-        identity = Identity(tmp_path, "n", "g", "copy", (), {}, {}, first - 1)
-        sink = Guarded(
-            "logger", lambda: Wandb(identity, project=project, mode=mode, timeout=timeout)
+        identity = RunIdentity(tmp_path, "n", "g", "copy", (), {}, {}, first - 1)
+        logger = FailSafeLogger(
+            "logger", lambda: WandbLogger(identity, project=project, mode=mode, timeout=timeout)
         )
         with contextlib.ExitStack() as stack:
-            records = JsonLines(tmp_path / "metrics.jsonl")
+            records = JsonlLogger(tmp_path / "metrics.jsonl")
             stack.callback(records.close, {}, {})
             for step in range(first, last + 1):
-                for each in (sink, records):
-                    each.write({"step": step, "loss": 1 / step, "seconds": step})
-            sink.close(DONE, {})
+                for each in (logger, records):
+                    each.log_record({"step": step, "loss": 1 / step, "seconds": step})
+            logger.close(DONE, {})
         return time.monotonic() - began
 
     yield call
@@ -108,8 +115,8 @@ def test_a_service_that_dies_at_its_start_costs_one_line(mode, run, tmp_path, mo
 
 
 def test_a_service_that_does_not_answer_is_ended(run, monkeypatch, capfd):
-    monkeypatch.setattr("benchmarks.loggers.wandb.GRACE", 0)
-    monkeypatch.setattr("benchmarks.loggers.wandb.LOCAL", 1.0)
+    monkeypatch.setattr("benchmarks.loggers.wandb.GRACE_SECONDS", 0)
+    monkeypatch.setattr("benchmarks.loggers.wandb.DISK_TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr(wandb.Run, "finish", lambda run, **_: time.sleep(2) or run.log({"a": 1}))
     run(1, 3)
     (line,) = capfd.readouterr().err.splitlines()
@@ -231,4 +238,6 @@ def test_who_interrupts_the_start_or_the_end_is_heard(signal, at, run, tmp_path,
 
 
 def test_what_is_lost_at_the_start_is_no_refusal():
-    assert not issubclass(Lost, (ValueError, TypeError, RuntimeError))  # those end a run
+    assert not issubclass(
+        LoggerUnavailable, (ValueError, TypeError, RuntimeError)
+    )  # those end a run

@@ -48,7 +48,7 @@ def test_model_answers_at_every_step_and_returns_its_state(name):
 @every
 def test_single_answer_is_read_where_each_direction_has_seen_everything(name):
     x = torch.randn(7, 2, 10)
-    model = build(name, Network(num_layers=2, bidirectional=True), single_answer=True)
+    model = build(name, Network(num_layers=2, bidirectional=True), sequence_level=True)
     output, _ = model(x)
     state = model.core(x)[1]
     finals = state[0] if name == "lstm" else state
@@ -60,7 +60,7 @@ def test_single_answer_is_read_where_each_direction_has_seen_everything(name):
 @every
 def test_single_answer_of_one_direction_is_the_last_output(name):
     x = torch.randn(7, 2, 10)
-    model = build(name, single_answer=True)
+    model = build(name, sequence_level=True)
     torch.testing.assert_close(model(x)[0], model.readout(model.core(x)[0][-1]))
 
 
@@ -145,11 +145,11 @@ def test_network_out_of_range_is_refused(wrong):
 PLAIN = sorted(set(NAMES) - {"exprnn", "dtriv", "scornn", "householder"})
 
 
-@pytest.mark.parametrize("single_answer", [False, True])
+@pytest.mark.parametrize("sequence_level", [False, True])
 @pytest.mark.parametrize("name", PLAIN)
-def test_segments_change_no_answer_and_no_gradient(name, single_answer):
-    whole = build(name, Network(num_layers=2), single_answer=single_answer).double()
-    parts = build(name, Network(num_layers=2, segment=4), single_answer=single_answer).double()
+def test_segments_change_no_answer_and_no_gradient(name, sequence_level):
+    whole = build(name, Network(num_layers=2), sequence_level=sequence_level).double()
+    parts = build(name, Network(num_layers=2, segment=4), sequence_level=sequence_level).double()
     parts.load_state_dict(whole.state_dict())
     x, found = torch.randn(10, 3, 10, dtype=torch.float64), []
     for model in (whole, parts):

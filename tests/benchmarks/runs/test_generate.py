@@ -12,7 +12,8 @@ from benchmarks.config.errors import ConfigError
 from benchmarks.models import Network, assemble
 from benchmarks.runs import checkpoints
 from benchmarks.runs.build import Interface
-from benchmarks.runs.sampling import Request, choose, write
+from benchmarks.runs.sampling import SampleRequest, draw_token
+from benchmarks.runs.sampling import generate as write
 from benchmarks.runs.saved_model import load_model
 from tests.benchmarks.commandline import CONF, TINY, options
 
@@ -59,7 +60,7 @@ def said(network, request, faces=None):
 def test_every_model_writes_what_its_own_probabilities_say(name):
     torch.manual_seed(0)
     network = model(name)
-    text = said(network, Request(run=CONF, prompt="ab", length=12, temperature=0))
+    text = said(network, SampleRequest(run=CONF, prompt="ab", length=12, temperature=0))
     # feeding everything at once must lead to the same greedy choices
     tokens = torch.tensor([[SYMBOLS.index(s)] for s in "ab" + text])
     greedy = network(tokens)[0].argmax(-1)[:, 0]
@@ -68,29 +69,31 @@ def test_every_model_writes_what_its_own_probabilities_say(name):
 
 def test_a_seed_repeats_and_another_differs():
     network = model()
-    requests = [Request(run=CONF, length=60, seed=s, temperature=20) for s in (1, 1, 2)]
+    requests = [SampleRequest(run=CONF, length=60, seed=s, temperature=20) for s in (1, 1, 2)]
     texts = [said(network, request) for request in requests]
     assert texts[0] == texts[1] != texts[2]
     assert len(texts[0]) == 60
 
 
 def test_without_a_prompt_it_starts_as_after_a_line():
-    assert said(Parrot(5), Request(run=CONF, length=4)) == "abc "
-    assert said(Parrot(3), Request(run=CONF, length=2), interface(tuple("xyz"))) == "yz"
+    assert said(Parrot(5), SampleRequest(run=CONF, length=4)) == "abc "
+    assert said(Parrot(3), SampleRequest(run=CONF, length=2), interface(tuple("xyz"))) == "yz"
 
 
 def test_words_are_spaced_and_the_unknown_word_is_never_drawn():
     faces = interface(WORDS, "word")
-    assert said(Parrot(4), Request(run=CONF, prompt="the", length=1), faces) == " cat"
-    text = said(Parrot(4), Request(run=CONF, prompt="the cat\n", length=4, temperature=3), faces)
+    assert said(Parrot(4), SampleRequest(run=CONF, prompt="the", length=1), faces) == " cat"
+    text = said(
+        Parrot(4), SampleRequest(run=CONF, prompt="the cat\n", length=4, temperature=3), faces
+    )
     assert text.startswith("the cat")
-    assert "<unk>" not in said(model(symbols=WORDS), Request(run=CONF, length=200), faces)
-    assert "<eos>" not in said(model(symbols=WORDS), Request(run=CONF, length=200), faces)
+    assert "<unk>" not in said(model(symbols=WORDS), SampleRequest(run=CONF, length=200), faces)
+    assert "<eos>" not in said(model(symbols=WORDS), SampleRequest(run=CONF, length=200), faces)
 
 
 def test_a_prompt_of_spaces_is_no_word():
     faces = interface(WORDS, "word")
-    assert len(said(Parrot(4), Request(run=CONF, prompt=" ", length=2), faces)) > 0
+    assert len(said(Parrot(4), SampleRequest(run=CONF, prompt=" ", length=2), faces)) > 0
 
 
 def test_whoever_has_enough_text_may_close_the_pipe(command):
@@ -111,7 +114,7 @@ def test_temperature_and_top_k_shape_the_draw():
     generator = torch.Generator().manual_seed(0)
 
     def shares(temperature, top_k=None):
-        drawn = [int(choose(logits, temperature, top_k, generator)) for _ in range(4000)]
+        drawn = [int(draw_token(logits, temperature, top_k, generator)) for _ in range(4000)]
         return torch.bincount(torch.tensor(drawn), minlength=4).double() / 4000
 
     for temperature in (0.5, 1.0, 2.0):

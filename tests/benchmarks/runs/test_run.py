@@ -29,7 +29,7 @@ def test_a_run_leaves_all_its_files(command, capsys):
     assert about["status"] == "finished"
     assert about["seed"] == 3
     assert about["threads"] == 1
-    assert about["machine"] == environment.describe(torch.device("cpu"))
+    assert about["machine"] == environment.describe_machine(torch.device("cpu"))
     assert about["parameters"] <= 500
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["task"]["delay"] == 5

@@ -43,7 +43,10 @@ def test_the_last_ones_are_kept_and_the_newest_is_taken(here, keep):
     assert checkpoints.load(here, CONFIG) is None
     for step in range(1, 7):
         save(here, step, keep)
-        steps = [checkpoints.read_file(path)["state"]["step"] for path in checkpoints.find(here)]
+        steps = [
+            checkpoints.read_file(path)["state"]["step"]
+            for path in checkpoints.list_checkpoints(here)
+        ]
         assert steps == list(range(step, 0, -1))[:keep]
         assert checkpoints.load(here, CONFIG)["state"]["step"] == step
     names = {"metrics.jsonl", "checkpoint.pt", *(f"checkpoint-{k}.pt" for k in range(1, keep))}
@@ -53,7 +56,7 @@ def test_the_last_ones_are_kept_and_the_newest_is_taken(here, keep):
 def test_fewer_are_kept_once_fewer_are_wanted(here):
     for step, keep in ((1, 9), (2, 9), (3, 9), (4, 2), (5, 1)):
         save(here, step, keep)
-    assert [path.name for path in checkpoints.find(here)] == ["checkpoint.pt"]
+    assert [path.name for path in checkpoints.list_checkpoints(here)] == ["checkpoint.pt"]
 
 
 def damage(path):
@@ -71,12 +74,16 @@ def test_a_damaged_one_falls_back_to_the_one_before_it_with_a_warning(here, caps
     assert told.startswith("warning: here/checkpoint.pt cannot be read (its SHA-256")
     assert "going on from here/checkpoint-1.pt, of step 2" in told
     # now the newest is whole again: what is saved next must not push the good one out
-    assert [checkpoints.read_file(path)["state"]["step"] for path in checkpoints.find(here)] == [
+    assert [
+        checkpoints.read_file(path)["state"]["step"] for path in checkpoints.list_checkpoints(here)
+    ] == [
         2,
         1,
     ]
     save(here, 3, 2)
-    assert [checkpoints.read_file(path)["state"]["step"] for path in checkpoints.find(here)] == [
+    assert [
+        checkpoints.read_file(path)["state"]["step"] for path in checkpoints.list_checkpoints(here)
+    ] == [
         3,
         2,
     ]
@@ -136,7 +143,7 @@ def test_a_disk_that_is_full_costs_no_checkpoint(here, monkeypatch):
     for call in ("replace", "rename", "fsync"):
         with monkeypatch.context() as patch:
             patch.setattr(os, call, no_room)
-            with pytest.raises(atomic_files.Unwritable):
+            with pytest.raises(atomic_files.WriteError):
                 save(here, 3)
         assert checkpoints.load(here, CONFIG)["state"]["step"] == 2
 
@@ -164,14 +171,14 @@ def test_what_a_killed_process_has_left_half_written_goes(here):
 
 def test_all_global_generators_return(here):
     cpu = torch.device("cpu")
-    checkpoints.write_file(here / "c.pt", seeding.states(cpu))
+    checkpoints.write_file(here / "c.pt", seeding.rng_states(cpu))
     draws = []
     for _ in range(2):
-        seeding.restore(checkpoints.read_file(here / "c.pt"), cpu)
+        seeding.restore_rng_states(checkpoints.read_file(here / "c.pt"), cpu)
         draws.append((torch.rand(3).tolist(), np.random.rand(3).tolist(), random.gauss(0, 1)))  # noqa: NPY002
     assert draws[0] == draws[1]
     for _ in range(2):
-        seeding.seed(2**60 + 1)
+        seeding.seed_all(2**60 + 1)
         draws.append((torch.rand(3).tolist(), np.random.rand(3).tolist(), random.gauss(0, 1)))  # noqa: NPY002
     assert draws[2] == draws[3] != draws[0]
 
@@ -200,9 +207,9 @@ def test_a_run_with_damaged_files_ends_as_if_nothing_had_been(command, monkeypat
 def test_other_versions_are_told(command, monkeypatch, capsys):
     tiny = [*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=here"]
     stop_at_five(command, monkeypatch, *tiny)
-    real = train.about.versions
+    real = train.metadata.versions
     capsys.readouterr()
-    monkeypatch.setattr(train.about, "versions", lambda: {**real(), "torch": "1.0"})
+    monkeypatch.setattr(train.metadata, "versions", lambda: {**real(), "torch": "1.0"})
     command(*tiny)
     err = capsys.readouterr().err
     assert f"goes on with other versions (torch {torch.__version__} there, 1.0 here)" in err

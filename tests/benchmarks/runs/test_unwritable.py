@@ -74,7 +74,7 @@ def test_a_run_is_not_finished_before_it_is_drawn(command, monkeypatch, capsys):
     tiny = [*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=here"]
 
     def full(path, figure):
-        raise atomic_files.Unwritable(path, FULL)
+        raise atomic_files.WriteError(path, FULL)
 
     with monkeypatch.context() as patch:
         patch.setattr(recorder, "plot_run", lambda history, about, path: full(path, None))

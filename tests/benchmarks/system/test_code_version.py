@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.system.environment import code_version
+from benchmarks.system.environment import git_commit
 
 
 @pytest.fixture
@@ -31,26 +31,26 @@ def test_a_clean_checkout_is_its_commit(checkout):
     git("tag", "-a", "v1", "-m", "a tag says less")
     (folder / "runs").mkdir()
     (folder / "runs" / "log").write_text("what git does not follow\n")
-    assert code_version(folder) == git("rev-parse", "--short=7", "HEAD")
+    assert git_commit(folder) == git("rev-parse", "--short=7", "HEAD")
 
 
 def test_changes_are_told(checkout):
     folder, git = checkout
     (folder / "a.py").write_text("2\n")
-    assert code_version(folder) == git("rev-parse", "--short=7", "HEAD") + ", with changes"
+    assert git_commit(folder) == git("rev-parse", "--short=7", "HEAD") + ", with changes"
 
 
 def test_the_commit_is_that_of_the_checkout_also_inside_a_hook(checkout, monkeypatch):
     folder, git = checkout
     head = git("rev-parse", "--short=7", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(folder / "elsewhere"))
-    assert code_version(folder) == head
+    assert git_commit(folder) == head
 
 
 def test_a_folder_inside_a_checkout_has_no_commit_of_its_own(checkout):
     folder, _ = checkout
     (folder / "site-packages").mkdir()
-    assert code_version(folder / "site-packages") == "unknown"
+    assert git_commit(folder / "site-packages") == "unknown"
 
 
 @pytest.mark.parametrize("broken", ["no commit", "no repository", "no git"])
@@ -61,10 +61,10 @@ def test_what_cannot_be_known_is_unknown(tmp_path, monkeypatch, broken):
         (tmp_path / ".git").mkdir()
     if broken == "no git":
         monkeypatch.setenv("PATH", "")
-    assert code_version(tmp_path) == "unknown"
+    assert git_commit(tmp_path) == "unknown"
 
 
 def test_it_takes_no_time():
     began = time.monotonic()
-    code_version()
+    git_commit()
     assert time.monotonic() - began < 1  # about 0.01 s on an idle machine

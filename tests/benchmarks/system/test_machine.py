@@ -17,7 +17,7 @@ def processor(tmp_path, monkeypatch):
 
 
 def test_a_processor_is_named_with_its_cores_and_its_vectors(processor):
-    told = environment.describe(CPU)
+    told = environment.describe_machine(CPU)
     vectors = torch.backends.cpu.get_cpu_capability()
     assert told == f"Some CPU @ 1 GHz, {os.cpu_count()} cores, {vectors}"
 
@@ -29,4 +29,4 @@ def test_a_processor_without_a_name_is_told_by_its_kind(tmp_path, monkeypatch):
 
 def test_a_gpu_is_named_in_its_place(processor, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
-    assert environment.describe(CUDA) == f"Some GPU, {os.cpu_count()} cores"
+    assert environment.describe_machine(CUDA) == f"Some GPU, {os.cpu_count()} cores"

@@ -30,7 +30,7 @@ def test_whatever_fails_leaves_the_old_content(tmp_path, monkeypatch, call):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
-        with pytest.raises(atomic_files.Unwritable, match=r"file cannot be written: No space left"):
+        with pytest.raises(atomic_files.WriteError, match=r"file cannot be written: No space left"):
             atomic_files.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert names_in(tmp_path) == ["file"]
@@ -62,10 +62,10 @@ def test_a_folder_that_is_gone_is_named(tmp_path, monkeypatch):
     for action in (
         lambda: atomic_files.write(gone, b""),
         lambda: atomic_files.append(gone, ""),
-        lambda: atomic_files.settle(gone),
+        lambda: atomic_files.fsync(gone),
     ):
         with pytest.raises(
-            atomic_files.Unwritable, match=r"^gone/file cannot be written: No such file"
+            atomic_files.WriteError, match=r"^gone/file cannot be written: No such file"
         ):
             action()
 

@@ -28,7 +28,7 @@ def test_more_threads_are_taken_only_for_a_clear_gain(monkeypatch, seconds, chos
 def test_numbers_below_the_normal_range_are_zero_within_and_as_before_after():
     tiny = torch.tensor([1e-30]) * torch.tensor([1e-10])
     assert tiny.item() > 0
-    with threads.vanishing_to_zero():
+    with threads.flush_denormals():
         assert (torch.tensor([1e-30]) * torch.tensor([1e-10])).item() == 0
         assert (torch.tensor([1e-30]) * torch.tensor([1e-7])).item() > 0
     assert (torch.tensor([1e-30]) * torch.tensor([1e-10])).item() > 0

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.system.seeding import stream
+from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.copy_memory import CopyMemory
 
 
@@ -87,7 +87,7 @@ def test_streams_repeat_and_differ_by_seed_and_purpose():
     task = CopyMemory(delay=3)
 
     def draw(seed, purpose):
-        return task.draw(64, stream(seed, purpose)).target
+        return task.draw(64, named_generator(seed, purpose)).target
 
     assert torch.equal(draw(1, "training"), draw(1, "training"))
     assert not torch.equal(draw(1, "training"), draw(2, "training"))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.data.corpora import Corpus, load_corpus
-from benchmarks.tasks.baseline import counted_loss
+from benchmarks.tasks.baseline import smoothed_count_loss
 from benchmarks.tasks.language import Language
 from benchmarks.tasks.task import derived
 
@@ -27,7 +27,7 @@ def test_windows_look_like_the_drawing():
     assert [text(w.input[:, 0]) for w in windows] == ["the_", "cat_", "sa", "the_"]
     assert [text(w.target[:, 0]) for w in windows] == ["he_c", "at_s", "at", "he_c"]
     assert [text(w.input[:, 1]) for w in windows] == ["_on_", "the_", "ma", "_on_"]
-    assert [w.continues for w in windows] == [False, True, True, False]
+    assert [w.carries_state for w in windows] == [False, True, True, False]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
@@ -49,7 +49,7 @@ def test_an_epoch_reads_every_column_once_and_predicts_each_next_token(batch_siz
 def test_a_held_out_text_is_read_from_start_to_end_with_the_state_carried(split):
     task = Language(corpus("ab" * 50, "cd" * 50, "ef" * 51), window=7)
     batches = list(task.held_out(split, 4, None))
-    assert [b.continues for b in batches] == [False] + [True] * (len(batches) - 1)
+    assert [b.carries_state for b in batches] == [False] + [True] * (len(batches) - 1)
     read = sum(b.target.numel() for b in batches)
     length = len(getattr(task.data, split))
     columns = batches[0].input.shape[1]
@@ -86,7 +86,7 @@ def test_bits_and_perplexity_follow_from_the_mean_loss():
 def test_baseline_is_the_loss_of_a_hand_built_bigram_table():
     data = load_corpus("pydoc")
     task = Language(data)
-    types = len(data.symbols)
+    types = len(data.vocabulary)
     counts = torch.zeros(types, types, dtype=torch.float64)
     pairs = (data.training[:-1], data.training[1:])
     counts.index_put_(pairs, torch.ones((), dtype=torch.float64), accumulate=True)
@@ -106,7 +106,7 @@ def test_baseline_is_the_loss_of_a_hand_built_bigram_table():
 
 def test_counted_loss_of_an_unseen_context_falls_back_on_the_frequencies():
     a, b = torch.tensor([0, 0, 0]), torch.tensor([1, 1, 2])
-    loss = counted_loss(a, b, torch.tensor([5]), torch.tensor([1]), 3)
+    loss = smoothed_count_loss(a, b, torch.tensor([5]), torch.tensor([1]), 3)
     assert loss == pytest.approx(-math.log((2 + 1) / (3 + 3)))
 
 

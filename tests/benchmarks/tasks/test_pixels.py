@@ -19,7 +19,7 @@ def test_pixels_come_one_at_a_time():
     assert batch.input.shape == (6, 10, 1)
     assert torch.equal(batch.input[:, 3, 0], data.validation[0][3])
     assert torch.equal(batch.target, data.validation[1])
-    assert not batch.continues
+    assert not batch.carries_state
 
 
 def test_an_epoch_shows_every_image_at_most_once_in_an_order_of_its_own():

@@ -118,7 +118,7 @@ def test_a_process_alone_changes_nothing():
     shared = ALONE.share(batch)
     assert shared.input is batch.input
     assert shared.target is batch.target
-    assert shared.continues
+    assert shared.carries_state
     scores = {"loss": 0.1}
     assert ALONE.mean(scores) is ALONE.total(scores) is scores
     assert ALONE.gather(3) == [3]

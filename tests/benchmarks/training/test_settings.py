@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import models
 from benchmarks.models import Network, assemble, lstm
-from benchmarks.system.seeding import stream
+from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
 from benchmarks.training.loop import fit, start
@@ -75,7 +75,7 @@ def begin(task, settings):
         lstm, Network(), hidden_size=3, input_size=task.input_size, output_size=task.output_size
     )
     optimizer = make_optimizer(model, torch.optim.Adam, lr=1.0, lr_ortho=0.1)
-    return start(model, optimizer, settings, stream(0, "training"))
+    return start(model, optimizer, settings, named_generator(0, "training"))
 
 
 def test_step_sizes_are_halved_when_validation_stalls_and_a_checkpoint_keeps_that():

@@ -8,7 +8,7 @@ import torch
 from benchmarks import models
 from benchmarks.models import Network, assemble
 from benchmarks.runs import checkpoints
-from benchmarks.system.seeding import stream
+from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
 from benchmarks.training.loop import TrainingDiverged, evaluate, fit, start
@@ -28,7 +28,7 @@ def new_state(settings, kind=RiemannianRMSprop, model="ortho", lr=1e-2):
     torch.manual_seed(0)
     network = build(model)
     optimizer = make_optimizer(network, kind, lr=lr, lr_ortho=1e-3)
-    return start(network, optimizer, settings, stream(0, "training"))
+    return start(network, optimizer, settings, named_generator(0, "training"))
 
 
 def without_time(records):
@@ -203,11 +203,11 @@ class Carried(CopyMemory):
     """Copy memory whose batches, all but every third, go on where the one before ended."""
 
     def training(self, batch_size, step, generator):
-        return self.draw(batch_size, generator)._replace(continues=step % 3 > 0)
+        return self.draw(batch_size, generator)._replace(carries_state=step % 3 > 0)
 
     def held_out(self, split, batch_size, batches):
         for k, batch in enumerate(super().held_out(split, batch_size, batches)):
-            yield batch._replace(continues=k > 0)
+            yield batch._replace(carries_state=k > 0)
 
 
 @pytest.mark.parametrize("model", ["ortho", "lstm"])
@@ -228,7 +228,7 @@ def test_the_state_is_carried_over_where_batches_continue(model):
         network,
         make_optimizer(network, RiemannianAdam, lr=1e-3, lr_ortho=1e-3),
         settings,
-        stream(0, "training"),
+        named_generator(0, "training"),
     )
 
     def same(a, b):
@@ -254,7 +254,7 @@ def test_a_checkpoint_keeps_what_is_carried(tmp_path):
         sizes = {"input_size": task.input_size, "output_size": task.output_size}
         network = assemble(models.lstm, Network(dropout=0.2), hidden_size=5, **sizes)
         optimizer = make_optimizer(network, RiemannianAdam, lr=1e-2, lr_ortho=1e-3)
-        return start(network, optimizer, settings, stream(0, "training"))
+        return start(network, optimizer, settings, named_generator(0, "training"))
 
     state = begin()
     list(itertools.islice(fit(state, task, settings), 2))
