@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config.errors import warn
 from benchmarks.diagnostics.gradient_flow import LEAST, Flow
+from benchmarks.records.files import METRICS
 from benchmarks.records.record import VALIDATION, Record
 from benchmarks.records.run import read_records
 from benchmarks.system.environment import ROOT
@@ -22,14 +23,13 @@ from benchmarks.tasks.task import Metric
 from .fail_safe import LoggerUnavailable
 from .logger import RunIdentity
 from .wandb_files import (
-    MAX_NAME_CHARACTERS,
-    MAX_TAG_CHARACTERS,
     find_parts,
     is_offline,
     last_row,
     mark_uploaded,
     run_id,
-    shorten,
+    shorten_name,
+    shorten_tag,
 )
 
 if TYPE_CHECKING:
@@ -164,10 +164,10 @@ class WandbLogger:
                 id=run_id(identity.folder),
                 # a first part that says so would be appended to itself when it is synced again
                 resume="allow" if self.resumed else None,
-                name=shorten(identity.name, MAX_NAME_CHARACTERS),
-                group=shorten(identity.group, MAX_NAME_CHARACTERS),
+                name=shorten_name(identity.name),
+                group=shorten_name(identity.group),
                 job_type=identity.job_type,
-                tags=[shorten(tag, MAX_TAG_CHARACTERS) for tag in identity.tags if tag],
+                tags=[shorten_tag(tag) for tag in identity.tags if tag],
                 config=identity.config,
                 save_code=False,
                 settings=self.wandb.Settings(
@@ -231,10 +231,8 @@ class WandbLogger:
         return found
 
     def _rows(self) -> list[Record]:
-        """The records in the file."""
-        with contextlib.suppress(FileNotFoundError):  # a run that has not begun has none
-            return read_records(self.folder)
-        return []
+        """The records in the file; a run that has not begun has none."""
+        return read_records(self.folder) if (self.folder / METRICS).exists() else []
 
     def _image(self, path: Path) -> Any:
         return self.wandb.Image(str(path))

@@ -103,10 +103,18 @@ def _step(line: str) -> int:
         raise ValueError(f"{line[:80]!r} is no line of W&B's") from error
 
 
-MAX_NAME_CHARACTERS, MAX_TAG_CHARACTERS = 128, 64  # characters that the server takes
-ENDING_CHARACTERS = (
-    40  # characters of a long name that are kept at its end, where the fingerprint is
-)
+MAX_NAME_CHARACTERS, MAX_TAG_CHARACTERS = 128, 64  # that the server takes
+ENDING_CHARACTERS = 40  # of a long name, kept at its end, where the fingerprint is
+
+
+def shorten_name(text: str) -> str:
+    """A name that the server takes."""
+    return shorten(text, MAX_NAME_CHARACTERS)
+
+
+def shorten_tag(text: str) -> str:
+    """A tag that the server takes."""
+    return shorten(text, MAX_TAG_CHARACTERS)
 
 
 def shorten(text: str, most: int) -> str:
