@@ -85,7 +85,7 @@ def level(top, name):
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.name)
 def test_library_knows_torch_and_geoopt_only(path):
-    kernels = {"triton"} if path.stem in ("elementwise", "programs") else set()
+    kernels = {"triton"} if path.stem in ("elementwise", "kernels") else set()
     assert imports(path)[0] <= {"torch", "geoopt", *kernels}
 
 

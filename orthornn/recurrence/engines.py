@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -46,13 +45,11 @@ def _missing_triton() -> str | None:
     return gpu.available() or trial(gpu.run_forward, gpu.run_backward, device)
 
 
-def _unfit_triton(
-    tensors: Tensors, nonlinearity: str, batch_sizes: Tensor | None, precision: str = "ieee"
-) -> str | None:
+def _unfit_triton(tensors: Tensors, nonlinearity: str, batch_sizes: Tensor | None) -> str | None:
     if not all(a is None or is_plain(a) for a in tensors) or mode_active():
         return "it takes plain tensors, which no mode of torch watches"
     given = [a for a in tensors[:2] if a is not None]
-    return gpu.fits(given[0], given[1], nonlinearity, precision) if given else None
+    return gpu.fits(given[0], given[1], nonlinearity) if given else None
 
 
 def _pays_triton(tensors: Tensors, nonlinearity: str, batch_sizes: Tensor | None) -> bool:
@@ -63,21 +60,8 @@ def _pays_triton(tensors: Tensors, nonlinearity: str, batch_sizes: Tensor | None
     return h0.shape[-1] <= (192 if x.dtype == torch.float32 else 128)
 
 
-def _triton(precision: str) -> Engine:
-    """Its products less precise, on request alone: a rounded W is not orthogonal."""
-    forward = partial(gpu.run_forward, precision=precision)
-    backward = partial(gpu.run_backward, precision=precision)
-    return Engine(
-        forward, backward, _missing_triton, partial(_unfit_triton, precision=precision), _never
-    )
-
-
 def _always(*_: object) -> bool:
     return True
-
-
-def _never(*_: object) -> bool:
-    return False
 
 
 def _nothing(*_: object) -> None:
@@ -89,8 +73,6 @@ ENGINES: dict[str, Engine] = {
     "triton": Engine(
         gpu.run_forward, gpu.run_backward, _missing_triton, _unfit_triton, _pays_triton
     ),
-    "triton_tf32": _triton("tf32"),
-    "triton_bf16": _triton("bf16"),
     "compiled": Engine(cpu.run_forward, cpu.run_backward, cpu.missing, cpu.unfit, cpu.pays),
     "fused": Engine(fused.run_forward, fused.run_backward, _nothing, _nothing, _always),
 }

@@ -14,10 +14,10 @@ warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads(1)
 from orthornn import OrthoRNN
-from orthornn.kernels import cpu
+from orthornn.recurrence.cpu import engine
 y, _ = OrthoRNN(3, 8, nonlinearity="tanh")(torch.randn(20, 4, 3))
 y.sum().backward()
-print("states", tuple(y.shape), "missing", cpu.missing())
+print("states", tuple(y.shape), "missing", engine.missing())
 """
 needs_compiler = pytest.mark.skipif(engine.missing() is not None, reason=str(engine.missing()))
 

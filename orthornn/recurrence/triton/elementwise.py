@@ -1,4 +1,4 @@
-"""What Triton's programs do to single numbers: the nonlinearities, and the rounding of factors."""
+"""What Triton's kernels do to single numbers: the nonlinearities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ tanh = libdevice.tanh if COMPILED.value else _tanh
 
 
 @triton.jit
-def outcome(u, b, h, KIND: constexpr, BACK: constexpr):
+def nonlinearity(u, b, h, KIND: constexpr, BACK: constexpr):
     """``s(u)``; or, BACK, ``u ds/dz`` from the output h, of the nonlinearity KIND."""
     f = u
     if BACK:
@@ -54,17 +54,3 @@ def outcome(u, b, h, KIND: constexpr, BACK: constexpr):
     elif KIND == "tanh":
         f = tanh(u)
     return f
-
-
-@triton.jit
-def factor(a, PRECISION: constexpr):
-    """``a`` as a factor of tl.dot, rounded to nearest: the GPU itself would cut TF32 off."""
-    if PRECISION == "bf16":
-        a = a.to(tl.bfloat16)
-        if not COMPILED:  # its interpreter multiplies the bits of bfloat16
-            a = a.to(tl.float32)
-    elif PRECISION == "tf32":
-        bits = a.to(tl.int32, bitcast=True)
-        bits = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
-        a = tl.where(a == a, bits.to(tl.float32, bitcast=True), a)  # noqa: PLR0124 - but NaN
-    return a

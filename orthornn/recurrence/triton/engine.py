@@ -1,9 +1,9 @@
 """The recurrence on a GPU by Triton: the loop over time in one launch, large products by torch.
 
-torch makes z = V x + c and the sums over time of the gradients; a program of
-:mod:`orthornn.recurrence.triton.programs` runs through all steps of its part of the batch. Triton
+torch makes z = V x + c and the sums over time of the gradients; a kernel of
+:mod:`orthornn.recurrence.triton.kernels` runs through all steps of its part of the batch. Triton
 is loaded by the first call. With ``TRITON_INTERPRET=1`` in the environment before that, its
-interpreter runs the same programs on the CPU, very slowly.
+interpreter runs the same kernels on the CPU, very slowly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orthornn._matmul_precision import exactly
 from orthornn._validation import named
 from orthornn.recurrence.fused import add_products_
 
-from .plan import PRECISIONS, Chip, plan
+from .launch import launch_config
 
 KINDS = ("identity", "leaky_relu", "modrelu", "relu", "tanh")  # that elementwise.py knows
 CHUNK_BYTES = 1 << 26  # of δ that are kept at a time, or of an input that has to be copied
@@ -32,32 +32,29 @@ def available() -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (extra 'gpu')"
     try:
-        programs = _programs()
+        kernels = _kernels()
         if _interpreted():
             return None
         if not torch.cuda.is_available():
             return "torch finds no GPU"
-        programs.triton.runtime.driver.active.get_current_target()
+        kernels.triton.runtime.driver.active.get_current_target()
     except Exception as error:  # a broken installation, driver or C compiler, which Triton needs
         return f"triton cannot be used: {named(error)}"
     return None
 
 
-def fits(x: Tensor, h0: Tensor, nonlinearity: str, precision: str = "ieee") -> str | None:
+def fits(x: Tensor, h0: Tensor, nonlinearity: str) -> str | None:
     """None where :func:`run_forward` takes these, else one sentence why not.
 
-    It takes any size, dense or packed: float32, and float64 with the precision ``"ieee"``. To be
-    asked where Triton is :func:`available`.
+    It takes any size, dense or packed. To be asked where Triton is :func:`available`.
     """
     if nonlinearity not in KINDS:
         return f"nonlinearity must be one of {list(KINDS)}, got {named(nonlinearity)}"
-    if precision not in PRECISIONS:
-        return f"precision must be one of {list(PRECISIONS)}, got {named(precision)}"
     if x.dtype not in (torch.float32, torch.float64) or h0.dtype != x.dtype:
         return f"x and h0 must be both float32 or both float64, got {x.dtype} and {h0.dtype}"
-    if x.dtype == torch.float64 and precision != "ieee":
-        return f"precision must be 'ieee' for float64, got {named(precision)}"
-    return None if _interpreted() else _misplaced(x.device, precision)
+    if x.device.type != "cuda" and not _interpreted():
+        return f"x must be on a GPU, got {x.device}"
+    return None
 
 
 @exactly
@@ -70,27 +67,13 @@ def run_forward(
     threshold: Tensor | None,
     nonlinearity: str,
     batch_sizes: Tensor | None = None,
-    *,
-    precision: str = "ieee",
 ) -> Tensor:
     """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments.
-
-    The factors of ``W h`` have the ``precision``, ``"ieee"`` as they are, ``"tf32"`` or ``"bf16"``
-    rounded to nearest; their products are added in the dtype of x. A rounded W is not orthogonal.
-    Relative errors in Triton's interpreter against float64, with modReLU and a Haar W of size 128:
-
-    =========  =====  =====  =====  =====  ==================
-    precision  h_1    h_10   h_100  h_1000 dL/dh_0 from h_1000
-    =========  =====  =====  =====  =====  ==================
-    "ieee"     2e-7   5e-7   1e-6   3e-6   6e-6
-    "tf32"     3e-4   8e-4   2e-3   3e-2   1e-2
-    "bf16"     4e-3   3e-2   0.2    0.7    0.9
-    =========  =====  =====  =====  =====  ==================
 
     Raises:
         ValueError: for what does not fit; see :func:`fits`.
     """
-    _check(x, h0, nonlinearity, precision)
+    _check(x, h0, nonlinearity)
     states = x.new_empty(*x.shape[:-1], h0.shape[-1])
     flat, v_t = states.flatten(0, -2), w_ih.t()
     step_bytes = x[0].numel() * x.element_size() if len(x) else 0
@@ -101,9 +84,9 @@ def run_forward(
             torch.mm(rows, v_t, out=z)
         else:
             torch.addmm(bias, rows, v_t, out=z)
-    m = _factor(w_hh.t(), precision)
+    m = _factor(w_hh.t())
     for everything in _cut(x, batch_sizes, max(1, len(x))):
-        _run(everything, flat, flat, flat, h0, m, threshold, nonlinearity, precision)
+        _run(everything, flat, flat, flat, h0, m, threshold, nonlinearity)
     return states
 
 
@@ -115,8 +98,6 @@ def run_backward(
     nonlinearity: str,
     batch_sizes: Tensor | None,
     needed: Sequence[bool],
-    *,
-    precision: str = "ieee",
 ) -> list[Tensor | None]:
     """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed.
 
@@ -127,25 +108,24 @@ def run_backward(
         nonlinearity: as there.
         batch_sizes: as there.
         needed: which of the six gradients are asked for.
-        precision: of both factors of ``Wᵀ δ``; all sums over time are made in that of x.
 
     Raises:
         ValueError: for what does not fit; see :func:`fits`.
     """
     x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
-    _check(x, h0, nonlinearity, precision)
+    _check(x, h0, nonlinearity)
     dx, dh0, dw, dv, dc, db = (
         a.new_zeros(a.shape) if a is not None and wanted else None
         for a, wanted in zip(inputs, needed, strict=True)
     )
     B, H = h0.shape
-    flat, m = states.flatten(0, -2), _factor(w_hh, precision)
+    flat, m = states.flatten(0, -2), _factor(w_hh)
     chunks = list(_cut(x, batch_sizes, max(1, CHUNK_BYTES // max(1, B * H * x.element_size()))))
     carry = torch.zeros_like(h0, memory_format=torch.contiguous_format)
     for chunk in reversed(chunks):
         n, h, g = chunk.rows.stop - chunk.rows.start, chunk.of(states), chunk.of(grad)
         delta = torch.empty_like(h)
-        _run(chunk, g.contiguous(), h, delta, carry, m, None, nonlinearity, precision)
+        _run(chunk, g.contiguous(), h, delta, carry, m, None, nonlinearity)
         carry[: chunk.batch] = delta[: chunk.batch]
         if dw is not None:
             first = h0 if chunk.before is None else flat[chunk.before :]
@@ -220,61 +200,51 @@ def _run(
     m: Tensor,
     threshold: Tensor | None,
     nonlinearity: str,
-    precision: str,
 ) -> None:
     """Launch Note [One loop for both directions]: forward where ``out`` is ``given``."""
     B, H = before.shape
-    chosen = plan(B, H, out.dtype, precision, _chip(out.device))
-    program = getattr(_programs(), chosen.program)
+    launch = launch_config(B, H, out.dtype, _multiprocessors(out.device))
+    kernel = getattr(_kernels(), launch.kernel)
     back = out is not given
     before = before.contiguous()
     b = before if threshold is None else threshold.contiguous()
     with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]
-        program[(-(-B // chosen.rows),)](
+        kernel[(-(-B // launch.rows),)](
             *(given, states, out, before, m, b, chunk.starts, chunk.lengths, B, H, len(m)),
             KIND=nonlinearity,
             BACK=back,
-            **chosen.constants,
-            num_warps=chosen.num_warps,
+            **launch.constants,
+            num_warps=launch.num_warps,
             num_stages=1,
         )
 
 
-def _factor(w: Tensor, precision: str) -> Tensor:
+def _factor(w: Tensor) -> Tensor:
     """M row by row, with zeros up to a multiple of 16."""
     more = -len(w) % 16
-    padded = torch.nn.functional.pad(w, (0, more, 0, more)).contiguous()
-    return padded.bfloat16() if precision == "bf16" else padded
+    return torch.nn.functional.pad(w, (0, more, 0, more)).contiguous()
 
 
-def _check(x: Tensor, h0: Tensor, nonlinearity: str, precision: str) -> None:
-    refused = available() or fits(x, h0, nonlinearity, precision)
+def _check(x: Tensor, h0: Tensor, nonlinearity: str) -> None:
+    refused = available() or fits(x, h0, nonlinearity)
     if refused is not None:
         raise ValueError(refused)
 
 
-def _misplaced(device: torch.device, precision: str) -> str | None:
-    if device.type != "cuda":
-        return f"x must be on a GPU, got {device}"
-    if precision != "ieee" and torch.cuda.get_device_capability(device) < (8, 0):
-        return f"precision must be 'ieee' for a GPU before compute capability 8.0, got {precision}"
-    return None
-
-
 @functools.cache
-def _chip(device: torch.device) -> Chip:
+def _multiprocessors(device: torch.device) -> int:
     if device.type != "cuda":
-        return Chip(4, 227 << 10)  # of the interpreter, whose batches are small
-    utils = _programs().triton.runtime.driver.active.utils
-    found = utils.get_device_properties(device.index)
-    return Chip(found["multiprocessor_count"], found["max_shared_mem"])
+        return 4  # of the interpreter, whose batches are small
+    utils = _kernels().triton.runtime.driver.active.utils
+    count: int = utils.get_device_properties(device.index)["multiprocessor_count"]
+    return count
 
 
-def _programs() -> Any:
-    """Triton's programs; their import settles who runs them."""
-    from . import programs
+def _kernels() -> Any:
+    """Triton's kernels; their import settles who runs them."""
+    from . import kernels
 
-    return programs
+    return kernels
 
 
 def _interpreted() -> bool:
