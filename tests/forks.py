@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _FORKS = sys.platform == "linux"
 _CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 PRELOADED = [
-    "benchmarks.runs.train",
+    "benchmarks.cli.train",
     "benchmarks.generate",
     "torch._dynamo",
 ]  # which an optimizer imports

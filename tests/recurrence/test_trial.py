@@ -81,8 +81,9 @@ def test_a_failure_is_named_in_a_line():
 def test_without_trust_torch_runs_and_the_reason_is_told():
     code = """
 import torch
-from orthornn import OrthoRNN, backends, fused
-from orthornn.kernels import cpu
+from orthornn import OrthoRNN, backends
+from orthornn.recurrence import fused
+from orthornn.recurrence.cpu import engine as cpu
 cpu.run_forward = lambda *a, code: fused.run_forward(*a) + 1
 print(backends()["compiled"], "|", OrthoRNN(3, 8).backend_for(torch.zeros(30, 4, 3)))
 """
