@@ -13,15 +13,10 @@ What autograd does by itself does not: the backward pass of ``OrthoRNN(backend="
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 LOW = ("tf32", "bf16")
 
@@ -32,82 +27,73 @@ LOW = ("tf32", "bf16")
 # meanwhile is more precise than asked for.
 
 
-class _Setting:
-    """The precision of products in this process, and how many need it high."""
+class _ProcessSetting:
+    """The precision of products in this process, and how many threads need it full."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.inside = 0
+        self.threads_inside = 0
         self.thread = threading.local()
-        self.before: list[str] | None = None
-        self.legacy: str | None = None
+        self.saved: list[str] | None = None
+        self.saved_legacy: str | None = None
 
     def holds(self) -> bool:
         """Whether this very thread is inside already."""
-        return getattr(self.thread, "inside", 0) > 0
+        return getattr(self.thread, "inside", False)
 
     def enter(self) -> None:
-        self.thread.inside = getattr(self.thread, "inside", 0) + 1
+        self.thread.inside = True
         with self.lock:
-            self.inside += 1
+            self.threads_inside += 1
             cpu, gpu = _backends()
             current = [cpu.fp32_precision, gpu.fp32_precision]
             if current[0] not in LOW and current[1] not in LOW:  # each step passes here
                 return
-            self.before, self.legacy = current, _legacy()
-            if self.legacy is not None:  # or torch would call the two of its interfaces mixed
+            self.saved, self.saved_legacy = current, _legacy()
+            if self.saved_legacy is not None:  # or torch would call its two interfaces mixed
                 torch.set_float32_matmul_precision("highest")
             for backend in _backends():
                 backend.fp32_precision = "ieee"
 
     def leave(self) -> None:
-        self.thread.inside -= 1
+        self.thread.inside = False
         with self.lock:
-            self.inside -= 1
-            if self.inside or self.before is None:
+            self.threads_inside -= 1
+            if self.threads_inside or self.saved is None:
                 return
-            if self.legacy is not None:
-                torch.set_float32_matmul_precision(self.legacy)
-            for backend, precision in zip(_backends(), self.before, strict=True):
+            if self.saved_legacy is not None:
+                torch.set_float32_matmul_precision(self.saved_legacy)
+            for backend, precision in zip(_backends(), self.saved, strict=True):
                 if backend.fp32_precision == precision:
                     continue
                 backend.fp32_precision = "none"  # which inherits from torch.backends, if set there
                 if backend.fp32_precision != precision:
                     backend.fp32_precision = precision
-            self.before = None
+            self.saved = None
 
 
-_setting = _Setting()
+_setting = _ProcessSetting()
 
 
-@contextlib.contextmanager
-def exact_products() -> Iterator[None]:
+class full_precision_matmul(contextlib.ContextDecorator):  # noqa: N801 (as torch.no_grad)
     """Inside, no product of float32 matrices is less precise than float32.
 
-    The setting of the process is restored afterwards, when the last thread has left. Inside
-    ``torch.compile`` this does nothing: there the compiler decides.
+    A context, or a decorator of a function: ``@full_precision_matmul()``. The setting of the
+    process is restored afterwards, when the last thread has left. Inside ``torch.compile`` this
+    does nothing: there the compiler decides.
     """
-    if torch.compiler.is_compiling():
-        yield
-        return
-    _setting.enter()
-    try:
-        yield
-    finally:
-        _setting.leave()
 
+    def __enter__(self) -> None:
+        self.outermost = not (torch.compiler.is_compiling() or _setting.holds())
+        if self.outermost:
+            _setting.enter()
 
-def exactly(function: Callable[P, R]) -> Callable[P, R]:
-    """Run ``function`` inside :func:`exact_products`."""
+    def __exit__(self, *_: object) -> None:
+        if self.outermost:
+            _setting.leave()
 
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch.compiler.is_compiling() or _setting.holds():
-            return function(*args, **kwargs)
-        with exact_products():
-            return function(*args, **kwargs)
-
-    return guarded
+    def _recreate_cm(self) -> full_precision_matmul:
+        return full_precision_matmul()  # a decorated function may call itself, or run in threads
 
 
 def _backends() -> tuple[Any, ...]:

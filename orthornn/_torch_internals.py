@@ -21,24 +21,24 @@ from torch.utils._python_dispatch import _disable_current_modes
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def transformed() -> bool:
+def functorch_active() -> bool:
     """Whether a transform of ``torch.func`` (grad, vmap, jvp, ...) is at work."""
     active: bool = torch._C._are_functorch_transforms_active()
     return active
 
 
-def batched(grad: Tensor) -> bool:
+def is_batched(grad: Tensor) -> bool:
     """Whether ``grad`` may stand for a batch: torch.vmap, or autograd's ``is_grads_batched``."""
-    return transformed() or torch._C._functorch.is_legacy_batchedtensor(grad)
+    return functorch_active() or torch._C._functorch.is_legacy_batchedtensor(grad)
 
 
-def looked_into() -> bool:
-    """Whether somebody needs every operation to be one of torch's own: a tracer, or a transform.
+def is_traced_or_transformed() -> bool:
+    """Whether a tracer or a transform is active, so that no kernel of this library may run.
 
     ``torch.export``, ``make_fx``, ``torch.jit.trace``, ``torch.func``, forward-mode derivatives.
     ``torch.compile`` does not; its compiler takes an operator as it is.
     """
-    if torch.compiler.is_exporting() or transformed():
+    if torch.compiler.is_exporting() or functorch_active():
         return True
     if torch.compiler.is_compiling():
         return False
@@ -47,7 +47,7 @@ def looked_into() -> bool:
     )
 
 
-def uncompiled(function: Function) -> Function:
+def disable_dynamo(function: Function) -> Function:
     """``torch.compiler.disable``, but the compiler is imported at the first call, not with us.
 
     Its import takes over half as long as that of torch and geoopt together. torch does the same to
@@ -56,30 +56,31 @@ def uncompiled(function: Function) -> Function:
     return cast(Function, _disable_dynamo(function))
 
 
-def mode_active() -> bool:
+def dispatch_mode_active() -> bool:
     """Whether a ``TorchDispatchMode`` sees every operation; none does inside ``torch.compile``."""
     return not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() > 0
 
 
-def without_subclass(a: Tensor) -> Tensor:
+def as_plain_tensor(a: Tensor) -> Tensor:
     """``a`` as an ordinary tensor, differentiably, unseen by any mode that is active."""
     with _disable_current_modes():
-        ordinary: Tensor = a.as_subclass(Tensor)
-        return ordinary
+        plain: Tensor = a.as_subclass(Tensor)
+        return plain
 
 
-def is_plain(a: Tensor) -> bool:
-    """Whether ``a`` is what it seems: its own numbers in memory, and no Python code before them.
+def is_ordinary_tensor(a: Tensor) -> bool:
+    """Whether ``a`` is a strided tensor or Parameter, of no other subclass, without a negative bit.
 
-    The imaginary part of a conjugate is not: its numbers lie there with the other sign.
+    Then its numbers lie in memory as they are. Those of the imaginary part of a conjugate have the
+    other sign there.
     """
     ordinary = type(a) is Tensor or (isinstance(a, Parameter) and not is_fake(a))
     return ordinary and not a.is_neg() and a.layout == torch.strided
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Inside, no mode sees an operation and no gradient is recorded."""
+def no_dispatch_modes() -> Iterator[None]:
+    """Inside, no dispatch mode sees an operation, and no gradient is recorded."""
     with _disable_current_modes(), torch.no_grad():
         yield
 

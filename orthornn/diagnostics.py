@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import linalg
-from ._validation import named
+from ._validation import check_choice
 from .manifolds.stiefel import Stiefel
 from .recurrence.nonlinearity import NONLINEARITIES
 
@@ -142,10 +142,7 @@ def saturation(h: Tensor, nonlinearity: str, threshold: float = 0.1) -> float:
     Raises:
         ValueError: for an unknown name.
     """
-    if nonlinearity not in NONLINEARITIES:
-        raise ValueError(
-            f"nonlinearity must be one of {sorted(NONLINEARITIES)}, got {named(nonlinearity)}"
-        )
+    check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
     h = h.detach()
     slopes = NONLINEARITIES[nonlinearity].mask_(torch.ones_like(h), h)
     return (slopes < threshold).double().mean().item()

@@ -17,14 +17,14 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from ._matmul_precision import exactly
-from ._validation import named
+from ._matmul_precision import full_precision_matmul
+from ._validation import short_repr
 from .linalg import polar_step, qr_factor
 
 Initializer = Callable[..., Tensor]
 
 
-@exactly
+@full_precision_matmul()
 def haar_(
     tensor: Tensor, *, generator: Generator | None = None, determinant: int | None = None
 ) -> Tensor:
@@ -152,7 +152,7 @@ def check_component(tensor: Tensor, determinant: int | None) -> None:
 def check_determinant(determinant: int | None) -> None:
     """Refuse what is neither 1, -1 nor None."""
     if isinstance(determinant, bool) or determinant not in (1, -1, None):
-        raise ValueError(f"determinant must be one of [1, -1, None], got {named(determinant)}")
+        raise ValueError(f"determinant must be one of [1, -1, None], got {short_repr(determinant)}")
 
 
 INITIALIZERS: dict[str, Initializer] = {

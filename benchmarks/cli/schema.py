@@ -15,8 +15,8 @@ from benchmarks.models import Network
 from benchmarks.models.checks import LARGEST, check_number
 from benchmarks.runs.folder import Redo
 from benchmarks.training.settings import Settings
+from orthornn._validation import check_choice
 from orthornn.init import INITIALIZERS
-from orthornn.nn.parameters import check_choice
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
 
 MOST = 2**53  # up to here every whole number is one of JSON and of float64

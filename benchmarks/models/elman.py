@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from orthornn._validation import check_choice, check_ranges
 from orthornn.init import INITIALIZERS
 from orthornn.linalg import gram_error
-from orthornn.nn.parameters import add_threshold, check_choice, check_ranges, start, total_bias
+from orthornn.nn.parameters import add_threshold, start, total_bias
 from orthornn.recurrence.dispatch import check_backend, choose
 from orthornn.recurrence.nonlinearity import MODRELU_BIAS, NONLINEARITIES
 

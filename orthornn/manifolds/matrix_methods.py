@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from orthornn._matmul_precision import exactly
+from orthornn._matmul_precision import full_precision_matmul
 
 Method = TypeVar("Method", bound=Callable[..., Tensor])
 
@@ -36,7 +36,7 @@ def of_matrices(method: Method) -> Method:
         TypeError: for what is not a tensor.
         ValueError: for a tensor of fewer than two axes.
     """
-    exact = exactly(method)
+    exact = full_precision_matmul()(method)
 
     @functools.wraps(method)
     def checked(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

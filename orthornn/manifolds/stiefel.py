@@ -18,7 +18,7 @@ from geoopt.manifolds.base import Manifold
 from torch import Generator, Tensor
 
 from orthornn import linalg
-from orthornn._validation import named
+from orthornn._validation import check_choice
 from orthornn.init import check_determinant, haar_, identity_
 from orthornn.linalg import skew
 
@@ -71,12 +71,8 @@ class Stiefel(Manifold):  # type: ignore[misc]
         metric: str = "euclidean",
         determinant: int | None = None,
     ) -> None:
-        for option, value, table in (
-            ("retraction", retraction, RETRACTIONS),
-            ("metric", metric, METRICS),
-        ):
-            if not isinstance(value, str) or value not in table:
-                raise ValueError(f"{option} must be one of {sorted(table)}, got {named(value)}")
+        check_choice("retraction", retraction, RETRACTIONS)
+        check_choice("metric", metric, METRICS)
         check_determinant(determinant)
         super().__init__()
         self.retraction = retraction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from orthornn._validation import check_choice
 from orthornn.init import INITIALIZERS
 from orthornn.manifolds.retractions import RETRACTIONS
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
@@ -13,7 +14,7 @@ from orthornn.recurrence.reference import recurrence_step
 from . import precision
 from .fx import call_in_graph, is_proxy
 from .off_manifold import warn_of_departure
-from .parameters import add_threshold, check_choice, total_bias
+from .parameters import add_threshold, total_bias
 from .precision import cast
 from .recurrent_weight import keeps_points, ordinary
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthornn._validation import named
+from orthornn._validation import short_repr
 
 
 def in_segments(
@@ -93,7 +93,7 @@ def _check(rnn: object, input: object, read: object, steps: object) -> None:
     if getattr(rnn, "bidirectional", False):
         raise ValueError("in_segments runs one direction: bidirectional must be False, got True")
     if read is not None and not callable(read):
-        raise TypeError(f"read must be None or callable, got {named(read)}")
+        raise TypeError(f"read must be None or callable, got {short_repr(read)}")
     whole = isinstance(steps, int) and not isinstance(steps, bool)
     if steps is not None and (not whole or steps < 1):  # type: ignore[operator]
-        raise ValueError(f"steps must be None or an int of at least 1, got {named(steps)}")
+        raise ValueError(f"steps must be None or an int of at least 1, got {short_repr(steps)}")

@@ -8,7 +8,7 @@ import torch
 from geoopt import ManifoldParameter
 from torch import Tensor, nn
 
-from orthornn._torch_internals import is_fake, looked_into, mode_active
+from orthornn._torch_internals import dispatch_mode_active, is_fake, is_traced_or_transformed
 from orthornn.manifolds import checks
 
 from .recurrent_weight import SEEN
@@ -52,7 +52,7 @@ def warn_of_departure(module: nn.Module, name: str, weight: Tensor) -> None:
 def _can_be_read(weight: Tensor) -> bool:
     """Whether its numbers are there, and nobody records what is done with them."""
     capturing = weight.is_cuda and torch.cuda.is_current_stream_capturing()
-    return not (weight.is_meta or capturing or looked_into() or mode_active())
+    return not (weight.is_meta or capturing or is_traced_or_transformed() or dispatch_mode_active())
 
 
 def _message(module: nn.Module, name: str, reason: str | None) -> str:

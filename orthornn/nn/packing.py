@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import uncompiled
+from orthornn._torch_internals import disable_dynamo
 
 
 class Packing(NamedTuple):
@@ -25,7 +25,7 @@ class Packing(NamedTuple):
     """The permutation of rows that reverses every sequence in itself, shape (N,)."""
 
 
-@uncompiled
+@disable_dynamo
 def packing(batch_sizes: Tensor, data: Tensor) -> Packing:
     """Read the layout off ``batch_sizes``, without a loop over sequences or steps.
 

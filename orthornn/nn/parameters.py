@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
-from orthornn._validation import named
 from orthornn.init import INITIALIZERS
 from orthornn.recurrence.nonlinearity import MODRELU_BIAS
 
@@ -44,23 +42,3 @@ def total_bias(module: nn.Module, suffix: str) -> Tensor | None:
     """``b_ih + b_hh``, or None for a module without biases."""
     b_ih: Tensor | None = getattr(module, f"bias_ih{suffix}", None)
     return None if b_ih is None else b_ih + getattr(module, f"bias_hh{suffix}")
-
-
-def check_choice(name: str, value: object, table: Collection[str]) -> None:
-    """Refuse a name that is not in the table, listing those that are."""
-    if not isinstance(value, str) or value not in table:
-        raise ValueError(
-            f"Unknown {name}: {name} must be one of {sorted(table)}, got {named(value)}"
-        )
-
-
-def check_ranges(dropout: float, **sizes: int) -> None:
-    """Say what came where torch.nn.RNN's own checks would not; they judge all the rest."""
-    for name, size in sizes.items():
-        if isinstance(size, int) and size <= 0:
-            raise ValueError(f"{name} must be greater than zero, got {size}")
-    if isinstance(dropout, (int, float)) and not 0 <= dropout <= 1:
-        raise ValueError(
-            f"dropout should be a number in range [0, 1] representing the probability of an "
-            f"element being zeroed, got {named(dropout)}"
-        )

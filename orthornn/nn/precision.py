@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from orthornn._matmul_precision import exact_products
+from orthornn._matmul_precision import full_precision_matmul
 
 A = TypeVar("A", Tensor, "Tensor | None")
 
@@ -49,7 +49,7 @@ def accepts(dtype: torch.dtype, x: Tensor) -> bool:
 def full_precision(x: Tensor) -> Iterator[torch.dtype]:
     """Products have the precision of their factors; yields the dtype the output is to have."""
     low = autocast_dtype(x)
-    with exact_products():
+    with full_precision_matmul():
         if low is None:
             yield x.dtype
             return

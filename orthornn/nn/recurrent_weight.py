@@ -12,7 +12,7 @@ import torch
 from geoopt import ManifoldParameter
 from torch import Tensor, nn
 
-from orthornn._torch_internals import is_fake, mode_active, without_subclass
+from orthornn._torch_internals import as_plain_tensor, dispatch_mode_active, is_fake
 from orthornn.init import identity_
 from orthornn.manifolds.matrix_methods import check_matrix
 from orthornn.manifolds.stiefel import Stiefel
@@ -175,7 +175,7 @@ def points(module: nn.Module) -> dict[str, ManifoldParameter]:
 
 def ordinary(w: Tensor) -> Tensor:
     """``w``, not as a point but as a tensor, where a mode of torch's would refuse the subclass."""
-    return without_subclass(w) if mode_active() and isinstance(w, ManifoldParameter) else w
+    return as_plain_tensor(w) if dispatch_mode_active() and isinstance(w, ManifoldParameter) else w
 
 
 def _adopt(module: Any, name: str, value: Any) -> None:

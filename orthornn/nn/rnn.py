@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from orthornn._validation import check_choice, check_ranges
 from orthornn.init import INITIALIZERS
 from orthornn.manifolds.retractions import RETRACTIONS
 from orthornn.recurrence.dispatch import check_backend, choose, runs
@@ -17,7 +18,7 @@ from . import precision
 from .fx import call_in_graph, is_proxy
 from .off_manifold import warn_of_departure
 from .packing import Packing, backwards, last, packing
-from .parameters import add_threshold, check_choice, check_ranges, total_bias
+from .parameters import add_threshold, total_bias
 from .precision import cast
 from .recurrent_weight import keeps_points, ordinary
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from orthornn._validation import named
+from orthornn._validation import short_repr
 from orthornn.linalg import skew
 from orthornn.manifolds.metrics import METRICS
 from orthornn.manifolds.stiefel import Stiefel
@@ -174,6 +174,6 @@ def count_rows(rows: float, n: int) -> int:
     number = isinstance(rows, int) and not isinstance(rows, bool) and 2 <= rows <= n
     if not (share or number):
         raise ValueError(
-            f"rows must be a share in (0, 1] or a number from 2 to n = {n}, got {named(rows)}"
+            f"rows must be a share in (0, 1] or a number from 2 to n = {n}, got {short_repr(rows)}"
         )
     return min(n, max(2, math.ceil(rows * n))) if share else int(rows)

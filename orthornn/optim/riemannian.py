@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from orthornn._matmul_precision import exact_products
-from orthornn._torch_internals import uncompiled
-from orthornn._validation import named
+from orthornn._matmul_precision import full_precision_matmul
+from orthornn._torch_internals import disable_dynamo
+from orthornn._validation import check_choice, short_repr
 from orthornn.linalg import shorten, square_norm
 from orthornn.manifolds import checks
 from orthornn.manifolds.checks import is_point
@@ -85,14 +85,14 @@ def riemannian(
             plain = [p for p in group["params"] if not is_point(p)]
             return euclidean._init_group(self, {**group, "params": plain}, *lists)
 
-        @uncompiled
+        @disable_dynamo
         def step(self: Opt, closure: Callable[[], float] | None = None) -> float | None:
             """One step of every parameter; ``closure`` runs once, with gradients enabled."""
             loss = None
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
-            with torch.no_grad(), exact_products(), _without_autocast():
+            with torch.no_grad(), full_precision_matmul(), _without_autocast():
                 for group in self.param_groups:  # may have changed since it was added
                     _check_group(group, square, refused)
                 gradients = list(_gradients(self))  # raises before anything moves
@@ -192,9 +192,8 @@ def _move(gradient: Gradient, state: State, rule: Rule) -> None:
 
 def _check_group(group: Group, square: bool, refused: tuple[str, ...]) -> None:
     """Refuse the options that the points of a group cannot honour."""
-    for option, choices in (("adaptivity", ADAPTIVITIES), ("on_nonfinite", ON_NONFINITE)):
-        if group[option] not in choices:
-            raise ValueError(f"{option} must be one of {list(choices)}, got {named(group[option])}")
+    check_choice("adaptivity", group["adaptivity"], ADAPTIVITIES)
+    check_choice("on_nonfinite", group["on_nonfinite"], ON_NONFINITE)
     if not math.isfinite(group["lr"]):
         raise ValueError(f"lr must be finite, got {float(group['lr'])}")
     for x in filter(is_point, group["params"]):
@@ -214,7 +213,7 @@ def _check_point(x: Any, group: Group, square: bool, refused: tuple[str, ...]) -
     for option in refused:
         if group.get(option):
             raise ValueError(
-                f"{option}={named(group[option])} is not supported for points of a manifold"
+                f"{option}={short_repr(group[option])} is not supported for points of a manifold"
             )
     if group.get("rows") is not None:
         if not has_frame(x):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import batched
+from orthornn._torch_internals import is_batched
 
 from .engines import ENGINES, Engine, fastest
 from .reference import see_through
@@ -28,7 +28,7 @@ class _ByHand(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, batch_sizes, states = ctx.saved_tensors
         needed = ctx.needs_input_grad[1:7]
-        if torch.is_grad_enabled() or batched(grad):
+        if torch.is_grad_enabled() or is_batched(grad):
             found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
         else:
             kind = (ctx.nonlinearity, batch_sizes)

@@ -23,8 +23,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import looked_into
-from orthornn._validation import named
+from orthornn._torch_internals import is_traced_or_transformed
+from orthornn._validation import short_repr
 
 from . import custom_op
 from .autograd import by_hand
@@ -66,7 +66,9 @@ def check_backend(backend: str | None, nonlinearity: str = "identity") -> None:
     if backend is None:
         return
     if not isinstance(backend, str) or backend not in BACKENDS:
-        raise ValueError(f"backend must be None or one of {sorted(BACKENDS)}, got {named(backend)}")
+        raise ValueError(
+            f"backend must be None or one of {sorted(BACKENDS)}, got {short_repr(backend)}"
+        )
     if backend not in ENGINES:
         return
     engine = ENGINES[backend]
@@ -87,7 +89,7 @@ def choose(backend: str | None) -> Recurrence:
     check_backend(backend)
     if backend is not None:
         return BACKENDS[backend]
-    if looked_into():
+    if is_traced_or_transformed():
         return reference
     return custom_op.recurrence if torch.compiler.is_compiling() else by_hand
 
@@ -103,4 +105,4 @@ def runs(
     """The name of what runs ``(x, h0, w_hh, w_ih, bias, threshold)``, outside any compiler."""
     if backend is not None:
         return backend
-    return "reference" if looked_into() else fastest(inputs, nonlinearity, sizes)
+    return "reference" if is_traced_or_transformed() else fastest(inputs, nonlinearity, sizes)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import is_plain, mode_active
+from orthornn._torch_internals import is_ordinary_tensor, dispatch_mode_active
 
 from . import fused, scan
 from .cpu import engine as cpu
@@ -46,7 +46,7 @@ def _missing_triton() -> str | None:
 
 
 def _unfit_triton(tensors: Tensors, nonlinearity: str, batch_sizes: Tensor | None) -> str | None:
-    if not all(a is None or is_plain(a) for a in tensors) or mode_active():
+    if not all(a is None or is_ordinary_tensor(a) for a in tensors) or dispatch_mode_active():
         return "it takes plain tensors, which no mode of torch watches"
     given = [a for a in tensors[:2] if a is not None]
     return gpu.fits(given[0], given[1], nonlinearity) if given else None

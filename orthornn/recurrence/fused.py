@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from orthornn._matmul_precision import exactly
+from orthornn._matmul_precision import full_precision_matmul
 
 from .nonlinearity import NONLINEARITIES, Nonlinearity
 
@@ -64,7 +64,7 @@ def blocks(x: Tensor, batch_sizes: Tensor | None, bytes_per_row: int) -> Iterato
             step, row = stop, rows.stop
 
 
-@exactly
+@full_precision_matmul()
 def run_forward(
     x: Tensor,
     h0: Tensor,
@@ -91,7 +91,7 @@ def run_forward(
     return states
 
 
-@exactly
+@full_precision_matmul()
 def run_backward(
     grad: Tensor,
     inputs: Sequence[Tensor | None],

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from orthornn._torch_internals import mode_active
+from orthornn._torch_internals import dispatch_mode_active
 
 LEAKY_SLOPE = 0.01
 MODRELU_BIAS = re.compile(r"modrelu_bias(_l\d+(_reverse)?)?")  # the names of its parameters
@@ -68,7 +68,9 @@ def identity(z: Tensor) -> Tensor:
 
 def _masked_(kernel: Any, g: Tensor, *arguments: Any) -> Tensor:
     """What autograd's own ``kernel`` makes of ``g``, written into it by one pass over memory."""
-    if mode_active():  # such as allow_mutation_on_saved_tensors, which knows no name but `out`
+    if (
+        dispatch_mode_active()
+    ):  # such as allow_mutation_on_saved_tensors, which knows no name but `out`
         return g.copy_(kernel.default(g, *arguments))
     return kernel.grad_input(g, *arguments, grad_input=g)  # type: ignore[no-any-return]
 

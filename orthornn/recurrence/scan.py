@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthornn._matmul_precision import exactly
+from orthornn._matmul_precision import full_precision_matmul
 
 from . import fused
 from .cpu import engine as cpu
@@ -53,7 +53,7 @@ def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tenso
     return len(x) >= LONG_COMPILED or cpu.missing() is not None
 
 
-@exactly
+@full_precision_matmul()
 def run_forward(
     x: Tensor,
     h0: Tensor,
@@ -85,7 +85,7 @@ def run_forward(
     return torch.cat([states, run(x[head:], states[-1], *weights)])
 
 
-@exactly
+@full_precision_matmul()
 def run_backward(
     grad: Tensor,
     inputs: Sequence[Tensor | None],

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import undisturbed
+from orthornn._torch_internals import no_dispatch_modes
 
 from . import fused
 
@@ -32,7 +32,7 @@ def trial(
     Dense and packed, modReLU and tanh; whatever modes and defaults of torch are set.
     """
     try:
-        with undisturbed():
+        with no_dispatch_modes():
             agreed = [
                 near
                 for kind in ((MODRELU, None), ("tanh", SIZES))

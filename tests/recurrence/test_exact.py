@@ -19,7 +19,7 @@ from orthornn import (
     linalg,
     project_,
 )
-from orthornn._matmul_precision import exact_products
+from orthornn._matmul_precision import full_precision_matmul
 from orthornn.diagnostics import orthogonality_error
 from orthornn.manifolds.retractions import RETRACTIONS
 from tests.peers import RUNNING
@@ -232,7 +232,7 @@ def test_the_setting_comes_back_after_a_step_that_raises(lower):
 
 def test_a_setting_that_was_inherited_still_follows_the_one_it_came_from():
     torch.backends.fp32_precision = "bf16"
-    with exact_products():
+    with full_precision_matmul():
         assert CPU.fp32_precision == "ieee"
     assert CPU.fp32_precision == "bf16"
     torch.backends.fp32_precision = "ieee"
@@ -245,12 +245,12 @@ def test_the_last_of_several_threads_restores():
     inside, leave = threading.Event(), threading.Event()
 
     def work():
-        with exact_products():
+        with full_precision_matmul():
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=work)
-    with exact_products():
+    with full_precision_matmul():
         thread.start()
         assert inside.wait(10)
     assert settings()[:2] == ["ieee", "ieee"]
@@ -260,10 +260,10 @@ def test_the_last_of_several_threads_restores():
 
 
 def test_a_setting_made_meanwhile_is_raised_for_the_next_and_kept():
-    with exact_products():
+    with full_precision_matmul():
         LOWER["medium"]()
         changed = settings()
-        with exact_products():
+        with full_precision_matmul():
             assert CPU.fp32_precision == "ieee"
     assert settings() == changed
 

@@ -19,7 +19,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import is_plain, looked_into, mode_active
+from orthornn._torch_internals import (
+    dispatch_mode_active,
+    is_ordinary_tensor,
+    is_traced_or_transformed,
+)
 from orthornn.recurrence.self_test import trial
 
 from .compiler import CannotCompile
@@ -54,7 +58,7 @@ def unfit(
         return f"nonlinearity must be one of {sorted(CODES)}, got {nonlinearity!r}"
     if not tensors:
         return None
-    if mode_active() or looked_into():
+    if dispatch_mode_active() or is_traced_or_transformed():
         return "a mode, a transform or a tracer of torch watches every operation"
     dtype = next(a.dtype for a in tensors if a is not None)
     for a in tensors:
@@ -62,7 +66,7 @@ def unfit(
             continue
         if not a.is_cpu or a.dtype != dtype or dtype not in TYPES:
             return f"it takes float32 or float64 on the CPU, got {a.dtype} on {a.device}"
-        if not is_plain(a) or not a.numel():
+        if not is_ordinary_tensor(a) or not a.numel():
             return f"it takes plain tensors with entries, got {type(a).__name__} {tuple(a.shape)}"
     return missing(dtype)
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from orthornn._matmul_precision import exactly
-from orthornn._validation import named
+from orthornn._matmul_precision import full_precision_matmul
+from orthornn._validation import short_repr
 from orthornn.recurrence.fused import add_products_
 
 from .launch import launch_config
@@ -39,7 +39,7 @@ def available() -> str | None:
             return "torch finds no GPU"
         kernels.triton.runtime.driver.active.get_current_target()
     except Exception as error:  # a broken installation, driver or C compiler, which Triton needs
-        return f"triton cannot be used: {named(error)}"
+        return f"triton cannot be used: {short_repr(error)}"
     return None
 
 
@@ -49,7 +49,7 @@ def fits(x: Tensor, h0: Tensor, nonlinearity: str) -> str | None:
     It takes any size, dense or packed. To be asked where Triton is :func:`available`.
     """
     if nonlinearity not in KINDS:
-        return f"nonlinearity must be one of {list(KINDS)}, got {named(nonlinearity)}"
+        return f"nonlinearity must be one of {list(KINDS)}, got {short_repr(nonlinearity)}"
     if x.dtype not in (torch.float32, torch.float64) or h0.dtype != x.dtype:
         return f"x and h0 must be both float32 or both float64, got {x.dtype} and {h0.dtype}"
     if x.device.type != "cuda" and not _interpreted():
@@ -57,7 +57,7 @@ def fits(x: Tensor, h0: Tensor, nonlinearity: str) -> str | None:
     return None
 
 
-@exactly
+@full_precision_matmul()
 def run_forward(
     x: Tensor,
     h0: Tensor,
@@ -90,7 +90,7 @@ def run_forward(
     return states
 
 
-@exactly
+@full_precision_matmul()
 def run_backward(
     grad: Tensor,
     inputs: Sequence[Tensor | None],
