@@ -4,7 +4,7 @@
 in a process run in TF32 (Nvidia's GPUs) or bfloat16 ("medium" on a CPU with AMX). One such product
 in a step or an initialization throws a point of size 64 off its manifold by 2e-2, and ten thousand
 of them in a linear recurrence multiply the norm of its state by 1e9. So what moves, draws or
-projects a point, and the recurrence itself, run inside :func:`exact_products`.
+projects a point, and the recurrence itself, run inside :func:`full_precision_matmul`.
 
 What autograd does by itself does not: the backward pass of ``OrthoRNN(backend="reference")``, of
 :class:`orthornn.OrthoRNNCell` and of a retraction has the precision that the process asked for.
@@ -12,11 +12,15 @@ What autograd does by itself does not: the backward pass of ``OrthoRNN(backend="
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LOW = ("tf32", "bf16")
 
@@ -39,10 +43,10 @@ class _ProcessSetting:
 
     def holds(self) -> bool:
         """Whether this very thread is inside already."""
-        return getattr(self.thread, "inside", False)
+        return getattr(self.thread, "inside", 0) > 0
 
     def enter(self) -> None:
-        self.thread.inside = True
+        self.thread.inside = getattr(self.thread, "inside", 0) + 1
         with self.lock:
             self.threads_inside += 1
             cpu, gpu = _backends()
@@ -56,7 +60,7 @@ class _ProcessSetting:
                 backend.fp32_precision = "ieee"
 
     def leave(self) -> None:
-        self.thread.inside = False
+        self.thread.inside -= 1
         with self.lock:
             self.threads_inside -= 1
             if self.threads_inside or self.saved is None:
@@ -75,7 +79,7 @@ class _ProcessSetting:
 _setting = _ProcessSetting()
 
 
-class full_precision_matmul(contextlib.ContextDecorator):  # noqa: N801 (as torch.no_grad)
+class full_precision_matmul:  # noqa: N801 (as torch.no_grad)
     """Inside, no product of float32 matrices is less precise than float32.
 
     A context, or a decorator of a function: ``@full_precision_matmul()``. The setting of the
@@ -84,16 +88,23 @@ class full_precision_matmul(contextlib.ContextDecorator):  # noqa: N801 (as torc
     """
 
     def __enter__(self) -> None:
-        self.outermost = not (torch.compiler.is_compiling() or _setting.holds())
-        if self.outermost:
+        self.entered = not torch.compiler.is_compiling()
+        if self.entered:
             _setting.enter()
 
     def __exit__(self, *_: object) -> None:
-        if self.outermost:
+        if self.entered:
             _setting.leave()
 
-    def _recreate_cm(self) -> full_precision_matmul:
-        return full_precision_matmul()  # a decorated function may call itself, or run in threads
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if torch.compiler.is_compiling() or _setting.holds():
+                return function(*args, **kwargs)
+            with full_precision_matmul():
+                return function(*args, **kwargs)
+
+        return guarded
 
 
 def _backends() -> tuple[Any, ...]:

@@ -25,9 +25,8 @@ def check_choice(name: str, value: object, choices: Collection[str | None]) -> N
         ValueError: naming the option, the choices and the value.
     """
     if not isinstance(value, (str, NoneType)) or value not in choices:
-        raise ValueError(
-            f"{name} must be one of {sorted(choices, key=repr)}, got {short_repr(value)}"
-        )
+        listed = sorted(choices, key=lambda choice: choice or "")
+        raise ValueError(f"{name} must be one of {listed}, got {short_repr(value)}")
 
 
 def check_ranges(dropout: float, **sizes: int) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import is_ordinary_tensor, dispatch_mode_active
+from orthornn._torch_internals import dispatch_mode_active, is_ordinary_tensor
 
 from . import fused, scan
 from .cpu import engine as cpu
