@@ -21,10 +21,15 @@ def validation_scores(record: Record) -> Record:
     }
 
 
-def line(record: Record) -> str:
-    """A record as a line of JSON, which has no number that is not finite: null stands for it."""
+def line(record: Record, **more: str) -> str:
+    """A record as a line of JSON, which has no number that is not finite: null stands for it.
+
+    Args:
+        record: the record.
+        more: what stands before it on the line.
+    """
     plain = {name: value if math.isfinite(value) else None for name, value in record.items()}
-    return json.dumps(plain) + "\n"
+    return json.dumps({**more, **plain}) + "\n"
 
 
 def numbers(row: dict[str, Any]) -> Record:

@@ -14,6 +14,10 @@ from .record import Record, numbers
 from .summary import summarise
 
 WRITTEN += [FLOW, SAMPLE, "wandb", "tensorboard"]
+NEEDED = {
+    "task", "model", "seed", "status", "started", "config", "baseline", "target_loss", "metrics",
+    "test", "hidden_size", "parameters",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,14 @@ def read(folder: Path) -> Run:
         ValueError: if one is damaged.
     """
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    needed = {"task", "model", "seed", "status", "started", "config", "baseline", "target_loss"}
-    needed |= {"metrics", "test", "hidden_size", "parameters"}
-    if not isinstance(about, dict) or not needed <= set(about):
+    if not describes_run(about):
         raise ValueError(f"{ABOUT} is not the description of a run")
     return Run(folder, about, read_records(folder))
+
+
+def describes_run(about: Any) -> bool:
+    """Whether a value read from JSON is the description of a run."""
+    return isinstance(about, dict) and about.keys() >= NEEDED
 
 
 def find(roots: list[Path]) -> list[Path]:
@@ -70,16 +77,28 @@ def find(roots: list[Path]) -> list[Path]:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records of a run, parsed at once, which is faster than one by one.
-
-    A last line cut short by a crash is left out.
+    """The records of a run. A last line cut short by a crash is left out.
 
     Raises:
         OSError: if the file is missing or cannot be read.
         ValueError: if a line is no record.
     """
-    lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")[:-1]
-    found: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
-    if len(found) != len(lines) or not all(isinstance(record, dict) for record in found):
-        raise ValueError(f"{METRICS} holds lines that are no records")
-    return [numbers(row) if None in row.values() else row for row in found]
+    rows = parse_lines((folder / METRICS).read_text(encoding="utf-8"), METRICS)
+    return [numbers(row) if None in row.values() else row for row in rows]
+
+
+def parse_lines(text: str, name: str) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, parsed at once, which is faster than one by one.
+
+    Args:
+        text: of the file; what follows the last end of a line is left out.
+        name: of the file, for the error.
+
+    Raises:
+        ValueError: if a line is no JSON object.
+    """
+    lines = text.split("\n")[:-1]
+    rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
+    if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{name} holds lines that are no records")
+    return rows

@@ -19,9 +19,18 @@ from pathlib import Path
 
 from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, REFUSALS, one_line
 
-from . import pages, records, rerun
-from .definition import RESULTS, DefinitionError, Experiment, Measurement, contents, jobs, load
-from .records import keep, kept
+from . import check, pages, rerun
+from .archive import keep_runs, load_kept
+from .definition import (
+    RESULTS,
+    DefinitionError,
+    Experiment,
+    Job,
+    Measurement,
+    contents,
+    jobs,
+    load,
+)
 
 Definitions = dict[str, Experiment | Measurement]
 
@@ -71,7 +80,8 @@ def _run(definitions: Definitions, options: argparse.Namespace) -> list[str]:
             continue
         todo = jobs(definition)
         if options.missing:
-            todo = [job for job in todo if not records.is_there(job, folder)]
+            kept = load_kept(folder)
+            todo = [job for job in todo if not check.as_defined(job, kept.get(job.folder))]
         print(f"{name}: {len(todo)} runs", flush=True)
         try:
             failures += rerun.train(todo, options.runs, options.jobs)
@@ -91,10 +101,14 @@ def _keep(definitions: Definitions, options: argparse.Namespace) -> list[str]:
 
 def _keep_one(name: str, definition: Experiment, options: argparse.Namespace) -> None:
     wanted, folder = jobs(definition), options.results / name
-    done = keep(wanted, options.runs, folder)
-    there = sum(kept(job, folder) is not None for job in wanted)
-    told = f"{len(done)} kept from {options.runs}, {there} of {len(wanted)} in all"
+    done = keep_runs(wanted, options.runs, folder)
+    told = f"{len(done)} kept from {options.runs}, {_count(wanted, folder)} of {len(wanted)} in all"
     print(f"{name}: {told}", flush=True)
+
+
+def _count(jobs: Sequence[Job], folder: Path) -> int:
+    """How many of the runs of an experiment have been kept."""
+    return len({job.folder for job in jobs} & load_kept(folder).keys())
 
 
 def _write(definitions: Definitions, options: argparse.Namespace) -> list[str]:
@@ -107,7 +121,7 @@ def _check(definitions: Definitions, options: argparse.Namespace) -> list[str]:
     found = pages.stale(options.results)
     for name, definition in definitions.items():
         if isinstance(definition, Experiment):
-            found += records.faults(definition, options.results / name)
+            found += check.faults(definition, options.results / name)
     return found
 
 
@@ -117,7 +131,7 @@ def _list(definitions: Definitions, options: argparse.Namespace) -> list[str]:
             print(f"{name}: {definition.title}")
             continue
         wanted = jobs(definition)
-        there = sum(kept(job, options.results / name) is not None for job in wanted)
+        there = _count(wanted, options.results / name)
         print(f"{name}: {definition.title} ({there} of {len(wanted)} runs)")
         for job in wanted if options.names else ():
             print(f"  {job.command}")

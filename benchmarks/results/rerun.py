@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from benchmarks.system.signals import termination_exits
 
+from .archive import is_complete
 from .definition import ROOT, DefinitionError, Job, Measurement
-from .records import over
 
 LINES = 3  # of what a failed run has said
 POLL = 0.2  # seconds
@@ -50,7 +50,7 @@ def train(jobs: Sequence[Job], runs: Path, side_by_side: int) -> list[str]:
         ConfigError: if one cannot be configured; nothing has been started then.
         DefinitionError: if two of them are the same run.
     """
-    waiting = [(job, folder) for job, folder in _places(jobs, runs) if not over(folder)]
+    waiting = [(job, folder) for job, folder in _places(jobs, runs) if not is_complete(folder)]
     quiet = side_by_side > 1
     failures: list[str] = []
     running: list[Running] = []
@@ -112,7 +112,7 @@ def _failure(one: Running) -> list[str]:
     if one.said is not None:
         text = one.said.read_text(encoding="utf-8", errors="replace")
         last = " ".join(text.strip().splitlines()[-LINES:])
-    if code == 0 or over(one.folder):
+    if code == 0 or is_complete(one.folder):
         return []
     return [f"{one.job.command} ended with {code}{f': {last}' if last else ''}"]
 

@@ -13,8 +13,8 @@ from benchmarks.config.fingerprint import setting
 from benchmarks.records.run import Run
 from benchmarks.records.text import prefixed
 
+from .archive import load_kept
 from .definition import RESULTS, DefinitionError, Digest, Experiment, Summary, jobs, load
-from .records import kept
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -132,10 +132,10 @@ def lines(name: str, results: Path = RESULTS) -> tuple[Experiment, list[Line]]:
     if not isinstance(experiment, Experiment):
         raise DefinitionError(f"{name} has no runs")
     found: dict[str, Line] = {}
+    kept = load_kept(results / name)
     for job in jobs(experiment):
-        run = kept(job, results / name)
         line = found.get(job.label) or Line(job.row, job.label, job.overrides, ())
-        found[job.label] = line._replace(runs=(*line.runs, run))
+        found[job.label] = line._replace(runs=(*line.runs, kept.get(job.folder)))
     return experiment, list(found.values())
 
 

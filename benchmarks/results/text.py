@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.groups import Group
 from benchmarks.comparison.table import table
 from benchmarks.comparison.writers.markdown import markdown
 from benchmarks.records.run import Run
@@ -32,7 +30,6 @@ from .definition import (
     load,
 )
 from .figures import CURVES
-from .records import RECORDS
 from .tables import Line, lines
 
 OPEN, END = "<!-- results: ", "<!-- end -->"
@@ -44,10 +41,11 @@ RUN = "python -m benchmarks.results run"
 HEAD = """# Results
 
 Written by `python -m benchmarks.results write` from the records below; each section names the
-command that makes them anew. A folder holds the definition (`experiment.yaml`), for every run its
-description with the resolved configuration (`records/*/run.json`) and its records, thinned
-(`records/*/metrics.jsonl`), the learning curves, and the table of `benchmarks.compare` with
-confidence intervals and tests (`compare.md`, which sorts the numbers of the seeds).
+command that makes them anew. A folder holds the definition (`experiment.yaml`), the description of
+every run with its resolved configuration, one a line (`runs.jsonl.gz`), their records, thinned
+(`records.jsonl.gz`, each with the name of its run), the learning curves, and the table of
+`benchmarks.compare` with confidence intervals and tests (`compare.md`, which sorts the numbers of
+the seeds).
 
 Several numbers in a cell are those of the seeds, in their order; a run that diverged is shown as
 such, and `> 300` is one that had not got there when it ended, after 300 steps. Steps are optimizer
@@ -113,14 +111,8 @@ def _wrapped(item: str) -> str:
 
 def compared(found: list[Line]) -> str:
     """The table that ``benchmarks.compare`` prints, under the names of the rows."""
-    groups = [_here(line.group) for line in found if line.known]
+    groups = [line.group for line in found if line.known]
     return markdown(table(groups[0].runs[0].about["task"], groups)) + "\n"
-
-
-def _here(group: Group) -> Group:
-    """A group whose runs name their folder as seen from the experiment's, on any machine."""
-    runs = [replace(run, folder=Path(RECORDS) / run.folder.name) for run in group.runs]
-    return group._replace(runs=runs)
 
 
 def _section(name: str, results: Path) -> str:

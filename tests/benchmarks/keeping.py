@@ -1,7 +1,10 @@
 """What the tests of the results share: a tiny experiment, and records nobody has trained."""
 
+import tempfile
+from pathlib import Path
+
 from benchmarks.records.run import read
-from benchmarks.results import command, records
+from benchmarks.results import archive, command
 from benchmarks.results.definition import jobs, load
 from tests.benchmarks.fake_runs import write_run
 
@@ -29,11 +32,26 @@ def call(results, *arguments, runs="runs"):
 
 
 def pretend(results, name, **runs):
-    """Keep records of runs that nobody has trained: by the names of their folders."""
+    """Keep records of runs that nobody has trained: by their names, ``ours_seed0``."""
     experiment = load(name, results)
     defined = {job.folder: job for job in jobs(experiment)} if hasattr(experiment, "rows") else {}
     for key, said in runs.items():
-        folder = "-seed".join(key.rsplit("_seed", 1))
-        config = {"config": defined[folder].composed().config} if folder in defined else {}
-        run = write_run(results / name / records.RECORDS / folder, **config | said)
-        records.write(read(run), run, records.MOST)
+        run = "-seed".join(key.rsplit("_seed", 1))
+        config = {"config": defined[run].composed().config} if run in defined else {}
+        keep(results / name, run, **config | said)
+
+
+def keep(folder, name, **said):
+    """Keep records of a run that nobody has trained, for an experiment by its folder."""
+    with tempfile.TemporaryDirectory() as trained:
+        run = archive.thin_run(
+            read(write_run(Path(trained) / name, **said)), archive.MAX_RECORD_BYTES
+        )
+    archive.save_kept(folder, archive.load_kept(folder) | {name: run})
+
+
+def edit(folder, name, change):
+    """Change what is kept of a run: ``change`` gets it, with its description and records."""
+    kept = archive.load_kept(folder)
+    change(kept[name])
+    archive.save_kept(folder, kept)

@@ -6,9 +6,11 @@ import re
 import pytest
 
 from benchmarks.config.compose import CONF, compose_run
+from benchmarks.config.fingerprint import setting
+from benchmarks.records.record import line
 from benchmarks.results import command
+from benchmarks.results.archive import MAX_RECORD_BYTES, load_kept
 from benchmarks.results.definition import RESULTS, Experiment, contents, load
-from benchmarks.results.records import MOST, RECORDS
 from benchmarks.results.tables import chosen, lines
 
 NAMES = contents().experiments
@@ -26,12 +28,19 @@ def test_every_folder_is_reported():
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_records_of_an_experiment_are_small_and_name_no_place(name):
-    found = list((RESULTS / name / RECORDS).glob("*/metrics.jsonl"))
-    assert sum(path.stat().st_size for path in found) <= MOST
-    for path in (RESULTS / name / RECORDS).glob("*/run.json"):
-        text = path.read_text(encoding="utf-8")
-        assert not re.search(r'"[^"]*(?:/home|/root|/tmp|/work|/Users|\\\\)', text), path
-        assert json.loads(text)["config"].get("data", {}).get("path") is None
+    kept = load_kept(RESULTS / name)
+    records = [record for run in kept.values() for record in run.records]
+    assert sum(len(line(record)) for record in records) <= MAX_RECORD_BYTES
+    for run in kept.values():
+        text = json.dumps(run.about)
+        assert not re.search(r'"[^"]*(?:/home|/root|/tmp|/work|/Users|\\\\)', text), run.folder
+        assert run.about["config"].get("data", {}).get("path") is None
+
+
+def optimizer_setting(config):
+    """What of a configuration a search is over."""
+    own = {key: value for key, value in setting(config).items() if key.startswith("optimizer.")}
+    return own | {"optimizer.lr_modrelu": None}
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -41,10 +50,9 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
         config = best.known[0].about["config"]
         model = best.known[0].about["model"]
         own = [o for o in best.overrides if o.partition("=")[0].partition(".")[0] != "optimizer"]
-        used = compose_run(experiment.benchmark, own).config["optimizer"]
-        unsearched = {"lr_modrelu": used["lr_modrelu"]}
         assert config["optimizer"].get("lr_modrelu") is None, "searched with a step size of its own"
-        assert used == config["optimizer"] | unsearched, row
+        used = optimizer_setting(compose_run(experiment.benchmark, own).config)
+        assert used == optimizer_setting(config), row
         optimizers = "|".join(o.stem for o in CONF.glob("optimizer/*.yaml"))
         its = re.compile(rf"{config['name']}\w*_{model}_({optimizers})")  # also language_large_...
         tuned = [path for path in CONF.glob("tuned/*.yaml") if its.fullmatch(path.stem)]
@@ -55,7 +63,7 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
 def test_no_kept_run_was_further_off_the_manifold_than_the_page_says():
     page = (RESULTS.parent / "orthornn" / "README.md").read_text(encoding="utf-8")
     bound, size = re.search(r"stayed below ([0-9.e-]+) at H up to (\d+)", page).groups()
-    runs = [json.loads(p.read_text()) for p in RESULTS.glob(f"*/{RECORDS}/*/run.json")]
+    runs = [run.about for name in EXPERIMENTS for run in load_kept(RESULTS / name).values()]
     ours = [run for run in runs if run["model"] == "ortho"]
     errors = [run["summary"]["largest_orthogonality_error"] for run in ours]
     assert float(bound) / 1.1 < max(errors) < float(bound)

@@ -12,13 +12,12 @@ from functools import reduce
 
 import pytest
 
-from benchmarks.records.run import read_records
-from benchmarks.results import records as keep
 from benchmarks.results import rerun
+from benchmarks.results.archive import RUNS, load_kept, save_kept
 from benchmarks.results.definition import jobs, load
 from benchmarks.results.tables import cell, column, lines
 from tests.benchmarks.fake_runs import write_run
-from tests.benchmarks.keeping import TINY, call, define, pretend
+from tests.benchmarks.keeping import TINY, call, define, edit, keep, pretend
 from tests.benchmarks.sweeping import ROOT
 
 
@@ -27,14 +26,13 @@ def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, caps
     page = results.parent / "README.md"
     page.write_text("before\n<!-- results: tiny -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
     assert call(results, "run", "tiny") == 0
-    records = sorted(p.name for p in (results / "tiny" / keep.RECORDS).iterdir())
-    assert records == ["ours-seed0", "ours-seed1", "theirs-seed3"]
-    one = results / "tiny" / keep.RECORDS / "ours-seed1"
-    about = json.loads((one / "run.json").read_text(encoding="utf-8"))
-    assert about["seed"] == 1
-    assert about["config"]["task"]["delay"] == 5
-    assert about["test"]["loss"] > 0
-    assert [r["step"] for r in read_records(one)] == [1, 2, 3, 4, 5, 6]
+    kept = load_kept(results / "tiny")
+    assert list(kept) == ["ours-seed0", "ours-seed1", "theirs-seed3"]
+    one = kept["ours-seed1"]
+    assert one.about["seed"] == 1
+    assert one.about["config"]["task"]["delay"] == 5
+    assert one.about["test"]["loss"] > 0
+    assert [r["step"] for r in one.records] == [1, 2, 3, 4, 5, 6]
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- results: tiny -->\n| model | H |")
     assert text.endswith("<!-- end -->\nafter\n")
@@ -43,9 +41,9 @@ def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, caps
     assert "a tiny experiment" in (results / "README.md").read_text(encoding="utf-8")
     assert call(results, "check") == 0
     capsys.readouterr()
-    stamp = (one / "run.json").read_text(encoding="utf-8")
+    stamp = (results / "tiny" / RUNS).read_bytes()
     assert call(results, "run", "tiny", "--jobs", "2") == 0  # nothing is trained a second time
-    assert (one / "run.json").read_text(encoding="utf-8") == stamp
+    assert (results / "tiny" / RUNS).read_bytes() == stamp
     assert "written: nothing" in capsys.readouterr().out
 
 
@@ -62,8 +60,8 @@ def test_check_sees_what_is_not_as_the_records_have_it(results, what, capsys):
     elif what == "page":
         (results / "README.md").write_text("nothing")
     elif what == "record":
-        path = results / "tiny" / keep.RECORDS / "ours-seed0" / "run.json"
-        path.write_text(path.read_text().replace('"steps_to_target": 3', '"steps_to_target": 2'))
+        change = {"steps_to_target": 2}
+        edit(results / "tiny", "ours-seed0", lambda run: run.about["summary"].update(change))
     else:
         (results / "tiny" / "curves.png").unlink()
     capsys.readouterr()
@@ -77,8 +75,7 @@ def test_a_changed_curve_makes_its_figure_stale(results):
     define(results, TINY)
     pretend(results, "tiny", ours_seed0={})
     assert call(results, "write") == 0
-    path = results / "tiny" / keep.RECORDS / "ours-seed0" / "metrics.jsonl"
-    path.write_text(path.read_text().replace('"loss": 0.05', '"loss": 0.06'))
+    edit(results / "tiny", "ours-seed0", lambda run: run.records[1].update(loss=0.06))
     assert call(results, "check") == 1
 
 
@@ -96,8 +93,8 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, cap
     assert cell(found[1], column("steps_to_target", found)) == "diverged"
     assert cell(found[2], column("test_loss", found)) == "not run"
     page = (results / "tiny" / "compare.md").read_text(encoding="utf-8")
-    assert "records/theirs-seed3" in page
-    told = (results / "tiny" / keep.RECORDS / "theirs-seed3" / "run.json").read_text()
+    assert "(theirs-seed3)" in page
+    told = load_kept(results / "tiny")["theirs-seed3"].about["error"]
     assert "the last good checkpoint is checkpoint.pt" in told
     assert str(results) not in page
     assert call(results, "check") == 0
@@ -151,10 +148,9 @@ def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_exper
     write_run(runs / first.composed().folder, status="running")
     write_run(runs / second.composed().folder, seed=1, status="failed", traceback="/home/a bug")
     write_run(runs / third.composed().folder, seed=3)
-    write_run(folder / keep.RECORDS / "other-seed0")
+    keep(folder, "other-seed0")
     assert call(results, "keep", "tiny") == 0
-    left = sorted(p.name for p in (folder / keep.RECORDS).iterdir())
-    assert left == ["other-seed0", third.folder]
+    assert list(load_kept(folder)) == ["other-seed0", third.folder]
     assert "1 kept from" in capsys.readouterr().out
     assert call(results, "check") == 1
     assert "other-seed0 belongs to no run" in capsys.readouterr().err
@@ -163,10 +159,7 @@ def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_exper
 def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeypatch):
     define(results, TINY)
     pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1})
-    path = results / "tiny" / keep.RECORDS / "ours-seed1" / "run.json"
-    about = json.loads(path.read_text(encoding="utf-8"))
-    about["config"]["task"]["delay"] = 6
-    path.write_text(json.dumps(about))
+    edit(results / "tiny", "ours-seed1", lambda run: run.about["config"]["task"].update(delay=6))
     asked = []
     monkeypatch.setattr(rerun, "train", lambda jobs, *_: asked.extend(jobs) or [])
     assert call(results, "run", "tiny", "--missing") == 0
@@ -199,12 +192,11 @@ def test_check_tells_records_that_are_not_as_defined_or_contradict_themselves(
     pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1})
     assert call(results, "write") == 0
     assert call(results, "check") == 0
-    path = results / "tiny" / keep.RECORDS / "ours-seed0" / "run.json"
-    about = json.loads(path.read_text(encoding="utf-8"))
+    kept = load_kept(results / "tiny")
     for key, value in change.items():
         *outer, inner = key.split(".")
-        reduce(operator.getitem, outer, about)[inner] = value
-    path.write_text(json.dumps(about), encoding="utf-8")
+        reduce(operator.getitem, outer, kept["ours-seed0"].about)[inner] = value
+    save_kept(results / "tiny", kept)
     assert call(results, "write") == 0
     capsys.readouterr()
     assert call(results, "check") == 1

@@ -1,6 +1,7 @@
 """The figures that are made of the records."""
 
 import json
+import operator
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ from PIL import Image
 
 from benchmarks.comparison.curves import Curve
 from benchmarks.diagnostics.gradient_flow import Flow, Story
-from benchmarks.results import figures, records
+from benchmarks.results import figures
 from benchmarks.results.figures import highest
-from tests.benchmarks.fake_runs import losses, write_records
-from tests.benchmarks.keeping import TINY, call, define, pretend
+from tests.benchmarks.fake_runs import losses
+from tests.benchmarks.keeping import TINY, call, define, edit, pretend
 
 MEASUREMENT = """
 title: gradients
@@ -44,9 +45,8 @@ def width(path):
         return round(picture.width / 110)
 
 
-def replace_loss(results, folder):
-    path = results / "tiny" / records.RECORDS / folder / "metrics.jsonl"
-    path.write_text(path.read_text().replace('"loss": 0.05', '"loss": 0.06'))
+def replace_loss(results, name):
+    edit(results / "tiny", name, lambda run: run.records[1].update(loss=0.06))
 
 
 def test_an_overview_is_of_the_rows_that_it_names(results, overview, capsys):
@@ -104,8 +104,7 @@ def test_a_figure_cuts_a_spike_off(results, monkeypatch):
     define(results, TINY)
     falling = np.geomspace(0.1, 1e-5, 300).tolist()  # so that the scale is logarithmic
     pretend(results, "tiny", ours_seed0={"values": falling})
-    falling[150] = 1e6
-    write_records(results / "tiny" / records.RECORDS / "ours-seed0", losses(*falling))
+    edit(results / "tiny", "ours-seed0", lambda run: run.records[150].update(loss=1e6))
     tops = []
     monkeypatch.setattr(
         figures, "write_figure", lambda _, figure, *__: tops.append(figure.axes[0].get_ylim()[1])
@@ -118,10 +117,9 @@ def test_a_figure_cuts_a_spike_off(results, monkeypatch):
 def test_scores_that_were_taken_often_have_a_panel_of_their_own(results, scores, panels):
     define(results, TINY)
     pretend(results, "tiny", ours_seed0={"values": [0.05] * 6})
-    folder = results / "tiny" / records.RECORDS / "ours-seed0"
     rows = losses(*[0.05] * 6)
     for row in rows[-scores:]:
         row |= {"validation_loss": 0.05, "validation_recall": 0.5}
-    write_records(folder, rows)
+    edit(results / "tiny", "ours-seed0", lambda run: operator.setitem(run.records, slice(6), rows))
     assert call(results, "write") == 0
     assert width(results / "tiny" / "curves.png") == {1: 8, 2: 11}[panels]

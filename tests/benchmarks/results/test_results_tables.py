@@ -6,12 +6,12 @@ import math
 import pytest
 
 from benchmarks.records.run import read
-from benchmarks.results import records as keep
+from benchmarks.results import archive
 from benchmarks.results import text as readme
 from benchmarks.results.definition import DefinitionError, jobs, load
 from benchmarks.results.tables import cell, column, lines
 from tests.benchmarks.fake_runs import write_run
-from tests.benchmarks.keeping import TINY, call, define, pretend
+from tests.benchmarks.keeping import TINY, call, define, keep, pretend
 
 SEARCH = """
 title: a search
@@ -89,8 +89,7 @@ def test_the_rows_of_a_search_are_told_apart_and_the_best_is_chosen(results):
     ]
     values = [(1.0, 0.05, 0.01), (1.0, 0.0005, 0.0009), (1.0, 0.0005, 0.0004), (1.0, 0.05, 0.001)]
     for job, losses in zip(found, values, strict=False):
-        run = write_run(results / "search" / keep.RECORDS / job.folder, values=losses, seed=7)
-        keep.write(read(run), run, keep.MOST)
+        keep(results / "search", job.folder, values=losses, seed=7)
     table = readme.blocks(results)["search"]()
     assert "| A | 4 | `lr=1, alpha=0.9` | 2 | 4.00e-04 |" in table
     assert "| B |" not in table
@@ -118,8 +117,8 @@ def test_a_search_chooses_nothing_that_diverged_or_lacks_a_seed(results, worse, 
     pairs = [(1e-9, worse), (0.5, [{}, {"seed": 8}])]
     for k, (loss, runs) in enumerate(pairs if first else pairs[::-1]):
         for seed, said in enumerate(runs):
-            folder = results / "search" / keep.RECORDS / found[2 * k + seed].folder
-            keep.write(read(write_run(folder, values=(1.0, loss), **said)), folder, keep.MOST)
+            name = found[2 * k + seed].folder
+            keep(results / "search", name, values=(1.0, loss), **said)
     assert f"`lr={2 if first else 1}, alpha=0.5`" in readme.blocks(results)["search"]()
 
 
@@ -127,7 +126,7 @@ def test_neighbours_are_thinned_to_steps_that_they_share():
     long, short = (
         [{"step": k, "loss": value} for k in range(1, 101)] for value in (0.123456789, 0.5)
     )
-    steps = [[r["step"] for r in keep.thin(records, 1390)] for records in (long, short)]
+    steps = [[r["step"] for r in archive.thin(records, 1390)] for records in (long, short)]
     assert len(steps[0]) < len(steps[1]) < 100
     assert set(steps[0]) <= set(steps[1])
 
@@ -136,7 +135,7 @@ def test_neighbours_are_thinned_to_steps_that_they_share():
 def test_thinning_keeps_the_ends_and_the_validations_within_its_bytes(most):
     records = [{"step": k, "loss": math.pi / k, "seconds": 0.1 * k} for k in range(1, 101)]
     records[36]["validation_loss"] = 0.123456789
-    kept = keep.thin(records, most)
+    kept = archive.thin(records, most)
     steps = [r["step"] for r in kept]
     assert steps[0] == 1
     assert 37 in steps
@@ -152,8 +151,8 @@ def test_thinning_keeps_the_ends_and_the_validations_within_its_bytes(most):
 
 def test_the_summary_of_thinned_records_is_that_of_all(tmp_path):
     whole = read(write_run(tmp_path / "a", values=[1.0, *[0.05] * 50, *[0.0005] * 50]))
-    keep.write(whole, tmp_path / "b", 500)
-    kept = read(tmp_path / "b")
+    archive.save_kept(tmp_path, {"b": archive.thin_run(whole, 500)})
+    kept = archive.load_kept(tmp_path)["b"]
     assert len(kept.records) < 10
     assert kept.summary == whole.summary
     assert kept.summary["steps_to_target"] == 52
