@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
+import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -73,10 +74,10 @@ def load(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     for path in list_checkpoints(folder):
         try:
             saved = read_file(path)
-        except (OSError, Damaged) as error:
+        except (OSError, zipfile.BadZipFile) as error:
             damaged.append((path, error))
             continue
-        except Exception as error:  # torch refuses what somebody else has sealed in many ways
+        except pickle.UnpicklingError as error:
             raise unreadable(path, error) from error
         _check(path, saved, config)
         if damaged:
@@ -113,17 +114,12 @@ def restore_id(folder: Path, saved: dict[str, Any]) -> None:
         atomic_files.write_text(path, saved["wandb_id"])
 
 
-# Note [The seal]
-# torch reads a checkpoint's tensors without looking at the checksums that the file, a zip archive,
-# has of them: a flipped bit becomes a weight. Hence the archive's comment, which ends the file, is
-# the SHA-256 of all bytes before it. Any program that reads torch's files reads the sealed ones.
-SEAL = b"orthornn sha256 "
-_LENGTH = len(SEAL) + 2 * hashlib.sha256().digest_size
-_NO_COMMENT = bytes(2)  # how an archive without a comment ends: the comment's length
-
-
-class Damaged(ValueError):
-    """The bytes of a checkpoint are not those that were written."""
+# Note [Damaged checkpoints]
+# torch writes the CRC-32 of every member of a checkpoint, a zip archive, but does not check it when
+# it loads: a flipped bit becomes a weight. Hence zipfile reads all members first. What lies outside
+# of them is either of no effect or refused by one of the two readers, but for one bit of each
+# member's attributes, which would make torch take it for an empty folder.
+_ARCHIVE_START = b"PK\3\4"  # without it torch would try its former format
 
 
 def write_file(
@@ -141,7 +137,6 @@ def write_file(
     """
     file = io.BytesIO()
     torch.save(content, file)
-    seal(file)
     atomic_files.write(path, file.getbuffer(), before)
 
 
@@ -150,37 +145,31 @@ def read_file(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: if it cannot be read.
-        Damaged: if its seal is missing or broken, before torch sees it.
+        zipfile.BadZipFile: if its bytes are not those that were written.
         pickle.UnpicklingError: if it holds anything else.
     """
-    sealed = path.read_bytes()
-    check_seal(sealed)
-    file = io.BytesIO(sealed)
-    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    file = io.BytesIO(path.read_bytes())
+    try:
+        check_archive(file)
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # damaged bytes raise almost anything
+        raise zipfile.BadZipFile(f"it is damaged: {type(error).__name__}") from error
     return content
 
 
-def seal(archive: io.BytesIO) -> None:
-    """Give a zip archive the SHA-256 of what comes before it as its comment."""
-    if bytes(archive.getbuffer()[-len(_NO_COMMENT) :]) != _NO_COMMENT:
-        raise ValueError("a checkpoint must be a zip archive without a comment")
-    archive.seek(-len(_NO_COMMENT), io.SEEK_END)
-    archive.write(_LENGTH.to_bytes(len(_NO_COMMENT), "little"))
-    archive.write(_seal_of(archive.getbuffer()))
-
-
-def check_seal(sealed: bytes) -> None:
-    """See that a seal is that of the bytes before it.
+def check_archive(file: BinaryIO) -> None:
+    """See that every member of a zip archive is as it was written.
 
     Raises:
-        Damaged: if it is missing, or of other bytes.
+        zipfile.BadZipFile: if one is not, or the file is no such archive.
     """
-    archive, ending = memoryview(sealed)[:-_LENGTH], sealed[-_LENGTH:]
-    if not ending.startswith(SEAL):
-        raise Damaged("its seal is missing: it was cut short, or is of another program")
-    if ending != _seal_of(archive):
-        raise Damaged("its SHA-256 is not the one that it was written with: it is damaged")
-
-
-def _seal_of(archive: memoryview) -> bytes:
-    return SEAL + hashlib.sha256(archive).hexdigest().encode()
+    if file.read(len(_ARCHIVE_START)) != _ARCHIVE_START:
+        raise zipfile.BadZipFile("it is no zip archive")
+    with zipfile.ZipFile(file) as archive:
+        folders = [member.filename for member in archive.infolist() if member.external_attr]
+        damaged = folders[0] if folders else archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"its member {damaged!r} is damaged")
+    file.seek(0)
