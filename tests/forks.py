@@ -76,7 +76,7 @@ def start(
 def benchmark(name: str, arguments: Sequence[str]) -> None:
     """Be ``python -m benchmarks.NAME`` with the arguments of a command line."""
     sys.argv = [f"benchmarks.{name}", *arguments]
-    importlib.import_module("benchmarks.runs.train").main(name)
+    importlib.import_module("benchmarks.cli.train").main(name)
 
 
 def _serve() -> None:

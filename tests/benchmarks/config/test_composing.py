@@ -4,8 +4,8 @@ import hydra
 import pytest
 from hydra.errors import HydraException
 
-from benchmarks.cli import hydra_main
 from benchmarks.config.compose import CONF, _inside, _without_hydra, compose_run
+from benchmarks.config.fingerprint import run_name
 
 LISTS = [
     [],
@@ -31,7 +31,7 @@ def by_hydra(overrides):
     config = _without_hydra(cfg)
     return (
         config,
-        f"{_inside(config['name'])}/{hydra_main.run_name(config, cfg.hydra.runtime.choices.model)}",
+        f"{_inside(config['name'])}/{run_name(config, cfg.hydra.runtime.choices.model)}",
     )
 
 

@@ -163,7 +163,7 @@ def test_ctrl_c_in_the_test_leaves_the_checkpoint_of_the_last_step(command, monk
 def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
     closed = []
 
-    class Fragile(recorder.JsonLines):
+    class Fragile(recorder.JsonlLogger):
         def close(self, summary, figures):
             super().close(summary, figures)
             closed.append(summary["status"])
@@ -172,7 +172,7 @@ def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
     def broken(*_):
         raise OSError("no figure today")
 
-    monkeypatch.setattr(recorder, "JsonLines", Fragile)
+    monkeypatch.setattr(recorder, "JsonlLogger", Fragile)
     monkeypatch.setattr(recorder, "plot_run", broken)
     with pytest.raises(OSError, match=r"no figure|went away"):
         command(*TINY["copy"], "logger=disabled")
