@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from matplotlib.figure import Figure
 
 from benchmarks.cli.train import main
@@ -36,6 +37,8 @@ def command(tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    # Hydra composes the configuration twice, at first to look for a mode, which no file sets
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     threads = torch.get_num_threads()
 
     def call(*arguments, name="copy"):

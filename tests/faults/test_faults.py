@@ -28,6 +28,7 @@ def measured(tmp_path):
     return measure
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_again_and_again_end_as_if_they_had_not_been(measured, monkeypatch):
     shorter = ("train.steps=60", "train.evaluate_every=6")
     for name, trial in KILLED.items():
@@ -48,6 +49,7 @@ def unseen(monkeypatch):
         monkeypatch.setattr(part, "PLAIN", plain)
 
 
+@pytest.mark.slow
 def test_no_damaged_checkpoint_is_loaded_and_the_one_before_takes_over(
     measured, unseen, monkeypatch
 ):
@@ -68,12 +70,14 @@ def small(monkeypatch):
     monkeypatch.setattr(full, "STEPS", 80)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not disk.can_mount(), reason="a disk can be mounted by root alone")
 def test_a_full_disk_is_one_line_and_with_space_the_run_goes_on(measured, small):
     rows = measured(full, 4)
     assert [row.times for row in rows] == [3, 1, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_limit_to_the_size_of_files_is_one_line_too(measured, small, monkeypatch):
     monkeypatch.setattr(full, "can_mount", lambda: False)
     monkeypatch.setattr(full, "_taken_away", lambda bench, row, number: None)
@@ -81,12 +85,14 @@ def test_a_limit_to_the_size_of_files_is_one_line_too(measured, small, monkeypat
     assert limit.times == 1
 
 
+@pytest.mark.slow
 def test_of_two_starts_of_one_run_exactly_one_proceeds(measured, unseen, monkeypatch):
     monkeypatch.setattr(pairs, "COMMANDS", 0)
     (row,) = measured(pairs, 2)
     assert "proceeded in 2;" in row.came
 
 
+@pytest.mark.slow
 def test_bad_texts_are_refused_and_unusual_ones_run_and_data_are_the_same_anywhere(measured):
     bad, good, data = measured(corpora, len(corpora.BAD))
     assert bad.came == "12 refused with file and reason"

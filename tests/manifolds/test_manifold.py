@@ -186,6 +186,7 @@ def test_equal_manifolds_do_not_merge_the_layers_of_a_model():
     assert sum(isinstance(p, geoopt.ManifoldParameter) for p in model.parameters()) == 2
 
 
+@pytest.mark.each_value_once
 @every_metric
 @pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
 @pytest.mark.parametrize("shape", [(6, 6), (7, 3), (3, 7)], ids=str)

@@ -124,6 +124,7 @@ def test_cayley_is_the_curve_of_wen_and_yin(shape):
     torch.testing.assert_close(Stiefel("cayley").retr(x, u), expected)
 
 
+@pytest.mark.each_value_once
 @every_retraction
 @pytest.mark.parametrize("shape", [(32, 32), (32, 8), (8, 32)], ids=str)
 def test_a_thousand_retractions_in_float32_do_not_drift(retraction, shape):

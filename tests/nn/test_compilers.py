@@ -45,6 +45,7 @@ def agree(compiled, plain, *inputs, **tolerance):
     torch.testing.assert_close(*results, **tolerance)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 def test_one_graph_whatever_the_length(nonlinearity):
     plain = model(nonlinearity)
@@ -53,6 +54,7 @@ def test_one_graph_whatever_the_length(nonlinearity):
         agree(compiled, plain, torch.randn(length, 2, 3, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_the_default_compiler_takes_seconds_not_minutes_for_a_thousand_steps():
     plain = model()
     start = time.perf_counter()
@@ -122,6 +124,7 @@ def test_export_as_one_operator_leaves_the_length_open():
     torch.testing.assert_close(program.module()(more), rnn(more))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 def test_onnx_runs_elsewhere(nonlinearity, tmp_path):
     rnn = OrthoRNN(3, 5, 2, nonlinearity, bidirectional=True).eval()

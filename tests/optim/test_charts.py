@@ -90,6 +90,7 @@ def test_moments_of_rows_that_rest_rest_too():
     assert int(optimizer.state[x]["step"]) == 2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [0.01, 0.3])
 def test_rows_in_float32_do_not_drift(size):
     x = point(32, 32, dtype=torch.float32)

@@ -101,6 +101,7 @@ def test_two_threads_give_the_same_bits_each_time():
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_with_another_hash_seed_gives_the_same_bits():
     code = (
         "import warnings; warnings.simplefilter('ignore'); import torch; torch.set_num_threads(1)\n"

@@ -64,6 +64,7 @@ def test_finds_a_goal_near_the_start(name, shape):
     assert orthogonality_error(x).max() < 1e-13 * shape[-2]
 
 
+@pytest.mark.each_value_once
 @every_optimizer
 @pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
 def test_a_thousand_noisy_steps_in_float32_stay_orthogonal(name, retraction):

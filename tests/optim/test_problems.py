@@ -34,6 +34,7 @@ def minimise(x, cost, optimizer, steps=400):
     return cost(x).item()
 
 
+@pytest.mark.each_value_once
 @every_optimizer
 @pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
 @pytest.mark.parametrize("determinant", [1, -1])
@@ -55,6 +56,7 @@ def test_procrustes_ends_at_the_known_solution(optimizer, retraction, determinan
     manifold.assert_check_point_on_manifold(x, atol=1e-12)
 
 
+@pytest.mark.each_value_once
 @of_any_shape
 @pytest.mark.parametrize("metric", sorted(METRICS))
 @pytest.mark.parametrize("shape", [(8, 3), (3, 8)], ids=str)

@@ -73,10 +73,12 @@ def drift(kind, retraction, n, steps):
     return worst
 
 
+@pytest.mark.slow
 def test_twenty_thousand_steps_at_size_64_in_float32_stay_on_the_manifold():
     assert drift(RiemannianAdam, "polar", 64, 20_000) < 1e-5
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("retraction", sorted(RETRACTIONS))
 def test_two_thousand_steps_by_every_retraction_stay_on_the_manifold(retraction):
     assert drift(RiemannianSGD, retraction, 16, 2000) < 2e-6

@@ -36,6 +36,7 @@ def gradients(function, inputs, nonlinearity, g, batch_sizes=None):
     return h, torch.autograd.grad(h, [a for a in inputs if a is not None], g)
 
 
+@pytest.mark.each_value_once
 @every_nonlinearity
 @pytest.mark.parametrize("backend", RUNNING)
 def test_first_and_second_derivatives_are_right(backend, nonlinearity):

@@ -40,6 +40,7 @@ def test_what_is_wrong_for_packed_rows_or_tanh_alone_is_found(dtype):
     assert "other numbers" in trial(packed_only, fused.run_backward, CPU, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturbance", ["fake", "meta", "default", "bfloat16"])
 def test_nothing_that_is_set_elsewhere_disturbs_a_trial(disturbance):
     """In a process of its own, for the first use alone is tried."""

@@ -66,6 +66,7 @@ def bound(shape, dtype):
     return 4 * (H + I) * T * torch.finfo(dtype).eps
 
 
+@pytest.mark.each_value_once
 @every_shape
 @every_dtype
 @every_nonlinearity
@@ -75,6 +76,7 @@ def test_states_and_gradients_equal_the_reference(interpreted, nonlinearity, dty
     assert distance(found, exactly(inputs, g, nonlinearity)) < bound(shape, dtype)
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize(
     ("sizes", "H"),
     [([3, 1], 7), ([2, 2, 1, 1], 7), ([5, 4, 4, 2, 1], 7), ([3, 2], 150), ([5, 2, 1], 200)],
@@ -103,6 +105,7 @@ def test_shapes_drawn_at_random_equal_the_reference(interpreted, seed):
     assert distance(found, expected) < bound(shape, torch.float64)
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("sizes", [None, [4, 4, 3, 3, 1]], ids=["dense", "packed"])
 @pytest.mark.parametrize(("steps", "H"), [(1, 5), (2, 5), (3, 5), (3, 200)])
 def test_chunks_of_time_do_not_show(interpreted, steps, H, sizes):

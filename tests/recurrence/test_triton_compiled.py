@@ -63,6 +63,7 @@ def registers(made, folder):
     return int(used), int(stack) + int(local)
 
 
+@pytest.mark.each_value_once
 @both_directions
 @pytest.mark.parametrize("dtype", NAMES, ids=str)
 @pytest.mark.parametrize("H", [1, 128, 190, 512])
@@ -75,6 +76,7 @@ def test_a_program_fits_a_multiprocessor_without_spilling(H, dtype, back, tmp_pa
     assert made.metadata.shared <= SHARED_BYTES
 
 
+@pytest.mark.each_value_once
 @both_directions
 @pytest.mark.parametrize("nonlinearity", ["identity", "leaky_relu", "relu", "tanh"])
 def test_no_nonlinearity_spills_where_registers_are_fewest(nonlinearity, back, tmp_path):

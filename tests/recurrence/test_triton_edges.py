@@ -24,6 +24,7 @@ def within(rows, H, nonlinearity):
     return pad(z.detach(), more), None if b is None else pad(b.detach(), more), expected
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("H", [16, *WIDTHS[1:]])
 @every_nonlinearity
 def test_the_table_of_derivatives_holds(interpreted, nonlinearity, H):
@@ -38,6 +39,7 @@ def test_the_table_of_derivatives_holds(interpreted, nonlinearity, H):
     assert b is None or torch.equal(dthreshold[: len(rows)], db)
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("H", WIDTHS)
 @every_nonlinearity

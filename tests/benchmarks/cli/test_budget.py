@@ -38,6 +38,7 @@ def build(name, shape="plain"):
     )
 
 
+@pytest.mark.each_value_once
 @every
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("budget", [600, 19_000])
@@ -58,6 +59,7 @@ def test_search_for_a_size_is_quick_and_draws_nothing(name):
     assert torch.equal(torch.rand(3), after)
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", FREE + KEPT)
 def test_orthogonal_methods_get_the_same_size(name, shape):

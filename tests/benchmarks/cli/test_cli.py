@@ -65,6 +65,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("override", REFUSED)
 def test_a_wrong_configuration_is_one_line_and_nothing_is_written(
     command, override, capsys, tmp_path
@@ -105,6 +106,7 @@ def test_other_errors_of_torch_keep_their_traceback(command, monkeypatch):
         command(*TINY["copy"], "logger=disabled")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "value",
     [
@@ -160,6 +162,7 @@ REFUSED_ELSEWHERE = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("name", "override"), REFUSED_ELSEWHERE)
 def test_what_a_task_cannot_do_is_refused_alike(command, name, override, capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:

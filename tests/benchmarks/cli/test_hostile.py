@@ -97,6 +97,7 @@ def attempt(command, tmp_path, capsys, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 @QUICK
 @given(model=MODELS, overrides=st.lists(OVERRIDES, min_size=1, max_size=3))
 @example(model="model=ortho", overrides=["seed=" + "9" * 5000])

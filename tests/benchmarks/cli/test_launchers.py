@@ -34,6 +34,7 @@ def in_turn(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", SIDE_BY_SIDE)
 def test_a_launcher_gives_the_same_runs_in_processes_with_one_thread(launcher, in_turn, tmp_path):
     sweep = [f"hydra/launcher={launcher}", *SWEEP, "threads=auto"]

@@ -67,6 +67,7 @@ NONSENSE = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("name", "overrides"), NONSENSE)
 def test_nonsense_is_one_line_with_key_and_value_and_nothing_is_written(
     command, name, overrides, capsys, tmp_path
@@ -82,6 +83,7 @@ def test_nonsense_is_one_line_with_key_and_value_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "override",
     ["train.batch_size=0,-1", "model=lst,ortho", "task.dely=3,4", "name=../x", "name=../x,../y"],
@@ -96,6 +98,7 @@ def test_a_sweep_of_nothing_but_nonsense_leaves_nothing(command, override, capsy
     assert not [path for path in tmp_path.parent.iterdir() if path.name in ("x", "y")]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "override", ["threads=0", "device=tpu", "train.save_every=0", "+foo=1", "orthogonal.init=x"]
 )
@@ -108,6 +111,7 @@ def test_a_run_that_is_finished_is_checked_all_the_same(command, override, capsy
     assert override.strip("+").partition("=")[0] in capsys.readouterr().err
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("override", "told"),
     [

@@ -23,6 +23,7 @@ def corner(searched, last):
     return [f"{key}={values[-1 if last else 0]}" for key, values in ends.items()]
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("name", TINY)
 def test_the_corners_of_the_space_of_each_task_can_be_run(command, name, last):
@@ -83,6 +84,7 @@ def statuses(folder):
     return {path.parent.name: OmegaConf.load(path).status for path in folder.rglob("run.json")}
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_the_best_values_whatever_diverged(whole):
     folder, said = whole
     best, ended = found(folder)
@@ -92,6 +94,7 @@ def test_a_search_ends_with_the_best_values_whatever_diverged(whole):
     assert "Best parameters: {'optimizer.lr': " in said
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_to_the_same_end(whole, tmp_path):
     killed = search(tmp_path)
     while not statuses(tmp_path):
@@ -106,6 +109,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_end(whole, tmp_path):
     assert found(tmp_path) == found(whole[0])
 
 
+@pytest.mark.slow
 def test_a_search_in_which_every_trial_fails_says_so_in_one_line(tmp_path):
     diverging = ["model=rnn", "model.nonlinearity=relu", "optimizer.lr=interval(1e29,1e30)"]
     more = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "train.steps=20"]

@@ -74,6 +74,7 @@ def test_a_sweep_goes_on_after_an_error_that_nobody_foresaw(command, monkeypatch
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(command, monkeypatch, capsys, tmp_path):
     begun = []
 

@@ -54,6 +54,7 @@ def given(name, last):
     return {key: {"value": value} for key, value in ends.items()}
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("name", options("wandb_sweeps"))
 def test_the_command_line_of_an_agent_runs(command, name, last):
@@ -94,6 +95,7 @@ def wandb(server, folder, *arguments):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_wandb_accepts_a_sweep_and_its_agent_runs_a_trial(server, tmp_path):
     said = wandb(server, tmp_path, "sweep", "--project", "orthornn", str(FOLDER / "copy.yaml"))
     assert "Run sweep agent with: wandb agent me/orthornn/sweep" in said

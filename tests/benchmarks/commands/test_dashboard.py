@@ -48,6 +48,7 @@ def test_a_workspace_is_written_without_network_or_key(lonely, capsys):
     assert "wandb login" in printed
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", TINY)
 def test_a_section_shows_what_the_runs_of_its_benchmark_log(command, name):
     quick = ["train.diagnose_every=3", "logger=offline"]

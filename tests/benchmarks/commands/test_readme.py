@@ -28,6 +28,7 @@ SHORT = {
     "reverse": (reverse.main, ["--steps", "20", "--hidden", "4"]),
     "gradients": (gradients.main, ["--steps", "2", "--delay", "5"]),
 }
+DEAR = re.compile(r"benchmarks\.speed|hydra/(launcher|sweeper)|seed=0,1,2")
 
 
 def test_there_is_one_setup_command_for_each_use():
@@ -65,7 +66,14 @@ def here(tmp_path, monkeypatch, undrawn):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(c, marks=pytest.mark.slow if DEAR.search(c) else ())
+        for c in COMMANDS
+        if c.startswith("python -m")
+    ],
+)
 def test_every_command_runs(command, here, tmp_path, capsys):
     _, _, module, *arguments = shlex.split(command)
     name = module.removeprefix("benchmarks.")

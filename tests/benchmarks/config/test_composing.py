@@ -35,6 +35,7 @@ def by_hydra(overrides):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("overrides", LISTS, ids=" ".join)
 def test_a_run_is_what_hydra_composes(overrides):
     for _ in range(2):  # the second time from what is remembered

@@ -44,6 +44,7 @@ def language(command, tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_no_text_is_refused_with_the_file_and_the_reason(language, kind, capsys, tmp_path):
     content, told = REFUSED[kind]
@@ -57,6 +58,7 @@ def test_what_is_no_text_is_refused_with_the_file_and_the_reason(language, kind,
     assert list((tmp_path / "here").iterdir()) == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", RUN)
 def test_a_strange_text_is_trained_on(language, kind):
     (folder,) = language(RUN[kind], "model=gru")

@@ -175,6 +175,7 @@ def test_any_flow_can_be_drawn(tmp_path, flow):
     assert all(map(math.isfinite, flow.numbers().values()))
 
 
+@pytest.mark.slow
 def test_the_figure_tells_vanishing_exploding_and_orthogonal_apart(tmp_path, capsys):
     arguments = ["--delay", "40", "--steps", "3", "--folder", str(tmp_path)]
     assert gradients.main(arguments) == 0

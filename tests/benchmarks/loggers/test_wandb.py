@@ -118,6 +118,7 @@ def test_the_commit_is_that_of_the_project_wherever_the_user_stands(language):
     assert code.startswith(head[:7] or "unknown")
 
 
+@pytest.mark.slow
 def test_a_resumed_offline_run_is_one_without_gap_or_repetition(tmp_path):
     with serving() as server:
         logs(tmp_path, "offline", "killed", "1-5", **server.environment)  # before W&B wrote a row

@@ -64,6 +64,7 @@ def sync(server, *parts):
     return [row["step"] for row in server.rows]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", ["nothing", "500", "gone"])
 def test_without_a_server_a_run_goes_on_offline_and_says_how_to_upload_it(
     fault, run, tmp_path, capfd
@@ -78,6 +79,7 @@ def test_without_a_server_a_run_goes_on_offline_and_says_how_to_upload_it(
     assert last_row([part]) == 3
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_is_waited_for_half_of_the_time(run, tmp_path, capfd):
     with serving("UpsertBucket") as server:
         assert run(1, 3, "online", server, timeout=4) < 4
@@ -90,6 +92,7 @@ def test_a_server_that_falls_silent_is_waited_for_half_of_the_time(run, tmp_path
         assert sync(server, part) == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["core killed", "server silent"])
 def test_a_process_ends_whatever_becomes_of_wandb(tmp_path, event):
     with serving("UpsertBucket" if event == "server silent" else "") as server:
@@ -114,6 +117,7 @@ def test_a_service_that_dies_at_its_start_costs_one_line(mode, run, tmp_path, mo
     assert not (tmp_path / "wandb").exists()
 
 
+@pytest.mark.slow
 def test_a_service_that_does_not_answer_is_ended(run, monkeypatch, capfd):
     monkeypatch.setattr("benchmarks.loggers.wandb.GRACE_SECONDS", 0)
     monkeypatch.setattr("benchmarks.loggers.wandb.DISK_TIMEOUT_SECONDS", 1.0)
@@ -153,6 +157,7 @@ def test_what_no_server_would_mend_is_refused_and_leaves_nothing(
     assert not (tmp_path / "wandb").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_went_online_goes_on_offline_without_gap_or_repetition(run, tmp_path, capfd):
     with serving() as server:
         run(1, 5, "online", server, timeout=20)
@@ -187,6 +192,7 @@ def test_a_row_of_a_batch_that_was_passed_over_is_no_fault(run, tmp_path, capfd)
     assert [each["item"]["step"] for each in history] == [1, 2, 3]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("fault", ["missing", "hangs", "fails", "nonsense"])
 def test_rows_that_cannot_be_read_back_are_taken_to_end_at_the_checkpoint(
     fault, run, tmp_path, monkeypatch, capfd

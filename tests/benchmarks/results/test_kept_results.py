@@ -18,6 +18,7 @@ EXPERIMENTS = [name for name in NAMES if isinstance(load(name), Experiment)]
 SEARCHES = [name for name in EXPERIMENTS if load(name).choose]
 
 
+@pytest.mark.slow
 def test_the_pages_say_what_the_records_say_and_those_are_as_defined(capsys):
     assert command.main(["check"]) == 0, capsys.readouterr().err
 
@@ -43,6 +44,7 @@ def optimizer_setting(config):
     return own | {"optimizer.lr_modrelu": None}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
     experiment, found = lines(name)

@@ -21,6 +21,7 @@ from tests.benchmarks.keeping import TINY, call, define, edit, keep, pretend
 from tests.benchmarks.sweeping import ROOT
 
 
+@pytest.mark.slow
 def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, capsys):
     define(results, TINY)
     page = results.parent / "README.md"
@@ -79,6 +80,7 @@ def test_a_changed_curve_makes_its_figure_stale(results):
     assert call(results, "check") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, capsys):
     diverging, failing = "model.nonlinearity=relu, optimizer.lr=1e30", "device=nonsense"
     text = TINY.replace("model=rnn, model.hidden_size=8", f"model=rnn, {diverging}")
@@ -103,6 +105,7 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, cap
     assert call(results, "run", "tiny", runs=odd) == 1  # tries it again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_stopped_saves_and_the_rest_waits(results, number):
     text = TINY.replace("train.steps=6", "train.steps=100000")
@@ -168,6 +171,7 @@ def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeyp
     assert len(asked) == 2 + 3
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -54,6 +54,7 @@ def test_same_seed_same_numbers(command):
     assert losses[0] != losses[2]
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("model", options("model"))
 @pytest.mark.parametrize("optimizer", options("optimizer"))
 def test_every_model_takes_a_step_under_every_optimizer(command, model, optimizer):
@@ -74,6 +75,7 @@ def test_every_model_has_step_sizes_of_its_own_for_every_task(model, task):
     assert text.splitlines()[1].startswith("# ")  # which says how they were chosen
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("model", "clip"),
     [("ortho", None), ("exprnn", None), ("lstm", 1.0), ("gru", 1.0), ("rnn", 1.0), ("irnn", 1.0)],
@@ -86,6 +88,7 @@ def test_gradients_of_the_baselines_are_clipped(command, model, clip):
         assert load(folder)[0]["config"]["train"]["clip"] == clip
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_opens_with_its_command_and_runs(command, experiment):
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
@@ -233,6 +236,7 @@ def test_a_diverged_run_is_recorded_and_exits_with_one(command, capsys, tmp_path
     assert "failed: the loss is" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_module_runs_from_any_folder(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.copy", *TINY["copy"], "logger=disabled"],

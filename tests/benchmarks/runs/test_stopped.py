@@ -15,6 +15,7 @@ from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.faults.left import left
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "number", "more"),
     [
@@ -47,6 +48,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(command, monkeypatch, capsys, name, m
     assert "from step 5 on" in capsys.readouterr().out
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("numbers", "saved"),
     [
@@ -106,6 +108,7 @@ def damage_about(path):
     (path / "run.json").write_text("{}")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "damage", [damage_checkpoints, lose_rows, damage_rows, lose_utf8, damage_about]
 )

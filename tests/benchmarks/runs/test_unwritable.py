@@ -30,6 +30,7 @@ def stopped_by(command, capsys, *tiny):
     return line
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("writes", [0, 2, 5, 21])
 def test_a_full_disk_stops_a_run_that_ends_as_if_nothing_had_been(
     command, monkeypatch, capsys, writes

@@ -36,6 +36,7 @@ def everything(tmp_path_factory):
     return code, "\n".join(map(str, lines)), folder
 
 
+@pytest.mark.slow
 def test_a_quick_run_measures_every_part_beside_its_reference(everything):
     code, printed, folder = everything
     assert code == 0

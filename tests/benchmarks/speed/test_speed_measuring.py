@@ -184,6 +184,7 @@ def extra():
         yield measure
 
 
+@pytest.mark.slow
 def test_memory_sees_what_a_step_allocates_and_frees(extra):
     little, much = (extra(partial(planted, n)) for n in (4, 260))
     assert (much - little) / MEGABYTE == pytest.approx(256, abs=4)
@@ -235,6 +236,7 @@ def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp
     assert memory._resident(planted(0)) == 5
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_one_line_and_takes_nobody_along():
     candidates = {"first": killed, "second": partial(planted, 1)}
     values, failed = memory.measure(table(candidates), PLAN, quiet)

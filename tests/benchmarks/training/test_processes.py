@@ -39,6 +39,7 @@ def close_rows(a, b):
             assert x[key] == pytest.approx(y[key], rel=1e-4, abs=1e-6), (x["step"], key)
 
 
+@pytest.mark.slow
 def test_two_processes_are_as_one_and_write_once(tmp_path):
     for count in (1, 2):
         with start(tmp_path, count, *SETTING, f"hydra.run.dir=by{count}") as process:
@@ -71,6 +72,7 @@ def whole(tmp_path_factory):
     return load(folder)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_any_number_of_processes_stops_together_and_takes_over(tmp_path, whole, before, after):
     setting = [*MANY, "hydra.run.dir=here"]
