@@ -17,8 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .fingerprint import MOST_OF_NAME, plain_name, run_name
+from .tuned import register_tables
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+register_tables(CONF)  # here, for without them Hydra would pass over `optional tuned` in silence
 
 
 # overrides whose order does not matter: of single values, and of files to read

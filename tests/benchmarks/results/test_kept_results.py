@@ -12,6 +12,7 @@ from benchmarks.results import command
 from benchmarks.results.archive import MAX_RECORD_BYTES, load_kept
 from benchmarks.results.definition import RESULTS, Experiment, contents, load
 from benchmarks.results.tables import chosen, lines
+from tests.benchmarks.tuned_sources import sources
 
 NAMES = contents().experiments
 EXPERIMENTS = [name for name in NAMES if isinstance(load(name), Experiment)]
@@ -57,9 +58,8 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
         assert used == optimizer_setting(config), row
         optimizers = "|".join(o.stem for o in CONF.glob("optimizer/*.yaml"))
         its = re.compile(rf"{config['name']}\w*_{model}_({optimizers})")  # also language_large_...
-        tuned = [path for path in CONF.glob("tuned/*.yaml") if its.fullmatch(path.stem)]
-        texts = [path.read_text(encoding="utf-8") for path in tuned]
-        assert sum(f"python -m benchmarks.results run {name}\n" in text for text in texts) == 1
+        texts = [text for option, text in sources(CONF).items() if its.fullmatch(option)]
+        assert texts.count(f"The best of: python -m benchmarks.results run {name}") == 1
 
 
 def test_no_kept_run_was_further_off_the_manifold_than_the_page_says():

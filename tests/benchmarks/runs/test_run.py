@@ -16,6 +16,7 @@ from benchmarks.runs.build import make_state
 from benchmarks.system import environment
 from benchmarks.training import loop
 from tests.benchmarks.commandline import CONF, TINY, load, options
+from tests.benchmarks.tuned_sources import sources
 
 
 @pytest.mark.drawn
@@ -71,8 +72,7 @@ def test_every_model_takes_a_step_under_every_optimizer(command, model, optimize
 @pytest.mark.parametrize("task", ["copy", "adding", "pixels", "language"])
 def test_every_model_has_step_sizes_of_its_own_for_every_task(model, task):
     optimizer = "rmsprop" if task == "copy" else "adam"
-    text = (CONF / "tuned" / f"{task}_{model}_{optimizer}.yaml").read_text(encoding="utf-8")
-    assert text.splitlines()[1].startswith("# ")  # which says how they were chosen
+    assert sources(CONF)[f"{task}_{model}_{optimizer}"]  # how they were chosen
 
 
 @pytest.mark.sampled(2)

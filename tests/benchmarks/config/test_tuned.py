@@ -1,0 +1,38 @@
+"""The tables of step sizes: every row is an option of Hydra's, applied without being named."""
+
+import pytest
+
+from benchmarks.config.compose import CONF, compose
+from benchmarks.config.tuned import load_tables, register_tables
+
+
+def test_a_row_sets_the_step_sizes_of_its_model_and_optimizer():
+    cfg = compose("language", ["experiment=language_shakespeare_large"])
+    assert (cfg.optimizer.lr, cfg.optimizer.lr_ortho) == (2.5e-3, 1e-3)
+    cfg = compose("language", ["experiment=language_shakespeare_large", "model=exprnn"])
+    assert (cfg.optimizer.lr, cfg.optimizer.lr_ortho) == (5e-3, 3e-3)  # of language_large
+
+
+def test_the_tables_leave_no_key_in_the_configuration():
+    assert "tuned" not in compose("copy", [])
+    assert compose("copy", ["tuned=null"]).optimizer.lr == 1e-3
+
+
+@pytest.mark.parametrize("name", load_tables(CONF))
+def test_every_row_is_of_a_model_and_an_optimizer_that_there_are(name):
+    files = {
+        group: {p.stem for p in CONF.glob(f"{group}/*.yaml")} for group in ("model", "optimizer")
+    }
+    assert any(
+        name.endswith(f"_{model}_{optimizer}")
+        for model in files["model"]
+        for optimizer in files["optimizer"]
+    )
+
+
+def test_a_table_of_ones_own_is_found(tmp_path):
+    (tmp_path / "tuned").mkdir()
+    text = "mine:\n  adam:\n    gru: {lr: 0.5}\n"
+    (tmp_path / "tuned" / "mine.yaml").write_text(text, encoding="utf-8")
+    register_tables(tmp_path)
+    assert compose("language", ["model=gru", "tuned=mine_gru_adam"]).optimizer.lr == 0.5
