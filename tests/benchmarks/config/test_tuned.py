@@ -15,7 +15,7 @@ def test_a_row_sets_the_step_sizes_of_its_model_and_optimizer():
 
 def test_the_tables_leave_no_key_in_the_configuration():
     assert "tuned" not in compose("copy", [])
-    assert compose("copy", ["tuned=null"]).optimizer.lr == 1e-3
+    assert compose("copy", ["~tuned"]).optimizer.lr == 1e-3
 
 
 @pytest.mark.parametrize("name", load_tables(CONF))
