@@ -21,11 +21,11 @@ from .comparison.table import table
 from .comparison.writers.csv import delimited
 from .comparison.writers.latex import latex
 from .comparison.writers.markdown import markdown
-from .records.run import Run, find, read
+from .records.run import Run, find_runs, read_run
 
-PATIENCE = 2  # seconds of reading before a progress bar appears
-KINDS = ("csv", "latex", "html")
-FIGURE = "compare-{}.png"
+PROGRESS_DELAY_SECONDS = 2  # seconds of reading before a progress bar appears
+FORMATS = ("csv", "latex", "html")
+FIGURE_NAME = "compare-{}.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,22 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         parser.error(f"not a folder: {', '.join(missing)}")
-    wanted: dict[str, str] = {k: getattr(options, k) for k in KINDS if getattr(options, k)}
+    wanted: dict[str, str] = {k: getattr(options, k) for k in FORMATS if getattr(options, k)}
     if list(wanted.values()).count("-") > 1:
         parser.error("only one of --csv, --latex and --html can go to the standard output")
     figures: Path = options.figures or folders[0]
     try:
-        for name in (str(figures / FIGURE.format(1)), *wanted.values()):
+        for name in (str(figures / FIGURE_NAME.format(1)), *wanted.values()):
             _check_writable(name)
     except OSError as error:
         parser.error(f"cannot be written: {error}")
-    runs = _readable(find(folders))
+    runs = _read_runs(find_runs(folders))
     if not runs:
         parser.error(f"no runs below {', '.join(map(str, folders))}")
     tables = [table(task, groups) for task, groups in by_task(runs).items()]
     screen = sys.stderr if "-" in wanted.values() else sys.stdout
     for number, found in enumerate(tables, start=1):
-        path = figures / FIGURE.format(number)
+        path = figures / FIGURE_NAME.format(number)
         plot(found, path)
         print(f"\n{markdown(found)}\n\nlearning curves: {path}", file=screen)
     if "csv" in wanted:
@@ -108,11 +108,13 @@ def _write(name: str, text: str) -> None:
         Path(name).write_text(text, encoding="utf-8")
 
 
-def _readable(folders: list[Path]) -> list[Run]:
+def _read_runs(folders: list[Path]) -> list[Run]:
     runs = []
-    for folder in tqdm(folders, "reading runs", unit="", delay=PATIENCE, disable=None, leave=False):
+    for folder in tqdm(
+        folders, "reading runs", unit="", delay=PROGRESS_DELAY_SECONDS, disable=None, leave=False
+    ):
         try:
-            runs.append(read(folder))
+            runs.append(read_run(folder))
         except (OSError, ValueError) as error:
             tqdm.write(f"skipped {folder}: {error}", file=sys.stderr)
     return runs

@@ -79,9 +79,9 @@ def contents(runs: Path) -> dict[str, Contents]:
     for name in benchmarks():
         task = make_task(compose(name, []))
         found[name] = Contents(tuple(task.metrics), task.target_loss is not None)
-    for folder in run.find([runs]):
+    for folder in run.find_runs([runs]):
         try:
-            about = run.read(folder).about
+            about = run.read_run(folder).metadata
         except (OSError, ValueError) as error:
             print(f"skipped {folder}: {error}", file=sys.stderr)
             continue

@@ -34,12 +34,12 @@ from orthornn import (
 )
 from orthornn.manifolds.retractions import RETRACTIONS
 
-LOOKS = 200
-RECURRENCE = 2000
+MEASUREMENTS = 200
+RECURRENCE_STEPS = 2000
 
-Make = Callable[[list[Tensor], float], torch.optim.Optimizer]
+MakeOptimizer = Callable[[list[Tensor], float], torch.optim.Optimizer]
 
-MODES: dict[str, Make] = {
+MODES: dict[str, MakeOptimizer] = {
     "SGD": RiemannianSGD,
     "SGD, momentum": lambda p, lr: RiemannianSGD(p, lr, momentum=0.9),
     "SGD, Nesterov": lambda p, lr: RiemannianSGD(p, lr, momentum=0.9, nesterov=True),
@@ -51,7 +51,7 @@ MODES: dict[str, Make] = {
     "RMSprop, a quarter of the rows": lambda p, lr: RiemannianRMSprop(p, lr, rows=0.25),
     "Muon": RiemannianMuon,
 }
-PEERS: dict[str, geoopt.Manifold] = {
+GEOOPT_MANIFOLDS: dict[str, geoopt.Manifold] = {
     "geoopt QR": geoopt.EuclideanStiefel(),
     "geoopt canonical (its default)": geoopt.CanonicalStiefel(),
     "geoopt exact": geoopt.EuclideanStiefelExact(),
@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--retractions", nargs="+", choices=RETRACTIONS, default=["polar"])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=list(PEERS), help="of geoopt; none if empty"
+        "--peers",
+        nargs="*",
+        choices=GEOOPT_MANIFOLDS,
+        default=list(GEOOPT_MANIFOLDS),
+        help="of geoopt; none if empty",
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
@@ -105,14 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for lr in options.lr
     ]
     cases += [
-        (name, PEERS[name], partial(geoopt.optim.RiemannianAdam), lr)
+        (name, GEOOPT_MANIFOLDS[name], partial(geoopt.optim.RiemannianAdam), lr)
         for name in options.peers
         for lr in options.lr
     ]
     print(
         f"{options.size} x {options.size}, {options.dtype}, {options.steps} steps, "
         f"{options.threads} thread(s), torch {torch.__version__}\n"
-        f"{'':<40}{'lr':>8}{'‖WᵀW - I‖':>13}{'worst entry':>13}{f'σ_max^{RECURRENCE}':>13}"
+        f"{'':<40}{'lr':>8}{'‖WᵀW - I‖':>13}{'worst entry':>13}{f'σ_max^{RECURRENCE_STEPS}':>13}"
         f"{'det':>8}{'s':>7}"
     )
     report = []
@@ -124,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         disable=not sys.stderr.isatty(),
     ) as bar:
         for name, manifold, make, lr in cases:
-            found = drift(
+            found = measure_drift(
                 manifold, make, lr, options.size, options.steps, options.dtype, bar.update
             )
             report.append({"name": name, "lr": lr, **found._asdict()})
@@ -136,9 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def drift(
+def measure_drift(
     manifold: geoopt.Manifold,
-    make: Make,
+    make: MakeOptimizer,
     lr: float,
     size: int,
     steps: int,
@@ -156,7 +160,7 @@ def drift(
     x = geoopt.ManifoldParameter(start, manifold=manifold)
     optimizer = make([x], lr)
     norm, worst, began, last = 0.0, 0.0, time.perf_counter(), 0
-    for look in sorted({-(-steps * (k + 1) // LOOKS) for k in range(LOOKS)}):
+    for look in sorted({-(-steps * (k + 1) // MEASUREMENTS) for k in range(MEASUREMENTS)}):
         for step in range(last + 1, look + 1):
             x.grad = gradients[step % len(gradients)].clone()  # geoopt writes into it
             optimizer.step()
@@ -169,7 +173,7 @@ def drift(
     seconds = time.perf_counter() - began
     if worst == math.inf:
         return Drift(norm, worst, math.nan, math.nan, seconds)
-    power = torch.linalg.svdvals(w).max().pow(RECURRENCE).item()
+    power = torch.linalg.svdvals(w).max().pow(RECURRENCE_STEPS).item()
     return Drift(norm, worst, power, torch.linalg.det(w).item(), seconds)
 
 

@@ -24,13 +24,21 @@ from orthornn.recurrence.nonlinearity import NONLINEARITIES
 
 from .config.compose import compose
 from .config.errors import ConfigError
-from .diagnostics.gradient_flow import Story, draw_gradients, draw_jacobians, look, recurrent_weight
+from .diagnostics.gradient_flow import (
+    CaseResult,
+    GradientFlow,
+    draw_gradients,
+    draw_jacobians,
+    measure_gradient_flow,
+    recurrent_weight,
+)
+from .records.markdown import markdown_table
 from .runs.build import make_state
 from .training.loop import TrainingDiverged, fit
 
 
-class Subject(NamedTuple):
-    """A model to look into.
+class Case(NamedTuple):
+    """A model whose gradients are measured.
 
     Attributes:
         label: in the figure.
@@ -43,31 +51,31 @@ class Subject(NamedTuple):
     gain: float = 1.0
 
 
-SCALED = 1.05
-SUBJECTS = {
-    "rnn": Subject("RNN, tanh", ("model=rnn",)),
-    "lstm": Subject("LSTM", ("model=lstm",)),
-    "gru": Subject("GRU", ("model=gru",)),
-    "ortho": Subject("OrthoRNN", ("model=ortho",)),
-    "scaled": Subject(f"W scaled by {SCALED}", ("model=ortho_free",), SCALED),
-    "clipped": Subject(
-        f"W scaled by {SCALED}, clipped", ("model=ortho_free", "train.clip=1.0"), SCALED
+WEIGHT_GAIN = 1.05
+CASES = {
+    "rnn": Case("RNN, tanh", ("model=rnn",)),
+    "lstm": Case("LSTM", ("model=lstm",)),
+    "gru": Case("GRU", ("model=gru",)),
+    "ortho": Case("OrthoRNN", ("model=ortho",)),
+    "scaled": Case(f"W scaled by {WEIGHT_GAIN}", ("model=ortho_free",), WEIGHT_GAIN),
+    "clipped": Case(
+        f"W scaled by {WEIGHT_GAIN}, clipped", ("model=ortho_free", "train.clip=1.0"), WEIGHT_GAIN
     ),
 }
-USUAL = list(SUBJECTS)
-SUBJECTS |= {
-    name: Subject(f"OrthoRNN, {name}", ("model=ortho", f"orthogonal.nonlinearity={name}"))
+DEFAULT_CASES = list(CASES)
+CASES |= {
+    name: Case(f"OrthoRNN, {name}", ("model=ortho", f"orthogonal.nonlinearity={name}"))
     for name in NONLINEARITIES
     if name != "modrelu"
 }
 
-MEASURED = (
-    "‖∂L/∂h_1‖/‖∂L/∂h_T‖",
-    "largest σ of ∂s_T/∂s_1",
-    "median",
-    "σ_max(W)^T",
-    "saturated",
-)
+SHOWN = {
+    "gradient_first_to_last": "‖∂L/∂h_1‖/‖∂L/∂h_T‖",
+    "jacobian_largest": "largest σ of ∂s_T/∂s_1",
+    "jacobian_median": "median",
+    "singular_value_power": "σ_max(W)^T",
+}
+HEADINGS = (*SHOWN.values(), "saturated")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--models", nargs="+", choices=SUBJECTS, default=USUAL)
+    parser.add_argument("--models", nargs="+", choices=CASES, default=DEFAULT_CASES)
     parser.add_argument("--delay", type=int, default=100, help="T of copy memory")
-    parser.add_argument("--steps", type=int, default=200, help="optimizer steps; 0 looks once")
+    parser.add_argument("--steps", type=int, default=200, help="optimizer steps; 0 measures once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/gradients"))
@@ -92,84 +100,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"--folder cannot be made: {error}")
     try:
-        stories = [
-            tell(SUBJECTS[name], options.delay, options.steps, options.seed)
+        results = [
+            train_and_measure(CASES[name], options.delay, options.steps, options.seed)
             for name in options.models
         ]
     except ConfigError as error:
         parser.error(str(error))
     title = f"copy memory, T = {options.delay}, {options.steps} steps, seed {options.seed}"
-    print(f"{title}, {options.threads} thread(s)\n\n{table(stories)}\n")
+    print(f"{title}, {options.threads} thread(s)\n\n{format_cases(results)}\n")
     figure, numbers = options.folder / "gradients.png", options.folder / "gradients.json"
-    draw(stories, title, figure)
-    plain = {"title": title, "models": [_plain(story) for story in stories]}
+    plot_cases(results, title, figure)
+    plain = {"title": title, "models": [_to_dict(story) for story in results]}
     numbers.write_text(json.dumps(plain, indent=1), encoding="utf-8")
     print(f"written to {figure} and {numbers}")
     return 0
 
 
-def tell(subject: Subject, delay: int, steps: int, seed: int) -> Story:
-    """Look, train with the step sizes of the copy benchmark, look again."""
-    overrides = [*subject.overrides, f"task.delay={delay}", f"train.steps={max(1, steps)}"]
+def train_and_measure(case: Case, delay: int, steps: int, seed: int) -> CaseResult:
+    """Measure, train with the step sizes of the copy benchmark, measure again."""
+    overrides = [*case.overrides, f"task.delay={delay}", f"train.steps={max(1, steps)}"]
     cfg = compose("copy", overrides)
     task, settings, state = make_state(cfg, seed, cfg.budget)
     model = state.model
     weight = recurrent_weight(model)
-    if subject.gain != 1.0 and weight is not None:
-        weight.mul_(subject.gain)  # detached, but the same memory
+    if case.gain != 1.0 and weight is not None:
+        weight.mul_(case.gain)  # detached, but the same memory
     (batch,) = task.held_out("validation", settings.batch_size, 1)
-    before = look(model, task, batch)
+    before = measure_gradient_flow(model, task, batch)
     if not steps:
-        return Story(subject.label, before, before, [], [], "not trained")
+        return CaseResult(case.label, before, before, [], [], "not trained")
     losses: list[float] = []
     norms: list[float] = []
     outcome = "trained"
     try:
-        for record in tqdm(fit(state, task, settings), subject.label, steps, unit=" steps"):
+        for record in tqdm(fit(state, task, settings), case.label, steps, unit=" steps"):
             losses.append(record["loss"])
             norms.append(record["gradient_norm"])
     except TrainingDiverged as error:
         outcome = str(error)
-    return Story(subject.label, before, look(model, task, batch), losses, norms, outcome)
-
-
-def table(stories: list[Story]) -> str:
-    """A Markdown table, one row per model and moment."""
-    rows = [
-        ["model", "", *MEASURED, "last loss"],
-        ["---"] * (len(MEASURED) + 3),
-    ]
-    for story in stories:
-        for moment, flow in (("before", story.before), ("after", story.after)):
-            n = flow.numbers()
-            loss = f"{story.losses[-1]:.2e}" if story.losses else "-"
-            rows.append(
-                [
-                    story.label if moment == "before" else "",
-                    moment,
-                    _power(n.get("gradient_first_to_last")),
-                    _power(n.get("jacobian_largest")),
-                    _power(n.get("jacobian_median")),
-                    _power(n.get("singular_value_power")),
-                    "-" if flow.saturation is None else f"{flow.saturation:.1%}",
-                    "" if moment == "before" else f"{loss}, {story.outcome}",
-                ]
-            )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
+    return CaseResult(
+        case.label, before, measure_gradient_flow(model, task, batch), losses, norms, outcome
     )
 
 
-def draw(stories: list[Story], title: str, path: Path) -> None:
+def format_cases(results: list[CaseResult]) -> str:
+    """A Markdown table, one row per model and moment."""
+    rows = [["model", "", *HEADINGS, "last loss"]]
+    for result in results:
+        loss = f"{result.losses[-1]:.2e}" if result.losses else "-"
+        ends = {"before": (result.label, ""), "after": ("", f"{loss}, {result.outcome}")}
+        for moment, (label, outcome) in ends.items():
+            flow: GradientFlow = getattr(result, moment)
+            numbers = flow.numbers()
+            powers = [_format_power(numbers.get(name)) for name in SHOWN]
+            saturation = "-" if flow.saturation is None else f"{flow.saturation:.1%}"
+            rows.append([label, moment, *powers, saturation, outcome])
+    return markdown_table(rows, aligned=True)
+
+
+def plot_cases(results: list[CaseResult], title: str, path: Path) -> None:
     """Write the PNG: gradients and Jacobians before and after, gradient norms and losses."""
     figure = Figure(figsize=(14, 8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     panels = figure.subplots(2, 3)
     for row, moment in enumerate(("before", "after")):
-        flows = {story.label: getattr(story, moment) for story in stories}
+        flows = {result.label: getattr(result, moment) for result in results}
         draw_gradients(panels[row, 0], flows)
         draw_jacobians(panels[row, 1], flows)
         panels[row, 0].set_title(f"gradient through time, {moment} training", fontsize=10)
@@ -178,9 +174,9 @@ def draw(stories: list[Story], title: str, path: Path) -> None:
         (panels[0, 2], "norms", "gradient norm, before clipping"),
         (panels[1, 2], "losses", "loss"),
     ):
-        for story in stories:
-            values: list[float] = getattr(story, name)
-            axes.semilogy(range(1, len(values) + 1), values, lw=1.2, label=story.label)
+        for result in results:
+            values: list[float] = getattr(result, name)
+            axes.semilogy(range(1, len(values) + 1), values, lw=1.2, label=result.label)
         axes.set(xlabel="optimizer step", ylabel=label)
         axes.set_title(label, fontsize=10)
         axes.grid(alpha=0.25)
@@ -188,12 +184,12 @@ def draw(stories: list[Story], title: str, path: Path) -> None:
     figure.savefig(path)
 
 
-def _plain(story: Story) -> dict[str, Any]:
-    flows = {"before": story.before._asdict(), "after": story.after._asdict()}
-    return {**story._asdict(), **flows}
+def _to_dict(result: CaseResult) -> dict[str, Any]:
+    flows = {"before": result.before._asdict(), "after": result.after._asdict()}
+    return {**result._asdict(), **flows}
 
 
-def _power(value: float | None) -> str:
+def _format_power(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}"
 
 

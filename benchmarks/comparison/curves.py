@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.diagnostics.figures import running_mean
-from benchmarks.records.files import LOOKS
+from benchmarks.records.files import GRADIENTS
 from benchmarks.records.run import Run
 
 MOST_POINTS = 500
@@ -107,7 +107,7 @@ def _least(values: np.ndarray) -> float:
 def _last_look(run: Run) -> dict[str, Any]:
     """The last whole line of ``gradients.jsonl``; empty without one."""
     try:
-        lines = (run.folder / LOOKS).read_text(encoding="utf-8").split("\n")[:-1]
+        lines = (run.folder / GRADIENTS).read_text(encoding="utf-8").split("\n")[:-1]
         last = json.loads(lines[-1]) if lines else {}
     except (OSError, ValueError):
         return {}

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from benchmarks.diagnostics.figures import literal, scale_loss
+from benchmarks.diagnostics.figures import escape_dollars, scale_loss
 
 from .curves import thin
 from .palette import GREY, LIGHT, MOST, Look, looks
@@ -54,11 +54,11 @@ def plot(table: Table, path: Path) -> None:
     axes = figure.add_subplot()
     drawn = looks(len(table.rows))
     draw(axes, panel, drawn, PAPER)
-    axes.set_title(literal(table.task), fontsize=10)
+    axes.set_title(escape_dollars(table.task), fontsize=10)
     for row, look, curve in zip(table.rows, drawn, panel.curves, strict=True):
         if curve is not None and look.hue is not None:
             seeds = f"{curve.seeds} seed{'s' if curve.seeds > 1 else ''}"
-            label = literal(f"{row.group.name}, {row.parameters:,} parameters, {seeds}")
+            label = escape_dollars(f"{row.group.name}, {row.parameters:,} parameters, {seeds}")
             axes.plot([], [], look.stroke, color=look.colour, label=label)
     if len(table.rows) > MOST:
         axes.plot([], [], color=GREY, lw=0.6, label=f"{len(table.rows) - MOST} others")

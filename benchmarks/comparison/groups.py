@@ -43,7 +43,7 @@ class Group(NamedTuple):
 
 def outcome(run: Run) -> str:
     """How a run ended; one that still says that it is running was killed, or has not ended yet."""
-    status = run.about["status"]
+    status = run.metadata["status"]
     return str(status) if status in OUTCOMES else "unfinished"
 
 
@@ -56,9 +56,9 @@ def by_task(runs: list[Run]) -> dict[str, list[Group]]:
     """
     tasks: dict[str, dict[str, tuple[dict[str, Any], list[Run]]]] = {}
     for run in runs:
-        own = setting(run.about["config"])
-        key = json.dumps([run.about["model"], own], sort_keys=True)
-        tasks.setdefault(run.about["task"], {}).setdefault(key, (own, []))[1].append(run)
+        own = setting(run.metadata["config"])
+        key = json.dumps([run.metadata["model"], own], sort_keys=True)
+        tasks.setdefault(run.metadata["task"], {}).setdefault(key, (own, []))[1].append(run)
     return {task: _named(list(groups.values())) for task, groups in tasks.items()}
 
 
@@ -85,12 +85,12 @@ def shown(value: Any) -> str:
 def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
     models: dict[str, list[dict[str, Any]]] = {}
     for own, runs in found:
-        models.setdefault(runs[0].about["model"], []).append(own)
+        models.setdefault(runs[0].metadata["model"], []).append(own)
     extent = set(EXTENT) & set(differing([own for own, _ in found]))
     keys = {model: sorted(extent | set(differing(settings))) for model, settings in models.items()}
     named = []
     for own, runs in found:
-        model = runs[0].about["model"]
+        model = runs[0].metadata["model"]
         details = [f"{key.rpartition('.')[2]}={shown(own.get(key))}" for key in keys[model]]
         named.append(Group(", ".join([model, *details]), _one_per_seed(runs), own))
     return named
@@ -98,13 +98,13 @@ def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
 
 def _one_per_seed(runs: list[Run]) -> list[Run]:
     ordered = sorted(runs, key=lambda r: (outcome(r) == "finished", _started(r)))
-    last = {run.about["seed"]: run for run in ordered}
+    last = {run.metadata["seed"]: run for run in ordered}
     return [last[seed] for seed in sorted(last)]
 
 
 def _started(run: Run) -> tuple[float, str]:
     """When a run began: the hours of two zones, or of summer and winter, are not in order."""
-    text = str(run.about["started"])
+    text = str(run.metadata["started"])
     try:
         return dt.datetime.fromisoformat(text).timestamp(), text
     except ValueError:

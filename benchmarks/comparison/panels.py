@@ -43,10 +43,10 @@ class Panel(NamedTuple):
 
 def learning(table: Table) -> Panel:
     """The training loss against the step, over the finished seeds of each group."""
-    abouts = [row.group.runs[0].about for row in table.rows]
+    abouts = [row.group.runs[0].metadata for row in table.rows]
     baseline = float(abouts[0]["baseline"])
     lines = [(baseline, f"memoryless baseline {show_loss(baseline)}")]
-    targets = {about["target_loss"] for about in abouts} - {None}
+    targets = {metadata["target_loss"] for metadata in abouts} - {None}
     lines += [(target, f"target {target:.0e}") for target in sorted(targets)]
     return Panel(
         "Learning curves",

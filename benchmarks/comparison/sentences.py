@@ -88,12 +88,12 @@ def problems(table: Table) -> list[Problem]:
     found = []
     for group, run in table.problems:
         how = outcome(run)
-        error = str(run.about.get("error") or "").strip()
+        error = str(run.metadata.get("error") or "").strip()
         came = f"at step {run.summary['steps']}" if run.records else "before the first step"
         reason = error.splitlines()[0] if error else came
-        traceback = str(run.about.get("traceback") or "")
+        traceback = str(run.metadata.get("traceback") or "")
         where = str(run.folder)
-        found.append(Problem(group.name, run.about["seed"], where, how, reason, traceback))
+        found.append(Problem(group.name, run.metadata["seed"], where, how, reason, traceback))
     return found
 
 

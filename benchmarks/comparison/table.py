@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from benchmarks.records.run import Run
-from benchmarks.records.text import prefixed, show_loss
+from benchmarks.records.text import prefix_test_scores, show_loss
 
 from .groups import Group, outcome
 from .statistics import Interval, Verdict, against_best, intervals, rank
@@ -51,12 +51,12 @@ class Row(NamedTuple):
     @property
     def hidden_size(self) -> int:
         """Units of the recurrent layer."""
-        return int(self.group.runs[0].about["hidden_size"])
+        return int(self.group.runs[0].metadata["hidden_size"])
 
     @property
     def parameters(self) -> int:
         """Stored parameters."""
-        return int(self.group.runs[0].about["parameters"])
+        return int(self.group.runs[0].metadata["parameters"])
 
     @property
     def seeds(self) -> str:
@@ -105,11 +105,11 @@ class Table(NamedTuple):
 
 def table(task: str, groups: list[Group]) -> Table:
     """Measure the groups of a task and rank them by its decisive number, then by validation."""
-    about = groups[0].runs[0].about
-    final = decisive(about)
+    metadata = groups[0].runs[0].metadata
+    final = decisive(metadata)
     higher = final.better == "higher"
-    has_target = any(group.runs[0].about["target_loss"] is not None for group in groups)
-    found = [column for column in columns(about) if has_target or not column.needs_target]
+    has_target = any(group.runs[0].metadata["target_loss"] is not None for group in groups)
+    found = [column for column in columns(metadata) if has_target or not column.needs_target]
 
     def order(group: Group) -> tuple[float, float]:
         validation = found[0].values(group)
@@ -129,7 +129,11 @@ def _cell(column: Column, group: Group, values: list[float], bounds: Interval | 
     missing = len(group.finished) - len(values)
     mean = statistics.fmean(values) if values else None
     show = column.show
-    if column.form == "each" and group.runs[0].about["target_loss"] is None and column.needs_target:
+    if (
+        column.form == "each"
+        and group.runs[0].metadata["target_loss"] is None
+        and column.needs_target
+    ):
         return Cell(values, missing, mean, None, "-")
     if column.form == "each":
         return Cell(values, missing, mean, None, _each(values, missing, show))
@@ -182,7 +186,9 @@ class Column(NamedTuple):
 
     def values(self, group: Group) -> list[float]:
         """Of the finished runs that have it, in the order of their seeds."""
-        found = ({**run.summary, **prefixed(run.about["test"])} for run in group.finished)
+        found = (
+            {**run.summary, **prefix_test_scores(run.metadata["test"])} for run in group.finished
+        )
         return [f[self.name] for f in found if f.get(self.name) is not None]
 
 
@@ -218,15 +224,15 @@ _SPEEDS = (
 )
 
 
-def columns(about: dict[str, Any]) -> list[Column]:
+def columns(metadata: dict[str, Any]) -> list[Column]:
     """Those of the task of a run, by its ``run.json``: losses, test scores, speeds."""
-    scores = [_score(name, metric) for name, metric in about["metrics"].items()]
+    scores = [_score(name, metric) for name, metric in metadata["metrics"].items()]
     return [*_LOSSES, *scores, *_SPEEDS]
 
 
-def decisive(about: dict[str, Any]) -> Column:
+def decisive(metadata: dict[str, Any]) -> Column:
     """What ranks the groups: the first metric of the task on the test set, or the loss there."""
-    for name, metric in about["metrics"].items():
+    for name, metric in metadata["metrics"].items():
         return _score(name, metric)
     return _LOSSES[1]
 

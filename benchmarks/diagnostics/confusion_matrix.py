@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .figures import literal, write_figure
+from .figures import escape_dollars, write_figure
 
 
-class Confusion:
+class ConfusionMatrix:
     """``counts[i, j]``: how often class i was taken for class j.
 
     Args:
@@ -50,7 +50,7 @@ class Confusion:
                     text = str(int(self.counts[i, j]))
                     axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)
         axes.set(
-            title=f"{literal(title)}\n{summary}",
+            title=f"{escape_dollars(title)}\n{summary}",
             xlabel="answer",
             ylabel="true class",
         )

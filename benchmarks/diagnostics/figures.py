@@ -12,12 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.records.record import Record
-from benchmarks.records.text import title
+from benchmarks.records.text import run_title
 from benchmarks.system import atomic_files
 
 BLUE, GREY, GREEN = "#1f5fa8", "#707070", "#2a8a4a"
-SMOOTHING = 100
-WIDE = 20  # a loss that changes by more than this factor is drawn on a log scale
+SMOOTHING_PARTS = 100
+LOG_SCALE_FACTOR = 20  # a loss that changes by more than this factor is drawn on a log scale
 
 
 def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
@@ -32,7 +32,7 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(literal(title(about)), fontsize=10)
+    axes.set_title(escape_dollars(run_title(about)), fontsize=10)
     losses = [r["loss"] for r in records]
     axes.plot(steps, losses, color=BLUE, lw=0.6, alpha=0.35)
     axes.plot(steps, running_mean(losses), color=BLUE, lw=1.4, label=f"loss, {_over(losses)}")
@@ -69,7 +69,7 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
     write_figure(path, figure)
 
 
-def literal(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """Text as it stands, where matplotlib would read a formula between two dollars."""
     return text.replace("$", r"\$")
 
@@ -85,10 +85,10 @@ def write_figure(path: Path, figure: Figure, about: dict[str, str] | None = None
     Raises:
         WriteError: if it cannot be written.
     """
-    atomic_files.write(path, rendered(figure, path.suffix.removeprefix("."), about))
+    atomic_files.write(path, render_figure(figure, path.suffix.removeprefix("."), about))
 
 
-def rendered(figure: Figure, kind: str, about: dict[str, str] | None = None) -> bytes:
+def render_figure(figure: Figure, kind: str, about: dict[str, str] | None = None) -> bytes:
     """What a file of that kind, ``png`` or ``svg``, holds of a figure."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, metadata=about)
@@ -100,7 +100,7 @@ def running_mean(values: list[float]) -> list[float]:
 
     What is not finite is left out; nan where nothing else is left.
     """
-    width = max(1, len(values) // SMOOTHING)
+    width = max(1, len(values) // SMOOTHING_PARTS)
     finite = np.isfinite(values)
     sums = np.cumsum([0.0, *np.where(finite, values, 0.0)])
     counts = np.cumsum([0, *finite])
@@ -112,7 +112,7 @@ def running_mean(values: list[float]) -> list[float]:
 
 
 def _over(values: list[float]) -> str:
-    width = max(1, len(values) // SMOOTHING)
+    width = max(1, len(values) // SMOOTHING_PARTS)
     return "each batch" if width == 1 else f"mean of {width} batches"
 
 
@@ -125,7 +125,7 @@ def scale_loss(axes: Axes, losses: list[float], baseline: float) -> None:
     if not positive:
         return
     most = float(np.percentile(positive, 98))
-    if most > WIDE * min(positive):
+    if most > LOG_SCALE_FACTOR * min(positive):
         axes.set_yscale("log")
     else:
         axes.set_ylim(0.9 * min(*positive, baseline), 1.1 * max(most, baseline))

@@ -19,15 +19,15 @@ from benchmarks.models import SequenceModel, orthogonal_weights
 from benchmarks.tasks.task import Batch, Task
 from orthornn.diagnostics import gradient_norms, jacobian, saturation, singular_values
 
-from .figures import literal, write_figure
+from .figures import escape_dollars, write_figure
 
-COLUMNS = 16  # sequences of a batch that are looked at
-MOST = 2e10  # T H³, in proportion to the work: a Jacobian over more is left out
-LEAST = 1e-40  # what a log scale shows of an exact zero
+MAX_SEQUENCES = 16  # sequences of a batch that are looked at
+MAX_JACOBIAN_WORK = 2e10  # T H³, in proportion to the work: a Jacobian over more is left out
+PLOT_FLOOR = 1e-40  # what a log scale shows of an exact zero
 
 
-class Flow(NamedTuple):
-    """A look into a model at one moment; an empty list is what does not exist or overflowed.
+class GradientFlow(NamedTuple):
+    """The gradient flow of a model at a moment; an empty list is what does not exist or overflowed.
 
     Attributes:
         gradient_norms: ``‖∂L/∂h_t‖`` for t = 1 to T, L being the loss of the last answer alone.
@@ -66,7 +66,7 @@ class Flow(NamedTuple):
         return found
 
 
-def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
+def measure_gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> GradientFlow:
     """Look into ``model`` on the first sequences of a batch, from the zero state.
 
     Costs as much as 3 to 20 steps of training, most of it for the Jacobian, which is left out of
@@ -80,10 +80,10 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
     weight = recurrent_weight(model)
     spectrum = [] if weight is None else _finite_spectrum(weight)
     if getattr(core, "num_layers", 1) > 1 or getattr(core, "bidirectional", False):
-        return Flow([], [], spectrum, None)
-    seen = batch.input[:, :COLUMNS]
+        return GradientFlow([], [], spectrum, None)
+    seen = batch.input[:, :MAX_SEQUENCES]
     x = model.embed(seen if task.tokens else seen.double()).detach()
-    target = batch.target[..., :COLUMNS]
+    target = batch.target[..., :MAX_SEQUENCES]
     target = target.double() if target.is_floating_point() else target
 
     def last(h: Tensor) -> Tensor:
@@ -93,15 +93,19 @@ def look(model: SequenceModel, task: Task, batch: Batch) -> Flow:
         norms, _ = gradient_norms(core, x, last)
         with torch.no_grad():
             h = core(x)[0]
-        affordable = len(x) > 1 and len(x) * model.hidden_size**3 <= MOST
-        stretch = _finite_spectrum(_from_awake(core, x[:, 0], h[:, 0])) if affordable else []
+        affordable = len(x) > 1 and len(x) * model.hidden_size**3 <= MAX_JACOBIAN_WORK
+        stretch = (
+            _finite_spectrum(_jacobian_from_first_nonzero_state(core, x[:, 0], h[:, 0]))
+            if affordable
+            else []
+        )
     name = getattr(core, "nonlinearity", None)
     share = saturation(h, name) if isinstance(name, str) else None
-    return Flow(norms.tolist(), stretch, spectrum, share)
+    return GradientFlow(norms.tolist(), stretch, spectrum, share)
 
 
 @torch.no_grad()
-def _from_awake(core: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+def _jacobian_from_first_nonzero_state(core: nn.Module, x: Tensor, h: Tensor) -> Tensor:
     """The Jacobian from the first state that is not 0, of ``x`` (T, I) with its states (T, H).
 
     A dark rim of a digit leaves the state at 0, where modReLU is flat: nothing would come through.
@@ -131,8 +135,8 @@ def recurrent_weight(model: nn.Module) -> Tensor | None:
     return None
 
 
-def plot_flow(flows: dict[str, Flow], title: str, path: Path) -> None:
-    """Write a PNG of some looks, by their labels: gradients through time, spectra beside."""
+def plot_gradient_flow(flows: dict[str, GradientFlow], title: str, path: Path) -> None:
+    """Write a PNG of some measurements, by their labels: gradients through time, spectra beside."""
     panels = [
         draw
         for name, draw in (
@@ -144,7 +148,7 @@ def plot_flow(flows: dict[str, Flow], title: str, path: Path) -> None:
     ]
     figure = Figure(figsize=(4.7 * max(1, len(panels)), 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(literal(title), fontsize=10)
+    figure.suptitle(escape_dollars(title), fontsize=10)
     for axes, draw in zip(np.ravel(figure.subplots(1, max(1, len(panels)))), panels, strict=False):
         draw(axes, flows)
         if draw is panels[0] and axes.get_legend_handles_labels()[0]:
@@ -152,23 +156,23 @@ def plot_flow(flows: dict[str, Flow], title: str, path: Path) -> None:
     write_figure(path, figure)
 
 
-def draw_gradients(axes: Axes, flows: dict[str, Flow]) -> None:
-    """Each look's ``‖∂L/∂h_t‖`` against t, relative to the last step, on a log scale."""
+def draw_gradients(axes: Axes, flows: dict[str, GradientFlow]) -> None:
+    """Each measurement's ``‖∂L/∂h_t‖`` against t, relative to the last step, on a log scale."""
     for label, flow in flows.items():
         if flow.gradient_norms and 0 < flow.gradient_norms[-1] < math.inf:
             last = flow.gradient_norms[-1]
-            values = [max(norm / last, LEAST) for norm in flow.gradient_norms]
+            values = [max(norm / last, PLOT_FLOOR) for norm in flow.gradient_norms]
             axes.semilogy(range(1, len(values) + 1), values, lw=1.4, label=label)
     axes.axhline(1, color="0.6", lw=0.8, ls=":")
     axes.set(xlabel="time step t", ylabel="‖∂L/∂h_t‖ / ‖∂L/∂h_T‖")
     axes.grid(alpha=0.25)
 
 
-def draw_jacobians(axes: Axes, flows: dict[str, Flow]) -> None:
-    """Each look's singular values of ``∂s_T/∂s_1``, largest first, on a log scale."""
+def draw_jacobians(axes: Axes, flows: dict[str, GradientFlow]) -> None:
+    """Each measurement's singular values of ``∂s_T/∂s_1``, largest first, on a log scale."""
     for label, flow in flows.items():
         if flow.jacobian:
-            values = [max(value, LEAST) for value in flow.jacobian]
+            values = [max(value, PLOT_FLOOR) for value in flow.jacobian]
             shares = [100 * k / max(1, len(values) - 1) for k in range(len(values))]
             axes.semilogy(shares, values, lw=1.4, label=label)
     axes.axhline(1, color="0.6", lw=0.8, ls=":")
@@ -176,8 +180,8 @@ def draw_jacobians(axes: Axes, flows: dict[str, Flow]) -> None:
     axes.grid(alpha=0.25)
 
 
-def draw_spectra(axes: Axes, flows: dict[str, Flow]) -> None:
-    """Each look's singular values of the recurrent weight, largest first."""
+def draw_spectra(axes: Axes, flows: dict[str, GradientFlow]) -> None:
+    """Each measurement's singular values of the recurrent weight, largest first."""
     for label, flow in flows.items():
         shares = [100 * k / max(1, len(flow.spectrum) - 1) for k in range(len(flow.spectrum))]
         axes.plot(shares, flow.spectrum, lw=1.4, label=label)
@@ -188,12 +192,12 @@ def draw_spectra(axes: Axes, flows: dict[str, Flow]) -> None:
     axes.grid(alpha=0.25)
 
 
-class Story(NamedTuple):
-    """What was seen of one subject."""
+class CaseResult(NamedTuple):
+    """The gradient flow of one case before and after training, and how that went."""
 
     label: str
-    before: Flow
-    after: Flow
+    before: GradientFlow
+    after: GradientFlow
     losses: list[float]
     norms: list[float]
     outcome: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.config.errors import warn
-from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.diagnostics.gradient_flow import GradientFlow
 from benchmarks.records.record import Record
 
 from .logger import Logger
@@ -44,7 +44,7 @@ class FailSafeLogger:
         """Pass a record on."""
         self._attempt(lambda logger: logger.log_record(record))
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """Pass a look on."""
         self._attempt(lambda logger: logger.log_gradient_flow(step, flow, figure))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnostics.gradient_flow import Flow
-from benchmarks.records.record import Record, line
+from benchmarks.diagnostics.gradient_flow import GradientFlow
+from benchmarks.records.record import Record, to_json
 from benchmarks.system import atomic_files
 
 
@@ -29,9 +29,9 @@ class JsonlLogger:
             WriteError: if that cannot be done.
         """
         with atomic_files.write_errors(self.path):
-            atomic_files.write_all(self.file, line(record).encode())
+            atomic_files.write_all(self.file, to_json(record).encode())
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """Nothing: looks have a file of their own."""
 
     def log_text(self, step: int, text: str) -> None:

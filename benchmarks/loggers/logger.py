@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.diagnostics.gradient_flow import GradientFlow
 from benchmarks.records.record import Record
 from benchmarks.tasks.task import Metric
 
@@ -43,7 +43,7 @@ class Logger(Protocol):
     def log_record(self, record: Record) -> None:
         """Take one record."""
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """A look into the model after a step, 0 being the start, and its drawing."""
 
     def log_text(self, step: int, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.diagnostics.gradient_flow import GradientFlow
 from benchmarks.records.record import Record
 
 from .logger import RunIdentity
@@ -20,7 +20,7 @@ class NullLogger:
     def log_record(self, record: Record) -> None:
         """Nothing."""
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """Nothing."""
 
     def log_text(self, step: int, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.diagnostics.gradient_flow import GradientFlow
 from benchmarks.records.record import Record
 from benchmarks.records.text import show_loss
 from benchmarks.tasks.task import Metric
@@ -65,7 +65,7 @@ class ProgressBar:
             left = f"{(self.steps - step) / rate:.0f} s left"
             print(f"{line}, {left}", file=sys.stderr, flush=True)
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """Nothing: a look does not fit on a line."""
 
     def log_text(self, step: int, text: str) -> None:

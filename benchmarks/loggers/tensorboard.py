@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.image import imread
 
 from benchmarks.config.fingerprint import setting
-from benchmarks.diagnostics.gradient_flow import LEAST, Flow
+from benchmarks.diagnostics.gradient_flow import PLOT_FLOOR, GradientFlow
 from benchmarks.records.record import Record
 
 from .logger import RunIdentity
@@ -63,13 +63,13 @@ class TensorBoardLogger:
             if name != "step":
                 self._scalar(name, value)
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """Histograms of the spectra, the drawing and the numbers, at the last record's step."""
         for name, value in flow.numbers().items():
             self._scalar(f"flow/{name}", value)
         for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
             if values:
-                powers = np.array([math.log10(max(value, LEAST)) for value in values])
+                powers = np.array([math.log10(max(value, PLOT_FLOOR)) for value in values])
                 self.writer.add_histogram(f"flow/log10_{name}", powers, self.last)
         self._image("flow/gradients", figure)
 

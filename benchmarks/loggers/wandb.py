@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config.errors import warn
-from benchmarks.diagnostics.gradient_flow import LEAST, Flow
+from benchmarks.diagnostics.gradient_flow import PLOT_FLOOR, GradientFlow
 from benchmarks.records.files import METRICS
 from benchmarks.records.record import VALIDATION, Record
 from benchmarks.records.run import read_records
@@ -94,14 +94,14 @@ class WandbLogger:
             own[f"{self.benchmark}/steps_per_second"] = step / record["seconds"]
         self._log(step, lambda: {**record, **own})
 
-    def log_gradient_flow(self, step: int, flow: Flow, figure: Path) -> None:
+    def log_gradient_flow(self, step: int, flow: GradientFlow, figure: Path) -> None:
         """Log histograms of the spectra, the drawing and the numbers, with the step's record."""
 
         def look() -> dict[str, Any]:
             logged: dict[str, Any] = {f"flow/{k}": value for k, value in flow.numbers().items()}
             for name, values in (("spectrum", flow.spectrum), ("jacobian", flow.jacobian)):
                 if values:
-                    powers = [math.log10(max(value, LEAST)) for value in values]
+                    powers = [math.log10(max(value, PLOT_FLOOR)) for value in values]
                     logged[f"flow/log10_{name}"] = self.wandb.Histogram(powers)
             return logged | {"flow/gradients": self._image(figure)}
 

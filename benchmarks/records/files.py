@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-METRICS, ABOUT, CONFIG = "metrics.jsonl", "run.json", "config.yaml"
-
-
-CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
-
-
-FIGURE, CONFUSION = "loss.png", "confusion.png"
-
-
-LOOKS, FLOW = "gradients.jsonl", "gradients.png"
-
-
+METRICS = "metrics.jsonl"  # one record a step
+METADATA = "run.json"
+CONFIG = "config.yaml"
+CHECKPOINT = "checkpoint.pt"
+EARLIER_CHECKPOINTS = "checkpoint-[0-9]*.pt"  # those before the newest, the latest first
+BEST = "best.pt"
+LOSS_FIGURE = "loss.png"
+CONFUSION_FIGURE = "confusion.png"
+GRADIENTS = "gradients.jsonl"  # one measurement of the gradient flow a line
+GRADIENTS_FIGURE = "gradients.png"
+SAMPLE = "sample.txt"
+WANDB_ID = "wandb/id"
 EARLIER = "earlier"  # the folder of a run's attempts before the present one
 
-
-SAMPLE = "sample.txt"
-
-
-THINNED = "thinned"  # in run.json: of how many records how many are kept
-
-
-EARLIER_CHECKPOINTS = "checkpoint-[0-9]*.pt"  # those before the newest, the latest first
-
-
-WANDB_ID = "wandb/id"
-
-
 # all that a run writes into its folder, in the order in which it can be moved away
-WRITTEN = [ABOUT, METRICS, CONFIG, CHECKPOINT, EARLIER_CHECKPOINTS, BEST, FIGURE, CONFUSION, LOOKS]
+RUN_FILES = [
+    METADATA, METRICS, CONFIG, CHECKPOINT, EARLIER_CHECKPOINTS, BEST, LOSS_FIGURE, CONFUSION_FIGURE,
+    GRADIENTS, GRADIENTS_FIGURE, SAMPLE, "wandb", "tensorboard",
+]  # fmt: skip
+
+THINNED = "thinned"  # a key of the metadata: of how many records how many are kept

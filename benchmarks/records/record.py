@@ -21,7 +21,7 @@ def validation_scores(record: Record) -> Record:
     }
 
 
-def line(record: Record, **more: str) -> str:
+def to_json(record: Record, **more: str) -> str:
     """A record as a line of JSON, which has no number that is not finite: null stands for it.
 
     Args:
@@ -32,6 +32,6 @@ def line(record: Record, **more: str) -> str:
     return json.dumps({**more, **plain}) + "\n"
 
 
-def numbers(row: dict[str, Any]) -> Record:
+def from_json(row: dict[str, Any]) -> Record:
     """A row of JSON as a record: nan for null."""
     return {name: math.nan if value is None else value for name, value in row.items()}

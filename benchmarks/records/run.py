@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .files import ABOUT, EARLIER, FLOW, METRICS, SAMPLE, THINNED, WRITTEN
-from .record import Record, numbers
+from .files import EARLIER, METADATA, METRICS, THINNED
+from .record import Record, from_json
 from .summary import summarise
 
-WRITTEN += [FLOW, SAMPLE, "wandb", "tensorboard"]
 NEEDED = {
     "task", "model", "seed", "status", "started", "config", "baseline", "target_loss", "metrics",
     "test", "hidden_size", "parameters",
@@ -26,42 +25,42 @@ class Run:
 
     Attributes:
         folder: where it was found.
-        about: ``run.json``: task, model, sizes, seed, versions, status, resolved config.
+        metadata: ``run.json``: task, model, sizes, seed, versions, status, resolved config.
         records: ``metrics.jsonl``, one record per step.
     """
 
     folder: Path
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     records: list[Record]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """:func:`summarise` of the records; of thinned ones, what it was of all."""
-        if THINNED in self.about:
-            whole: dict[str, Any] = self.about["summary"]
+        if THINNED in self.metadata:
+            whole: dict[str, Any] = self.metadata["summary"]
             return whole
-        return summarise(self.records, self.about["baseline"], self.about["target_loss"])
+        return summarise(self.records, self.metadata["baseline"], self.metadata["target_loss"])
 
 
-def read(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
     """Read one run; a last line cut short by a crash is left out.
 
     Raises:
         OSError: if a file is missing or cannot be read.
         ValueError: if one is damaged.
     """
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    if not describes_run(about):
-        raise ValueError(f"{ABOUT} is not the description of a run")
-    return Run(folder, about, read_records(folder))
+    metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+    if not describes_run(metadata):
+        raise ValueError(f"{METADATA} is not the description of a run")
+    return Run(folder, metadata, read_records(folder))
 
 
-def describes_run(about: Any) -> bool:
+def describes_run(metadata: Any) -> bool:
     """Whether a value read from JSON is the description of a run."""
-    return isinstance(about, dict) and about.keys() >= NEEDED
+    return isinstance(metadata, dict) and metadata.keys() >= NEEDED
 
 
-def find(roots: list[Path]) -> list[Path]:
+def find_runs(roots: list[Path]) -> list[Path]:
     """Every folder below ``roots`` that holds a run, in the order of their names.
 
     Earlier attempts at a run are left out.
@@ -71,7 +70,7 @@ def find(roots: list[Path]) -> list[Path]:
         for folder, below, files in os.walk(root.resolve()):
             if EARLIER in below:
                 below.remove(EARLIER)
-            if ABOUT in files:
+            if METADATA in files:
                 found.add(Path(folder))
     return sorted(found)
 
@@ -84,7 +83,7 @@ def read_records(folder: Path) -> list[Record]:
         ValueError: if a line is no record.
     """
     rows = parse_lines((folder / METRICS).read_text(encoding="utf-8"), METRICS)
-    return [numbers(row) if None in row.values() else row for row in rows]
+    return [from_json(row) if None in row.values() else row for row in rows]
 
 
 def parse_lines(text: str, name: str) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ from scipy.ndimage import median_filter
 
 from .record import VALIDATION, Record
 
-CLEARLY = 0.95
+BASELINE_FACTOR = 0.95
 
 
-LASTING = 10
+MEDIAN_WINDOW = 10
 
 
 def first_below(records: list[Record], threshold: float | None) -> Record | None:
@@ -24,7 +24,7 @@ def first_below(records: list[Record], threshold: float | None) -> Record | None
     if threshold is None or not records:
         return None
     losses = np.nan_to_num([r["loss"] for r in records], nan=np.inf)
-    width = max(1, min(LASTING, len(losses) // 2), len(losses) // 20)
+    width = max(1, min(MEDIAN_WINDOW, len(losses) // 2), len(losses) // 20)
     centred = median_filter(losses, width, mode="nearest")
     medians = centred[width // 2 : len(losses) - (width - 1) // 2]  # of whole windows alone
     above = np.flatnonzero(~(medians < threshold))
@@ -43,7 +43,10 @@ def summarise(records: list[Record], baseline: float, target_loss: float | None)
     batch is fresh, these are losses on data the model had never seen.
     """
     summary: dict[str, Any] = {"steps": int(records[-1]["step"]) if records else 0}
-    for name, threshold in (("below_baseline", CLEARLY * baseline), ("to_target", target_loss)):
+    for name, threshold in (
+        ("below_baseline", BASELINE_FACTOR * baseline),
+        ("to_target", target_loss),
+    ):
         hit = first_below(records, threshold)
         summary[f"steps_{name}"] = int(hit["step"]) if hit else None
         summary[f"seconds_{name}"] = hit["seconds"] if hit else None

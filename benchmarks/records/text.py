@@ -7,15 +7,15 @@ from typing import Any
 from .record import Record
 
 
-def title(about: dict[str, Any]) -> str:
+def run_title(metadata: dict[str, Any]) -> str:
     """What was trained on what, for the head of a figure."""
     return (
-        f"{about['task']}\n{about['model']}, hidden size {about['hidden_size']}, "
-        f"{about['parameters']:,} parameters, seed {about['seed']}"
+        f"{metadata['task']}\n{metadata['model']}, hidden size {metadata['hidden_size']}, "
+        f"{metadata['parameters']:,} parameters, seed {metadata['seed']}"
     )
 
 
-def prefixed(test: Record | None) -> Record:
+def prefix_test_scores(test: Record | None) -> Record:
     """The test scores under the names by which a summary keeps them."""
     return {f"test_{name}": value for name, value in (test or {}).items()}
 

@@ -21,8 +21,8 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.records.files import THINNED
-from benchmarks.records.record import VALIDATION, Record, line, numbers
-from benchmarks.records.run import Run, describes_run, parse_lines, read
+from benchmarks.records.record import VALIDATION, Record, from_json, to_json
+from benchmarks.records.run import Run, describes_run, parse_lines, read_run
 from benchmarks.runs.folder import look
 from benchmarks.system import atomic_files
 
@@ -48,16 +48,16 @@ def load_kept(folder: Path) -> dict[str, Run]:
     if not (folder / RUNS).is_file():
         return {}
     kept: dict[str, Run] = {}
-    for about in _read_lines(folder / RUNS):
-        name = about.pop(RUN, None)
-        if not isinstance(name, str) or not describes_run(about):
+    for metadata in _read_lines(folder / RUNS):
+        name = metadata.pop(RUN, None)
+        if not isinstance(name, str) or not describes_run(metadata):
             raise ValueError(f"{folder / RUNS} holds a line that describes no run")
-        kept[name] = Run(Path(name), about, [])
+        kept[name] = Run(Path(name), metadata, [])
     for row in _read_lines(folder / RECORDS):
         name = row.pop(RUN, None)
         if name not in kept:
             raise ValueError(f"{folder / RECORDS} has records of {name!r}, {RUNS} no such run")
-        kept[name].records.append(numbers(row) if None in row.values() else row)
+        kept[name].records.append(from_json(row) if None in row.values() else row)
     return kept
 
 
@@ -70,8 +70,8 @@ def save_kept(folder: Path, runs: Mapping[str, Run]) -> None:
         OSError: if a file cannot be written.
     """
     ordered = sorted(runs.items())
-    abouts = [json.dumps({RUN: name, **run.about}) + "\n" for name, run in ordered]
-    records = [line(record, **{RUN: name}) for name, run in ordered for record in run.records]
+    abouts = [json.dumps({RUN: name, **run.metadata}) + "\n" for name, run in ordered]
+    records = [to_json(record, **{RUN: name}) for name, run in ordered for record in run.records]
     _write_lines(folder / RUNS, abouts)
     _write_lines(folder / RECORDS, records)
 
@@ -94,7 +94,7 @@ def keep_runs(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
     for job in tqdm(jobs, "keeping", delay=2, disable=None, leave=False, unit=" runs"):
         source = runs / job.composed().folder
         if is_complete(source):
-            kept[job.folder] = thin_run(read(source), MAX_RECORD_BYTES // len(jobs))
+            kept[job.folder] = thin_run(read_run(source), MAX_RECORD_BYTES // len(jobs))
             added.append(job)
     if added:
         save_kept(folder, kept)
@@ -107,20 +107,20 @@ def is_complete(run: Path) -> bool:
     Raises:
         ConfigError: if it cannot be read.
     """
-    about = look(run)
-    if about is None:
+    metadata = look(run)
+    if metadata is None:
         return False
-    diverged = about["status"] == "failed" and about.get("traceback") is None
-    return about["status"] == "finished" or diverged
+    diverged = metadata["status"] == "failed" and metadata.get("traceback") is None
+    return metadata["status"] == "finished" or diverged
 
 
 def thin_run(run: Run, max_bytes: int) -> Run:
     """A run with at most so many bytes of records, or with those that cannot be left out."""
     records = thin(run.records, max_bytes)
-    about = {**run.about, THINNED: {"of": len(run.records), "kept": len(records)}}
-    if about["error"] is not None:  # which names files of the machine
-        about["error"] = about["error"].replace(f"{run.folder.resolve()}{os.sep}", "")
-    return Run(run.folder, about, records)
+    metadata = {**run.metadata, THINNED: {"of": len(run.records), "kept": len(records)}}
+    if metadata["error"] is not None:  # which names files of the machine
+        metadata["error"] = metadata["error"].replace(f"{run.folder.resolve()}{os.sep}", "")
+    return Run(run.folder, metadata, records)
 
 
 def thin(records: list[Record], max_bytes: int) -> list[Record]:
@@ -130,7 +130,7 @@ def thin(records: list[Record], max_bytes: int) -> list[Record]:
     any is: so what is kept of one run is kept of its neighbour too, or half of it.
     """
     rounded = [{name: _round(value) for name, value in record.items()} for record in records]
-    sizes = [len(line(record)) for record in rounded]
+    sizes = [len(to_json(record)) for record in rounded]
     needed = {0, len(records) - 1} | {
         k for k, r in enumerate(records) if any(name.startswith(VALIDATION) for name in r)
     }

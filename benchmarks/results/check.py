@@ -28,7 +28,7 @@ def faults(experiment: Experiment, folder: Path) -> Iterator[str]:
     for job in tqdm(wanted, folder.name, delay=2, disable=None, leave=False, unit=" runs"):
         run = kept.get(job.folder)
         if run is not None:
-            tasks.add(run.about["task"])
+            tasks.add(run.metadata["task"])
             told = [*differences(job, run), *_gaps(run)]
             yield from (f"{folder.name}/{job.folder}: {line}" for line in told)
     if len(tasks) > 1:
@@ -47,16 +47,16 @@ def differences(job: Job, run: Run) -> Iterator[str]:
 
     A key that came after the run, or has gone since, counts as null.
     """
-    there = setting(run.about["config"])
+    there = setting(run.metadata["config"])
     here = _defined(job._replace(seed=0))
     for key in sorted(there.keys() | here.keys()):
         if there.get(key) != here.get(key):
             yield f"it has {key}={shown(there.get(key))}, the definition {shown(here.get(key))}"
     for key, value in (("seed", job.seed), ("threads", 1)):
-        if run.about[key] != value:
-            yield f"it has {key} {run.about[key]}, not {value}"
-    if run.about["config"]["seed"] != job.seed:
-        yield f"its configuration has seed {run.about['config']['seed']}, not {job.seed}"
+        if run.metadata[key] != value:
+            yield f"it has {key} {run.metadata[key]}, not {value}"
+    if run.metadata["config"]["seed"] != job.seed:
+        yield f"its configuration has seed {run.metadata['config']['seed']}, not {job.seed}"
 
 
 @cache
@@ -67,7 +67,7 @@ def _defined(job: Job) -> dict[str, Any]:
 
 def _gaps(run: Run) -> Iterator[str]:
     """Where the summary and the records of a run contradict each other."""
-    held = run.about[THINNED]["kept"]
+    held = run.metadata[THINNED]["kept"]
     if held != len(run.records):
         yield f"{len(run.records)} records, {held} were kept"
     if not run.records:
@@ -79,7 +79,7 @@ def _gaps(run: Run) -> Iterator[str]:
         ("seconds", summary["seconds"], last["seconds"]),
         ("best_validation_loss", summary["best_validation_loss"], min(validated, default=None)),
     ]
-    target = run.about["target_loss"]
+    target = run.metadata["target_loss"]
     hit = summary["steps_to_target"]
     if hit is not None and not any(r["loss"] < target for r in run.records if r["step"] >= hit):
         yield f"steps_to_target {hit}, but no loss below {target} from there on"

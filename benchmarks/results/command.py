@@ -21,16 +21,7 @@ from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, REFUSALS
 
 from . import check, pages, rerun
 from .archive import keep_runs, load_kept
-from .definition import (
-    RESULTS,
-    DefinitionError,
-    Experiment,
-    Job,
-    Measurement,
-    contents,
-    jobs,
-    load,
-)
+from .definition import RESULTS, DefinitionError, Experiment, Job, Measurement, contents, jobs, load
 
 Definitions = dict[str, Experiment | Measurement]
 

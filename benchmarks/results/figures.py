@@ -18,8 +18,8 @@ from benchmarks.comparison.curves import Curve, recorded, smooth
 from benchmarks.comparison.figures import PAPER, draw
 from benchmarks.comparison.palette import GREY, Look, looks
 from benchmarks.comparison.panels import Panel
-from benchmarks.diagnostics.figures import literal, write_figure
-from benchmarks.diagnostics.gradient_flow import Story, draw_gradients
+from benchmarks.diagnostics.figures import escape_dollars, write_figure
+from benchmarks.diagnostics.gradient_flow import CaseResult, draw_gradients
 from benchmarks.records.record import VALIDATION
 from benchmarks.records.run import Run
 from benchmarks.records.text import show_loss
@@ -56,7 +56,7 @@ def learned(found: Sequence[Line]) -> str:
     keys = ("seed", "status", "task", "baseline", "target_loss")
     return digest(
         [
-            (line.label, [([run.about[k] for k in keys], run.records) for run in line.known])
+            (line.label, [([run.metadata[k] for k in keys], run.records) for run in line.known])
             for line in found
         ]
     )
@@ -72,7 +72,7 @@ def curves(found: Sequence[Line], path: Path) -> None:
     FigureCanvasAgg(figure)
     left, *right = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
     drawn = _learning(left, found)
-    title = literal(_first(found).about["task"])
+    title = escape_dollars(_first(found).metadata["task"])
     if scored:
         draw(right[0], scored, looks(len(scored.curves)), PAPER)
         right[0].set_yscale("linear")
@@ -83,13 +83,13 @@ def curves(found: Sequence[Line], path: Path) -> None:
     write_figure(path, figure, {SOURCE: learned(found)})
 
 
-def overview(found: Sequence[Line], stories: Sequence[Story], path: Path) -> None:
+def overview(found: Sequence[Line], stories: Sequence[CaseResult], path: Path) -> None:
     """Draw what the library is for: learning curves, and beside them gradients through time."""
     figure = Figure(figsize=(11, 4.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
     drawn = _learning(left, found)
-    left.set_title(_first(found).about["task"].partition(", K")[0], fontsize=10)
+    left.set_title(_first(found).metadata["task"].partition(", K")[0], fontsize=10)
     draw_gradients(right, {s.label: s.before for s in stories if s.label in drawn})
     for curve in right.get_lines():
         look = drawn.get(str(curve.get_label()))
@@ -100,7 +100,7 @@ def overview(found: Sequence[Line], stories: Sequence[Story], path: Path) -> Non
     write_figure(path, figure, {SOURCE: overviewed(found, stories)})
 
 
-def overviewed(found: Sequence[Line], stories: Sequence[Story]) -> str:
+def overviewed(found: Sequence[Line], stories: Sequence[CaseResult]) -> str:
     """The digest of what the overview shows."""
     return digest(learned(found), stories)
 
@@ -108,14 +108,14 @@ def overviewed(found: Sequence[Line], stories: Sequence[Story]) -> str:
 def _learning(axes: Axes, found: Sequence[Line]) -> dict[str, Look]:
     """Draw the curves; the looks of those in colour, by their names."""
     present = [line for line in found if line.known]
-    about = _first(found).about
-    lines = [(about["baseline"], f"memoryless baseline {show_loss(about['baseline'])}")]
-    if about["target_loss"] is not None:
-        lines.append((about["target_loss"], f"target {about['target_loss']:.0e}"))
+    metadata = _first(found).metadata
+    lines = [(metadata["baseline"], f"memoryless baseline {show_loss(metadata['baseline'])}")]
+    if metadata["target_loss"] is not None:
+        lines.append((metadata["target_loss"], f"target {metadata['target_loss']:.0e}"))
     panel = Panel(
         "", "", "optimizer step", "training loss",
         [recorded(line.group.finished, "loss", smooth) for line in present],
-        lines, about["baseline"],
+        lines, metadata["baseline"],
     )  # fmt: skip
     drawn = looks(len(present))
     draw(axes, panel, drawn, PAPER)
@@ -137,7 +137,7 @@ def highest(curves: Sequence[Curve | None]) -> float:
 
 def _scores(found: Sequence[Line]) -> Panel | None:
     """The first score of the task on the validation set; None where there are too few of it."""
-    for score in _first(found).about["metrics"]:
+    for score in _first(found).metadata["metrics"]:
         taken = [
             recorded(line.group.finished, f"{VALIDATION}{score}") for line in found if line.known
         ]
@@ -149,7 +149,7 @@ def _scores(found: Sequence[Line]) -> Panel | None:
 
 def _legend(figure: Figure, axes: Axes, drawn: Mapping[str, Look]) -> None:
     for name, look in drawn.items():
-        axes.plot([], [], look.stroke, color=look.colour, label=literal(name))
+        axes.plot([], [], look.stroke, color=look.colour, label=escape_dollars(name))
     if any(line.get_color() == GREY for line in axes.get_lines()):
         axes.plot([], [], color=GREY, lw=0.6, label="others")
     handles, names = axes.get_legend_handles_labels()

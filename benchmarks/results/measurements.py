@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnostics.gradient_flow import Flow, Story
+from benchmarks.diagnostics.gradient_flow import CaseResult, GradientFlow
+from benchmarks.records.markdown import markdown_table
 from benchmarks.records.text import show_loss
 
 from .definition import DefinitionError, Measurement
-from .tables import markdown
 
 
 def table(measurement: Measurement, folder: Path) -> str:
@@ -36,14 +36,20 @@ def numbers(measurement: Measurement, folder: Path) -> Path:
     return found
 
 
-def stories(measurement: Measurement, folder: Path) -> list[Story]:
+def stories(measurement: Measurement, folder: Path) -> list[CaseResult]:
     """What ``benchmarks.gradients`` has written; none where it was not run."""
     path = numbers(measurement, folder)
     if not path.is_file():
         return []
     content = json.loads(path.read_text(encoding="utf-8"))
     return [
-        Story(**{**model, "before": Flow(**model["before"]), "after": Flow(**model["after"])})
+        CaseResult(
+            **{
+                **model,
+                "before": GradientFlow(**model["before"]),
+                "after": GradientFlow(**model["after"]),
+            }
+        )
         for model in content["models"]
     ]
 
@@ -52,7 +58,7 @@ def _gradients(content: dict[str, Any], shown: list[str]) -> str:
     rows = [["model", "before training", "after training", "last loss"]]
     for model in content["models"]:
         shares = [
-            Flow(**model[moment]).numbers().get("gradient_first_to_last")
+            GradientFlow(**model[moment]).numbers().get("gradient_first_to_last")
             for moment in ("before", "after")
         ]
         told = ["-" if share is None else f"{share:.2g}" for share in shares]
@@ -60,7 +66,7 @@ def _gradients(content: dict[str, Any], shown: list[str]) -> str:
         if not shown or model["label"] in shown:
             rows.append([model["label"], *told, show_loss(losses[-1]) if losses else "-"])
     head = f"‖∂L/∂h_1‖ / ‖∂L/∂h_T‖ of the loss of the last answer; {content['title']}."
-    return f"{head}\n\n{markdown(rows)}"
+    return f"{head}\n\n{markdown_table(rows)}"
 
 
 def _speed(content: dict[str, Any], shown: list[str]) -> str:
@@ -69,8 +75,8 @@ def _speed(content: dict[str, Any], shown: list[str]) -> str:
     for measured in content["tables"]:
         what, _, size = measured["title"].partition(" at ")
         parts.setdefault(what, []).append((size, measured))
-    about = content["header"]
-    told = [f"{about['device_name']}, {about['threads']} thread(s), torch {about['torch']}."]
+    header = content["header"]
+    told = [f"{header['device_name']}, {header['threads']} thread(s), torch {header['torch']}."]
     for what, found in parts.items():
         reference = found[0][1]["reference"]
         told.append(f"{what[0].upper()}{what[1:]}, as a multiple of {reference}:")
@@ -87,7 +93,7 @@ def _ratios(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
         of = medians[measured["reference"]]
         told = [f"{medians[name] / of:.2g}" if name in medians else "-" for name in names]
         rows.append([size, *told])
-    return markdown(rows)
+    return markdown_table(rows)
 
 
 TABLES: dict[str, Callable[[dict[str, Any], list[str]], str]] = {

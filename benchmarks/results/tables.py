@@ -10,18 +10,12 @@ from typing import NamedTuple
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.table import Column, columns
 from benchmarks.config.fingerprint import setting
+from benchmarks.records.markdown import markdown_table
 from benchmarks.records.run import Run
-from benchmarks.records.text import prefixed
+from benchmarks.records.text import prefix_test_scores
 
 from .archive import load_kept
 from .definition import RESULTS, DefinitionError, Digest, Experiment, Summary, jobs, load
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown; the first row is its head."""
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    body = ["| " + " | ".join(row) + " |" for row in escaped]
-    return "\n".join([body[0], "|" + "---|" * len(rows[0]), *body[1:]])
 
 
 def of_experiment(experiment: Experiment, found: Sequence[Line]) -> str:
@@ -31,7 +25,7 @@ def of_experiment(experiment: Experiment, found: Sequence[Line]) -> str:
     columns = [column(name, found) for name in experiment.columns]
     head = ["model", "H", "parameters", *(c.heading for c in columns)]
     rows = [[line.label, *_sizes(line), *(cell(line, c) for c in columns)] for line in found]
-    return markdown([head, *rows])
+    return markdown_table([head, *rows])
 
 
 def of_search(experiment: Experiment, found: Sequence[Line]) -> str:
@@ -49,7 +43,7 @@ def of_search(experiment: Experiment, found: Sequence[Line]) -> str:
                 *(cell(best, c) for c in columns),
             ]
         )
-    return markdown(rows)
+    return markdown_table(rows)
 
 
 def of_summary(summary: Summary, results: Path = RESULTS) -> str:
@@ -67,7 +61,7 @@ def of_summary(summary: Summary, results: Path = RESULTS) -> str:
             line = next((line for line in found if line.label == name), None)
             told.append(NONE if line is None else cell(line, column(c.number, found)) + lone(line))
         rows.append([name, *told])
-    return markdown(rows)
+    return markdown_table(rows)
 
 
 def of_digest(digest: Digest, results: Path = RESULTS) -> str:
@@ -80,14 +74,14 @@ def of_digest(digest: Digest, results: Path = RESULTS) -> str:
             shown = column(digest.number, found)
             told = [f"{line.label}: {cell(line, shown)}{lone(line)}" for line in known]
             rows.append([what, "; ".join(told)])
-    return markdown([["", digest.heading], *rows]) if rows else "Not run yet."
+    return markdown_table([["", digest.heading], *rows]) if rows else "Not run yet."
 
 
 def _sizes(line: Line) -> tuple[str, str]:
     if not line.known:
         return NONE, NONE
-    about = line.known[0].about
-    return str(about["hidden_size"]), f"{about['parameters']:,}"
+    metadata = line.known[0].metadata
+    return str(metadata["hidden_size"]), f"{metadata['parameters']:,}"
 
 
 WORDS = NOT_RUN, DIVERGED, NONE = "not run", "diverged", "-"
@@ -117,7 +111,7 @@ class Line(NamedTuple):
     @property
     def group(self) -> Group:
         """The same, as ``benchmarks.compare`` takes it."""
-        return Group(self.label, self.known, setting(self.known[0].about["config"]))
+        return Group(self.label, self.known, setting(self.known[0].metadata["config"]))
 
 
 def lines(name: str, results: Path = RESULTS) -> tuple[Experiment, list[Line]]:
@@ -148,7 +142,7 @@ def column(name: str, found: Sequence[Line]) -> Column:
     first = next((run for line in found for run in line.known), None)
     if first is None:
         return Column(name, name.replace("_", " "), str)
-    there = {c.name: c for c in columns(first.about)}
+    there = {c.name: c for c in columns(first.metadata)}
     if name not in there:
         raise DefinitionError(f"no number {name!r}; there are: {', '.join(there)}")
     return there[name]
@@ -190,7 +184,7 @@ def chosen(experiment: Experiment, found: Sequence[Line]) -> dict[str, Line]:
 
 
 def _one(run: Run, col: Column) -> str:
-    if run.about["status"] != "finished":
+    if run.metadata["status"] != "finished":
         return DIVERGED
     value = _number(run, col.name)
     if value is not None:
@@ -201,5 +195,5 @@ def _one(run: Run, col: Column) -> str:
 
 def _number(run: Run, name: str) -> float | None:
     """A number of a run, as ``benchmarks.compare`` takes it: None of one that has not finished."""
-    found = {**run.summary, **prefixed(run.about["test"])}.get(name)
-    return None if found is None or run.about["status"] != "finished" else float(found)
+    found = {**run.summary, **prefix_test_scores(run.metadata["test"])}.get(name)
+    return None if found is None or run.metadata["status"] != "finished" else float(found)

@@ -112,7 +112,7 @@ def _wrapped(item: str) -> str:
 def compared(found: list[Line]) -> str:
     """The table that ``benchmarks.compare`` prints, under the names of the rows."""
     groups = [line.group for line in found if line.known]
-    return markdown(table(groups[0].runs[0].about["task"], groups)) + "\n"
+    return markdown(table(groups[0].runs[0].metadata["task"], groups)) + "\n"
 
 
 def _section(name: str, results: Path) -> str:
@@ -145,15 +145,15 @@ def facts(experiment: Experiment, found: Sequence[Line]) -> str:
 
 
 def _task(run: Run) -> str:
-    title = run.about["task"]
-    baseline = show_loss(run.about["baseline"])
+    title = run.metadata["task"]
+    baseline = show_loss(run.metadata["baseline"])
     return f"{title[0].upper()}{title[1:]}; memoryless baseline {baseline}."
 
 
 def _training(runs: Sequence[Run]) -> str:
     """How long it was, in batches of which size, and by which optimizer."""
-    configs = [run.about["config"] for run in runs]
-    steps = sorted({run.summary["steps"] for run in runs if run.about["status"] == "finished"})
+    configs = [run.metadata["config"] for run in runs]
+    steps = sorted({run.summary["steps"] for run in runs if run.metadata["status"] == "finished"})
     sizes = sorted({config["train"]["batch_size"] for config in configs})
     names = sorted({_optimizer(config) for config in configs})
     told = [f"{_either(steps)} steps"] if steps else []
@@ -183,6 +183,6 @@ def _machines(found: Sequence[Line]) -> list[str]:
 
 def _places(run: Run) -> list[str]:
     """The machines that a run was on; of an old record the kind alone is known."""
-    parts = [run.about, *run.about["resumed"]]
+    parts = [run.metadata, *run.metadata["resumed"]]
     names = [str(part["machine"]) for part in parts if "machine" in part]
     return ["not recorded" if KIND.fullmatch(name) else name for name in names]

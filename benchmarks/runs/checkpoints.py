@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import torch
 
 from benchmarks.config.errors import ConfigError, warn
-from benchmarks.records.files import CHECKPOINT, EARLIER_CHECKPOINTS, LOOKS, METRICS, WANDB_ID
+from benchmarks.records.files import CHECKPOINT, EARLIER_CHECKPOINTS, GRADIENTS, METRICS, WANDB_ID
 from benchmarks.system import atomic_files
 from benchmarks.system.atomic_files import relative
 
@@ -34,8 +34,8 @@ def save(folder: Path, content: dict[str, Any], keep: int) -> None:
         WriteError: if that cannot be done; a checkpoint before it is still there then.
     """
     atomic_files.fsync(folder / METRICS)
-    if (folder / LOOKS).exists():
-        atomic_files.fsync(folder / LOOKS)
+    if (folder / GRADIENTS).exists():
+        atomic_files.fsync(folder / GRADIENTS)
     whole = {**content, "format": FORMAT}
     with contextlib.suppress(FileNotFoundError):
         whole["wandb_id"] = (folder / WANDB_ID).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.config.errors import ConfigError
 from benchmarks.config.fingerprint import setting
-from benchmarks.records.files import ABOUT, EARLIER, METRICS, WRITTEN
+from benchmarks.records.files import EARLIER, METADATA, METRICS, RUN_FILES
 from benchmarks.system import atomic_files
 from benchmarks.system.atomic_files import relative
 
@@ -48,7 +48,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
         path.write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
-        for name in WRITTEN:
+        for name in RUN_FILES:
             for left in folder.glob(atomic_files.temporary_name(name)):
                 left.unlink()
     except Timeout:
@@ -107,7 +107,7 @@ def look(folder: Path) -> dict[str, Any] | None:
     Raises:
         ConfigError: if it cannot be read.
     """
-    path = folder / ABOUT
+    path = folder / METADATA
     if not path.exists():
         return None
     try:
@@ -178,7 +178,7 @@ def set_aside(folder: Path) -> Path | None:
 
     Returns where it lies now. Other files stay.
     """
-    left = [path for name in WRITTEN for path in sorted(folder.glob(name))]
+    left = [path for name in RUN_FILES for path in sorted(folder.glob(name))]
     if not left:
         return None
     earlier = folder / EARLIER
@@ -194,7 +194,7 @@ def set_aside(folder: Path) -> Path | None:
 
 def put_back(folder: Path, attempt: Path) -> None:
     """Undo :func:`set_aside`, as long as nothing new has been written."""
-    for name in reversed(WRITTEN):
+    for name in reversed(RUN_FILES):
         for path in sorted(attempt.glob(name)):
             if not (folder / path.name).exists():
                 path.rename(folder / path.name)

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnostics.gradient_flow import Flow, look, plot_flow
+from benchmarks.diagnostics.gradient_flow import (
+    GradientFlow,
+    measure_gradient_flow,
+    plot_gradient_flow,
+)
 from benchmarks.loggers import Logger
 from benchmarks.models import SequenceModel
-from benchmarks.records.files import FLOW, LOOKS
+from benchmarks.records.files import GRADIENTS, GRADIENTS_FIGURE
 from benchmarks.system import atomic_files
 from benchmarks.tasks.task import Task
 from benchmarks.training.settings import Settings
@@ -35,12 +39,14 @@ class Looks:
     ) -> None:
         self.model, self.task, self.settings = model, task, settings
         self.folder, self.loggers = folder, loggers
-        self.flows: dict[int, Flow] = {}
+        self.flows: dict[int, GradientFlow] = {}
 
     def remember(self, rows: list[dict[str, Any]]) -> None:
         """Take up the looks of a run that was stopped, as its file has them."""
         for row in rows:
-            self.flows[row["step"]] = Flow(**{name: row[name] for name in Flow._fields})
+            self.flows[row["step"]] = GradientFlow(
+                **{name: row[name] for name in GradientFlow._fields}
+            )
 
     def take(self, step: int) -> None:
         """Look after ``step``, if one is due."""
@@ -50,14 +56,14 @@ class Looks:
         if step in self.flows:  # before the run was stopped
             return
         batch = next(iter(self.task.held_out("validation", self.settings.batch_size, 1)))
-        flow = look(self.model, self.task, batch)
+        flow = measure_gradient_flow(self.model, self.task, batch)
         if flow.empty:
             return
         self.flows[step] = flow
         text = json.dumps({"step": step, **flow._asdict()}) + "\n"
-        atomic_files.append(self.folder / LOOKS, text)
-        path = self.folder / FLOW
-        plot_flow({f"step {step}": flow}, f"{self.task.title}, step {step}", path)
+        atomic_files.append(self.folder / GRADIENTS, text)
+        path = self.folder / GRADIENTS_FIGURE
+        plot_gradient_flow({f"step {step}": flow}, f"{self.task.title}, step {step}", path)
         for logger in self.loggers:
             logger.log_gradient_flow(step, flow, path)
 
@@ -68,6 +74,6 @@ class Looks:
         steps = list(self.flows)
         places = [round(k * (len(steps) - 1) / (MOST_LINES - 1)) for k in range(MOST_LINES)]
         shown = {f"step {steps[k]}": self.flows[steps[k]] for k in sorted(set(places))}
-        path = self.folder / FLOW
-        plot_flow(shown, title, path)
+        path = self.folder / GRADIENTS_FIGURE
+        plot_gradient_flow(shown, title, path)
         return {"gradients": path}

@@ -11,10 +11,10 @@ from benchmarks.config.errors import warn
 from benchmarks.diagnostics.figures import plot_run
 from benchmarks.loggers import JsonlLogger, Logger
 from benchmarks.models import SequenceModel
-from benchmarks.records.files import ABOUT, CONFIG, FIGURE, LOOKS, METRICS, SAMPLE
-from benchmarks.records.record import Record, numbers, validation_scores
+from benchmarks.records.files import CONFIG, GRADIENTS, LOSS_FIGURE, METADATA, METRICS, SAMPLE
+from benchmarks.records.record import Record, from_json, validation_scores
 from benchmarks.records.summary import summarise
-from benchmarks.records.text import prefixed, title
+from benchmarks.records.text import prefix_test_scores, run_title
 from benchmarks.system import atomic_files
 from benchmarks.system.environment import timestamp
 from benchmarks.tasks.task import Scores, Task
@@ -59,9 +59,9 @@ class Journal:
         Raises:
             ConfigError: if it cannot be read, or records are missing.
         """
-        self.history += map(numbers, folder.cut(self.path / METRICS, step))
+        self.history += map(from_json, folder.cut(self.path / METRICS, step))
         folder.check_whole(self.path, self.history, step)
-        self.looks.remember(folder.cut(self.path / LOOKS, step))
+        self.looks.remember(folder.cut(self.path / GRADIENTS, step))
         before = folder.look(self.path) or self.about
         here = self.about["versions"]
         place = self.about["machine"]
@@ -143,16 +143,16 @@ class Journal:
 
     def _draw(self) -> None:
         if self.history:
-            figure = self.path / FIGURE
+            figure = self.path / LOSS_FIGURE
             plot_run(self.history, self.about, figure)
             self.figures["figure"] = figure
-        self.figures |= self.looks.plot(title(self.about))
+        self.figures |= self.looks.plot(run_title(self.about))
 
     def _description(self) -> str:
         return describe(self.about, atomic_files.relative(self.path), self.briefly)
 
     def _ending(self) -> dict[str, Any]:
-        scores = prefixed(self.about["test"])
+        scores = prefix_test_scores(self.about["test"])
         return {**self.about["summary"], **scores, "status": self.about["status"]}
 
     def _close(self, summary: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ class Journal:
 
     def _write_about(self) -> None:
         text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
-        atomic_files.write_text(self.path / ABOUT, text)
+        atomic_files.write_text(self.path / METADATA, text)
 
 
 def _say(text: str) -> None:

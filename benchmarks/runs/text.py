@@ -7,25 +7,25 @@ from typing import Any
 
 from benchmarks.loggers.wandb_files import how_to_upload
 from benchmarks.records.files import (
-    ABOUT,
     BEST,
     CHECKPOINT,
     CONFIG,
-    CONFUSION,
-    FIGURE,
-    FLOW,
-    LOOKS,
+    CONFUSION_FIGURE,
+    GRADIENTS,
+    GRADIENTS_FIGURE,
+    LOSS_FIGURE,
+    METADATA,
     METRICS,
     SAMPLE,
 )
 from benchmarks.records.record import validation_scores
-from benchmarks.records.text import show_loss, show_scores, title
+from benchmarks.records.text import run_title, show_loss, show_scores
 
 
 def introduce(about: dict[str, Any]) -> str:
     """The text shown at the start of a run: what is trained on what."""
     threads = about["threads"]
-    return f"{title(about)}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{run_title(about)}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
@@ -62,14 +62,14 @@ def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
     lines.append(f"written to {folder}:")
     kinds = {
         METRICS: "one record per step",
-        ABOUT: "summary, sizes, versions",
+        METADATA: "summary, sizes, versions",
         CONFIG: "the resolved configuration",
         CHECKPOINT: "model, optimizer and random states; beside it those before it",
         BEST: "the weights with the lowest validation loss",
-        FIGURE: "the loss against its baseline",
-        CONFUSION: "what was taken for what, on the test set",
-        LOOKS: "gradients through time and spectra, at some steps",
-        FLOW: "the same, drawn",
+        LOSS_FIGURE: "the loss against its baseline",
+        CONFUSION_FIGURE: "what was taken for what, on the test set",
+        GRADIENTS: "gradients through time and spectra, at some steps",
+        GRADIENTS_FIGURE: "the same, drawn",
         SAMPLE: "what the best weights write",
         "wandb": f"W&B run; {how_to_upload(folder)}",
         "tensorboard": f"`tensorboard --logdir {folder}` shows it",

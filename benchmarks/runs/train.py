@@ -16,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, build, refusing
-from benchmarks.diagnostics.confusion_matrix import Confusion
+from benchmarks.diagnostics.confusion_matrix import ConfusionMatrix
 from benchmarks.loggers import FailSafeLogger, ProgressBar
 from benchmarks.models import SequenceModel
-from benchmarks.records.files import BEST, CHECKPOINT, CONFUSION
+from benchmarks.records.files import BEST, CHECKPOINT, CONFUSION_FIGURE
 from benchmarks.records.record import Record, validation_scores
 from benchmarks.system.atomic_files import WriteError, relative
 from benchmarks.system.signals import defer_signals
@@ -277,11 +277,11 @@ class Job:
 
     def _test(self, model: SequenceModel) -> Scores:
         """Scores of a model on the test set; with a confusion matrix if that says much."""
-        confusion = None if self.task.classes is None else Confusion(self.task.classes)
+        confusion = None if self.task.classes is None else ConfusionMatrix(self.task.classes)
         see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
         scores = evaluate(model, self.task, self.settings, "test", see, self.team.alone())
         if confusion and self.journal:
-            path = self.call.folder / CONFUSION
+            path = self.call.folder / CONFUSION_FIGURE
             confusion.plot(self.task.title, path)
             self.journal.figures["confusion"] = path
         return scores

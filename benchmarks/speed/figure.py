@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from benchmarks.diagnostics.figures import BLUE, GREY, literal, write_figure
+from benchmarks.diagnostics.figures import BLUE, GREY, escape_dollars, write_figure
 
 from .environment import describe
 from .table import Measured, Row
@@ -54,7 +54,7 @@ def figure(about: dict[str, Any], measured: Sequence[Measured]) -> Figure:
         for k, table in enumerate(row):
             _panel(drawn.add_subplot(grid[i, k]), table)
     told = [textwrap.fill(line, int(13 * width)) for line in describe(about).splitlines()]
-    drawn.suptitle(literal("\n".join(told)), fontsize=8)
+    drawn.suptitle(escape_dollars("\n".join(told)), fontsize=8)
     handles = [Patch(color=BLUE, label="orthornn"), Patch(color=PALE, label="peers")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return drawn
@@ -80,16 +80,18 @@ def _panel(axes: Axes, table: Measured) -> None:
     )
     axes.axvline(1.0, color=GREY, lw=0.9)
     axes.invert_yaxis()
-    axes.set_yticks(range(len(rows)), [literal(row.name) for row in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [escape_dollars(row.name) for row in rows], fontsize=7)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.set_title(literal(table.title.replace(" at ", "\nat ", 1)), fontsize=7.5, loc="left")
+    axes.set_title(
+        escape_dollars(table.title.replace(" at ", "\nat ", 1)), fontsize=7.5, loc="left"
+    )
     what, better = ("of", "more") if table.unit.more else ("times", "less")
-    axes.set_xlabel(literal(f"{what} {table.reference} ({better} is better)"), fontsize=7)
+    axes.set_xlabel(escape_dollars(f"{what} {table.reference} ({better} is better)"), fontsize=7)
     _scale(axes, table, min(low for low, _ in ends), max(high for _, high in ends))
     for k, (ratio, (low, high)) in enumerate(zip(ratios, ends, strict=True)):
         shown = f"{100 * ratio:.0f} %" if table.unit.more else f"{ratio:.2f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.records.markdown import markdown_table
+
 from .table import Measured, Row
 
 
@@ -24,17 +26,12 @@ def markdown(measured: Measured) -> str:
     of = (
         "" if measured.reference is None else f"{'% of' if unit.more else 'x'} {measured.reference}"
     )
-    lines = [
-        f"**{measured.title}**",
-        "",
-        f"| | {unit.shown} | least, most | {of} |",
-        "|---|---|---|---|",
-    ]
+    rows = [["", unit.shown, "least, most", of]]
     for row in measured.rows():
         median, least, most = _numbers(row, unit.scale)
-        lines.append(f"| {row.name} | {median} | {least}, {most} | {_ratio(row, measured)} |")
-    lines += [f"| {name} | failed: {why} | | |" for name, why in measured.failed.items()]
-    return "\n".join(lines)
+        rows.append([row.name, median, f"{least}, {most}", _ratio(row, measured)])
+    rows += [[name, f"failed: {why}", "", ""] for name, why in measured.failed.items()]
+    return f"**{measured.title}**\n\n{markdown_table(rows)}"
 
 
 def _numbers(row: Row, scale: float) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.cli.train import main
 from benchmarks.diagnostics import figures
 
-rendered = figures.rendered
+rendered = figures.render_figure
 EMPTY = {}
 
 
@@ -28,7 +28,7 @@ def undrawn(request, monkeypatch):
         return EMPTY[kind]
 
     if request.node.get_closest_marker("drawn") is None:
-        monkeypatch.setattr(figures, "rendered", render)
+        monkeypatch.setattr(figures, "render_figure", render)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from benchmarks.records.run import read
+from benchmarks.records.run import read_run
 from benchmarks.results import archive, command
 from benchmarks.results.definition import jobs, load
 from tests.benchmarks.fake_runs import write_run
@@ -45,7 +45,7 @@ def keep(folder, name, **said):
     """Keep records of a run that nobody has trained, for an experiment by its folder."""
     with tempfile.TemporaryDirectory() as trained:
         run = archive.thin_run(
-            read(write_run(Path(trained) / name, **said)), archive.MAX_RECORD_BYTES
+            read_run(write_run(Path(trained) / name, **said)), archive.MAX_RECORD_BYTES
         )
     archive.save_kept(folder, archive.load_kept(folder) | {name: run})
 

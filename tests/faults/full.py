@@ -7,7 +7,16 @@ import shutil
 import time
 from collections import Counter
 
-from benchmarks.records.files import ABOUT, BEST, CHECKPOINT, CONFIG, FIGURE, FLOW, LOOKS, METRICS
+from benchmarks.records.files import (
+    BEST,
+    CHECKPOINT,
+    CONFIG,
+    GRADIENTS,
+    GRADIENTS_FIGURE,
+    LOSS_FIGURE,
+    METADATA,
+    METRICS,
+)
 from tests.faults.bench import Bench, Case, Row
 from tests.faults.disk import Disk, can_mount, small_disk
 from tests.faults.left import Left, differences, left
@@ -26,8 +35,8 @@ TRIAL = Trial(
 )
 FIRST = 6  # pages that are left in turn, from none: the first files are small
 OUTSIDE = 0.25  # the share of times that the disk is filled while the run trains
-FIGURES = (FIGURE, FLOW)
-HIT = {ABOUT, CONFIG, METRICS, LOOKS, BEST}
+FIGURES = (LOSS_FIGURE, GRADIENTS_FIGURE)
+HIT = {METADATA, CONFIG, METRICS, GRADIENTS, BEST}
 HIT |= {CHECKPOINT, "a figure"}
 ENOUGH = 20  # points from which on each of these is to be hit
 CAUSES = ("No space left on device", "File too large")

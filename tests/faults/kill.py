@@ -14,8 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.records.files import LOOKS as GRADIENTS
-from benchmarks.records.files import METRICS
+from benchmarks.records.files import GRADIENTS, METRICS
 from benchmarks.runs import checkpoints
 from tests.faults.bench import Bench, Case, Row
 from tests.faults.left import Left, differences, left

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.records.files import ABOUT, BEST, CHECKPOINT, METRICS
+from benchmarks.records.files import BEST, CHECKPOINT, METADATA, METRICS
 from benchmarks.runs import checkpoints
 
 Left = dict[str, Any]
-WITH_SECONDS = (METRICS, ABOUT, CHECKPOINT, ".lock")
+WITH_SECONDS = (METRICS, METADATA, CHECKPOINT, ".lock")
 
 
 def left(folder: Path) -> Left:
@@ -22,7 +22,7 @@ def left(folder: Path) -> Left:
     Which checkpoints before the newest are kept depends on where a run was stopped: they are read,
     and not compared.
     """
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    about = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     text = (folder / METRICS).read_text(encoding="utf-8")
     state = checkpoints.read_file(folder / CHECKPOINT)["state"]
     files: dict[str, Any] = {}

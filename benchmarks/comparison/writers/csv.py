@@ -29,10 +29,10 @@ def delimited(tables: list[Table]) -> str:
 
 
 def _row(table: Table, row: Row) -> dict[str, object]:
-    about = row.group.runs[0].about
-    found: dict[str, object] = {name: about.get(name) for name in FACTS}
+    metadata = row.group.runs[0].metadata
+    found: dict[str, object] = {name: metadata.get(name) for name in FACTS}
     found |= {"task": table.task, "group": row.group.name, **row.group.outcomes}
-    found["seeds"] = " ".join(str(run.about["seed"]) for run in row.group.runs)
+    found["seeds"] = " ".join(str(run.metadata["seed"]) for run in row.group.runs)
     found |= {"against_best": row.verdict.kind, "p_holm": row.verdict.p}
     for name, cell in row.cells.items():
         low, high = cell.bounds or (None, None)

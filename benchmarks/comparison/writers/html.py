@@ -94,20 +94,20 @@ def _configuration(run: Run) -> str:
     try:
         return (run.folder / CONFIG).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return json.dumps(run.about["config"], indent=2, ensure_ascii=False)
+        return json.dumps(run.metadata["config"], indent=2, ensure_ascii=False)
 
 
 def origin(runs: list[Run]) -> dict[str, str]:
     """Where the numbers come from: machine, threads, versions; how many runs, where they differ."""
     seen: dict[str, Counter[str]] = {}
     for run in runs:
-        about = run.about
-        facts = {name: about.get(name) for name in ("machine", "commit", "threads")}
-        facts |= about.get("versions") or {}
+        metadata = run.metadata
+        facts = {name: metadata.get(name) for name in ("machine", "commit", "threads")}
+        facts |= metadata.get("versions") or {}
         for name, value in facts.items():
             if value is not None:
                 seen.setdefault(name, Counter())[str(value)] += 1
-    started = sorted(str(run.about["started"])[:16].replace("T", " ") for run in runs)
+    started = sorted(str(run.metadata["started"])[:16].replace("T", " ") for run in runs)
     times = {"started": " to ".join(dict.fromkeys((started[0], started[-1])))}
     return times | {name: _counted(values, len(runs)) for name, values in seen.items()}
 

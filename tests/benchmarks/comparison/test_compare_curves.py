@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.comparison.curves import Curve, recorded, smooth, thin, through_time
 from benchmarks.comparison.palette import DARK, LIGHT, MOST, looks
-from benchmarks.records.run import read
+from benchmarks.records.run import read_run
 from tests.benchmarks.fake_runs import write_records, write_run
 
 
@@ -16,7 +16,7 @@ def runs_with(root, *seeds, name="metrics.jsonl"):
     for seed, rows in enumerate(seeds):
         folder = write_run(root / str(seed), seed=seed)
         write_records(folder, rows, name)
-        found.append(read(folder))
+        found.append(read_run(folder))
     return found
 
 

@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_run_is_read(
 ):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(compare, "find", lambda folders: pytest.fail("runs were looked for"))
+    monkeypatch.setattr(compare, "find_runs", lambda folders: pytest.fail("runs were looked for"))
     with pytest.raises(SystemExit) as stop:
         compare.main([str(runs), f"--{kind}", str(tmp_path / where)])
     assert stop.value.code == 2

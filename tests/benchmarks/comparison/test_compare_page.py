@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from benchmarks import compare
-from benchmarks.records.files import LOOKS
+from benchmarks.records.files import GRADIENTS
 from tests.benchmarks.fake_runs import CONFIG, three_seeds, write_records, write_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -46,7 +46,7 @@ def long_run(folder, model, seed, **other):
         row |= {"validation_loss": row["loss"], "validation_recall": 0.5}
     write_records(folder, rows)
     looked = {"gradient_norms": [0.1 * k for k in range(1, 9)], "jacobian": [], "spectrum": []}
-    write_records(folder, [{"step": 0, **looked}, {"step": 800, **looked}], LOOKS)
+    write_records(folder, [{"step": 0, **looked}, {"step": 800, **looked}], GRADIENTS)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks import drift
-from benchmarks.diagnostics.confusion_matrix import Confusion
+from benchmarks.diagnostics.confusion_matrix import ConfusionMatrix
 from benchmarks.diagnostics.figures import running_mean, scale_loss
 from benchmarks.records import run
 from benchmarks.records.summary import first_below, summarise
@@ -56,16 +56,16 @@ def test_a_line_cut_short_is_left_out(tmp_path):
     folder = write_run(tmp_path / "a")
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')
-    assert [r["step"] for r in run.read(folder).records] == [1, 2, 3]
+    assert [r["step"] for r in run.read_run(folder).records] == [1, 2, 3]
 
 
 def test_description_says_what_happened(tmp_path):
     folder = write_run(tmp_path / "a")
-    text = describe(run.read(folder).about, folder)
+    text = describe(run.read_run(folder).metadata, folder)
     assert "solved after 3 steps" in text
     assert "step 2 (4 s)" in text
     folder = write_run(tmp_path / "b", status="failed", values=(1.0, 2.0))
-    text = describe(run.read(folder).about, folder)
+    text = describe(run.read_run(folder).metadata, folder)
     assert "failed: the loss is nan at step 4" in text
     assert "never" in text
 
@@ -79,7 +79,7 @@ def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path):
         test={"loss": 1.0, "bits_per_character": 1.4427},
         summary=summarise(losses(1.0, 0.05), 0.1, None),
     )
-    text = describe(run.read(folder).about, folder)
+    text = describe(run.read_run(folder).metadata, folder)
     assert "finished after 2 steps" in text
     assert "below the target" not in text
     assert "test, best weights:    loss 1, bits per character 1.443" in text
@@ -90,8 +90,8 @@ def test_earlier_attempts_and_what_is_no_folder_are_not_found(tmp_path):
     write_run(last / "earlier" / "1")
     write_run(tmp_path / "earlier" / "b")
     kept = write_run(tmp_path / "c" / "d")
-    assert run.find([tmp_path, tmp_path / "c", tmp_path / "x"]) == [last, kept]
-    assert run.find([last / "earlier"]) == [last / "earlier" / "1"]  # where it is asked for
+    assert run.find_runs([tmp_path, tmp_path / "c", tmp_path / "x"]) == [last, kept]
+    assert run.find_runs([last / "earlier"]) == [last / "earlier" / "1"]  # where it is asked for
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,15 @@ def test_lines_that_are_no_records_are_refused(text, tmp_path):
     folder = write_run(tmp_path / "a")
     (folder / "metrics.jsonl").write_text(text)
     with pytest.raises(ValueError, match=r"line|JSON|delimiter"):
-        run.read(folder)
+        run.read_run(folder)
 
 
 def test_records_may_hold_numbers_that_are_not_finite(tmp_path):
     folder = write_run(tmp_path / "a")
     write_records(folder, [{"step": 1, "loss": float("inf")}])
-    assert run.read(folder).records == [{"step": 1, "loss": float("inf")}]
+    assert run.read_run(folder).records == [{"step": 1, "loss": float("inf")}]
     (folder / "metrics.jsonl").write_text("")
-    assert run.read(folder).records == []
+    assert run.read_run(folder).records == []
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_first_spike_does_not_fill_the_figure_and_a_fall_by_far_is_on_a_log_sc
 
 
 def test_confusion_counts_what_was_taken_for_what(tmp_path):
-    confusion = Confusion(("a", "b", "c"))
+    confusion = ConfusionMatrix(("a", "b", "c"))
     for answers, targets in (([0, 1, 1], [0, 1, 2]), ([2, 0], [2, 2])):
         output = torch.nn.functional.one_hot(torch.tensor(answers), 3).float()
         confusion.see(output, torch.tensor(targets))
@@ -166,7 +166,7 @@ def test_drift_shows_a_weight_that_is_lost():
         def step(self):
             self.param_groups[0]["params"][0].data.fill_(float("nan"))
 
-    lost = drift.drift(Stiefel(), Lost, 0.1, 4, 5, "float32")
+    lost = drift.measure_drift(Stiefel(), Lost, 0.1, 4, 5, "float32")
     assert lost.norm == lost.worst == float("inf")
 
 
@@ -174,7 +174,7 @@ def test_drift_runs_one_mode_alone_and_tells_its_progress(tmp_path, capsys):
     assert drift.main(["--modes", "Adam", "--peers", "--lr", "0.1", "--steps", "5"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
     told = []
-    drift.drift(Stiefel(), drift.MODES["Adam"], 0.1, 4, 1001, "float32", told.append)
+    drift.measure_drift(Stiefel(), drift.MODES["Adam"], 0.1, 4, 1001, "float32", told.append)
     assert sum(told) == 1001
     for wrong in (["--lr", "nan"], ["--lr", "-1"], ["--json", str(tmp_path / "no" / "x.json")]):
         with pytest.raises(SystemExit):

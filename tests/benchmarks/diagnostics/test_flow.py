@@ -9,7 +9,12 @@ from torch import nn
 
 from benchmarks import gradients, models
 from benchmarks.diagnostics import gradient_flow
-from benchmarks.diagnostics.gradient_flow import Flow, look, plot_flow, recurrent_weight
+from benchmarks.diagnostics.gradient_flow import (
+    GradientFlow,
+    measure_gradient_flow,
+    plot_gradient_flow,
+    recurrent_weight,
+)
 from benchmarks.models import Network, assemble, parametrizations
 from benchmarks.tasks.adding import Adding
 from benchmarks.tasks.copy_memory import CopyMemory
@@ -43,7 +48,7 @@ def test_gradients_are_those_of_the_last_answer_with_respect_to_each_state(name,
     seen = batch(task)
     x, target = seen.input.double(), seen.target
     target = target.double() if task.sequence_level else target[-1:]
-    flow = look(model, task, seen)
+    flow = measure_gradient_flow(model, task, seen)
     assert len(flow.gradient_norms) == task.length
     t = 5
     state = model.core(x[:t])[1]
@@ -59,11 +64,11 @@ def test_gradients_are_those_of_the_last_answer_with_respect_to_each_state(name,
 def test_a_linear_orthogonal_model_neither_stretches_nor_shrinks():
     model = build("ortho")
     model.core = models.ortho(TASK.input_size, 6, nonlinearity="identity")
-    flow = look(model, TASK, batch())
+    flow = measure_gradient_flow(model, TASK, batch())
     assert flow.jacobian == pytest.approx([1] * 6, abs=1e-5)
     assert flow.spectrum == pytest.approx([1] * 6, abs=1e-5)
     assert flow.numbers()["gradient_first_to_last"] == pytest.approx(1, abs=1e-4)
-    assert Flow([1.0] * 5, [4.0, 3.0, 1.0], [2.0, 1.0], None).numbers() == {
+    assert GradientFlow([1.0] * 5, [4.0, 3.0, 1.0], [2.0, 1.0], None).numbers() == {
         "gradient_first_to_last": 1.0,
         "jacobian_largest": 4.0,
         "jacobian_median": 3.0,
@@ -80,7 +85,7 @@ def test_a_scaled_weight_explodes_and_a_small_one_vanishes():
         model.core.nonlinearity = "identity"
         del model.core.modrelu_bias_l0
         recurrent_weight(model).mul_(scale)
-        flow = look(model, TASK, batch())
+        flow = measure_gradient_flow(model, TASK, batch())
         assert flow.jacobian == pytest.approx([scale ** (TASK.length - 1)] * 6, rel=1e-3)
         first = flow.numbers()["gradient_first_to_last"]
         assert first == pytest.approx(scale ** (TASK.length - 1), rel=1e-3)
@@ -91,23 +96,23 @@ def test_the_jacobian_starts_where_the_state_leaves_zero():
     seen = batch()
     dark = seen._replace(input=seen.input.clone())
     dark.input[:5] = 0
-    flow = look(model, TASK, dark)
+    flow = measure_gradient_flow(model, TASK, dark)
     assert flow.jacobian[0] > 0.5
     silent = seen._replace(input=torch.zeros_like(seen.input))
-    assert look(model, TASK, silent).jacobian == pytest.approx([0] * 6)
+    assert measure_gradient_flow(model, TASK, silent).jacobian == pytest.approx([0] * 6)
 
 
 def test_a_parametrized_weight_is_made_once_in_a_look(monkeypatch):
     calls = []
     real = linalg.exp
     monkeypatch.setattr(parametrizations, "exp", lambda a: calls.append(1) or real(a))
-    look(build("exprnn"), TASK, batch())
+    measure_gradient_flow(build("exprnn"), TASK, batch())
     assert len(calls) <= 3  # for the spectrum and for the rest
 
 
 def test_a_jacobian_that_would_take_too_long_is_left_out(monkeypatch):
-    monkeypatch.setattr(gradient_flow, "MOST", TASK.length * 6**3 - 1)
-    seen = look(build("ortho"), TASK, batch())
+    monkeypatch.setattr(gradient_flow, "MAX_JACOBIAN_WORK", TASK.length * 6**3 - 1)
+    seen = measure_gradient_flow(build("ortho"), TASK, batch())
     assert seen.jacobian == []
     assert len(seen.gradient_norms) == TASK.length
 
@@ -117,17 +122,17 @@ def test_what_overflows_is_left_out():
     model.core.nonlinearity = "identity"
     del model.core.modrelu_bias_l0
     recurrent_weight(model).mul_(1e30)
-    flow = look(model, TASK, batch())
+    flow = measure_gradient_flow(model, TASK, batch())
     assert flow.jacobian == []
     assert flow.spectrum == pytest.approx([1e30] * 6, rel=1e-3)
     assert all(map(math.isfinite, flow.numbers().values()))
     recurrent_weight(model).fill_(math.nan)
-    assert look(model, TASK, batch()).spectrum == []
+    assert measure_gradient_flow(model, TASK, batch()).spectrum == []
 
 
 def test_a_single_step_has_no_jacobian():
     one = Batch(torch.randn(1, 3, TASK.input_size), torch.zeros(1, 3).long())
-    flow = look(build("ortho"), TASK, one)
+    flow = measure_gradient_flow(build("ortho"), TASK, one)
     assert len(flow.gradient_norms) == 1
     assert flow.jacobian == []
 
@@ -136,7 +141,7 @@ def test_a_look_leaves_the_model_as_it_was():
     model = build("dtriv", Network(dropout=0.5)).train()
     before = {name: p.clone() for name, p in model.state_dict().items()}
     random = torch.get_rng_state()
-    look(model, TASK, batch())
+    measure_gradient_flow(model, TASK, batch())
     assert model.training
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
@@ -144,11 +149,11 @@ def test_a_look_leaves_the_model_as_it_was():
 
 
 def test_through_several_layers_there_is_a_spectrum_alone():
-    flow = look(build("ortho", Network(num_layers=2)), TASK, batch())
+    flow = measure_gradient_flow(build("ortho", Network(num_layers=2)), TASK, batch())
     assert flow.gradient_norms == flow.jacobian == []
     assert len(flow.spectrum) == 6
     assert not flow.empty
-    assert look(build("lstm", Network(bidirectional=True)), TASK, batch()).empty
+    assert measure_gradient_flow(build("lstm", Network(bidirectional=True)), TASK, batch()).empty
 
 
 def test_the_recurrent_weight_is_found_where_there_is_one():
@@ -163,14 +168,14 @@ def test_the_recurrent_weight_is_found_where_there_is_one():
 @pytest.mark.parametrize(
     "flow",
     [
-        Flow([1.0, 2.0], [1.0, 0.0], [1.0, 1.0], 0.1),
-        Flow([], [], [1.0, 0.5], None),
-        Flow([0.0, 0.0], [], [], None),
-        Flow([], [], [], None),
+        GradientFlow([1.0, 2.0], [1.0, 0.0], [1.0, 1.0], 0.1),
+        GradientFlow([], [], [1.0, 0.5], None),
+        GradientFlow([0.0, 0.0], [], [], None),
+        GradientFlow([], [], [], None),
     ],
 )
 def test_any_flow_can_be_drawn(tmp_path, flow):
-    plot_flow({"a": flow, "b": flow}, "title", tmp_path / "flow.png")
+    plot_gradient_flow({"a": flow, "b": flow}, "title", tmp_path / "flow.png")
     assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
     assert all(map(math.isfinite, flow.numbers().values()))
 
@@ -180,7 +185,9 @@ def test_the_figure_tells_vanishing_exploding_and_orthogonal_apart(tmp_path, cap
     arguments = ["--delay", "40", "--steps", "3", "--folder", str(tmp_path)]
     assert gradients.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert all(subject.label in printed for subject in map(gradients.SUBJECTS.get, gradients.USUAL))
+    assert all(
+        subject.label in printed for subject in map(gradients.CASES.get, gradients.DEFAULT_CASES)
+    )
     assert (tmp_path / "gradients.png").exists()
     told = json.loads((tmp_path / "gradients.json").read_text())["models"]
     first = {
@@ -190,7 +197,7 @@ def test_the_figure_tells_vanishing_exploding_and_orthogonal_apart(tmp_path, cap
     assert first["RNN, tanh"] < 1e-6
     assert first["LSTM"] < 1e-2
     assert 0.5 < first["OrthoRNN"] < 1.5
-    assert first[gradients.SUBJECTS["scaled"].label] > 5
+    assert first[gradients.CASES["scaled"].label] > 5
     assert all(len(story["losses"]) == 3 for story in told)
 
 
@@ -207,14 +214,12 @@ def test_an_orthogonal_weight_keeps_the_gradient_only_where_the_slope_is_one(tmp
 
 
 def test_a_model_that_diverges_is_part_of_the_story(tmp_path):
-    subject = gradients.Subject(
-        "wild", ("model=rnn", "model.nonlinearity=relu", "train.clip=null"), 9
-    )
-    story = gradients.tell(subject, 60, 5, 0)
+    subject = gradients.Case("wild", ("model=rnn", "model.nonlinearity=relu", "train.clip=null"), 9)
+    story = gradients.train_and_measure(subject, 60, 5, 0)
     assert "at step" in story.outcome
     assert len(story.losses) < 5
-    gradients.draw([story], "wild", tmp_path / "wild.png")
-    assert "at step" in gradients.table([story])
+    gradients.plot_cases([story], "wild", tmp_path / "wild.png")
+    assert "at step" in gradients.format_cases([story])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from benchmarks.diagnostics.gradient_flow import Flow
+from benchmarks.diagnostics.gradient_flow import GradientFlow
 from benchmarks.loggers import RunIdentity, TensorBoardLogger
 from tests.benchmarks.commandline import TINY, load
 
@@ -91,7 +91,7 @@ def test_what_came_after_the_checkpoint_is_left_out_of_a_resumed_run(
 
 def test_an_empty_look_and_a_missing_number_are_no_trouble(tmp_path, language):
     logger = TensorBoardLogger(RunIdentity(tmp_path, "n", "g", "copy", (), {}, {}))
-    logger.log_gradient_flow(0, Flow([], [], [], None), language[0] / "gradients.png")
+    logger.log_gradient_flow(0, GradientFlow([], [], [], None), language[0] / "gradients.png")
     logger.close({"status": "failed", "steps_to_target": None}, {})
     assert events(tmp_path).Tags()["histograms"] == []
 

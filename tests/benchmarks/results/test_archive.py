@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records.run import read
+from benchmarks.records.run import read_run
 from benchmarks.results.archive import RECORDS, RUNS, load_kept, save_kept
 from tests.benchmarks.fake_runs import write_run
 
 
 @pytest.fixture
 def runs(tmp_path):
-    return {f"ours-seed{seed}": read(write_run(tmp_path / str(seed), seed=seed)) for seed in (1, 0)}
+    return {
+        f"ours-seed{seed}": read_run(write_run(tmp_path / str(seed), seed=seed)) for seed in (1, 0)
+    }
 
 
 def lines(path):
@@ -26,7 +28,7 @@ def test_what_was_saved_is_loaded_in_the_order_of_the_names(tmp_path, runs):
     kept = load_kept(tmp_path)
     assert list(kept) == ["ours-seed0", "ours-seed1"]
     assert kept["ours-seed1"].folder == Path("ours-seed1")
-    assert kept["ours-seed1"].about == runs["ours-seed1"].about
+    assert kept["ours-seed1"].metadata == runs["ours-seed1"].metadata
     assert kept["ours-seed1"].records == runs["ours-seed1"].records
     assert math.isnan(kept["ours-seed0"].records[1]["loss"])
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.config.compose import CONF, compose_run
 from benchmarks.config.fingerprint import setting
-from benchmarks.records.record import line
+from benchmarks.records.record import to_json
 from benchmarks.results import command
 from benchmarks.results.archive import MAX_RECORD_BYTES, load_kept
 from benchmarks.results.definition import RESULTS, Experiment, contents, load
@@ -32,11 +32,11 @@ def test_every_folder_is_reported():
 def test_the_records_of_an_experiment_are_small_and_name_no_place(name):
     kept = load_kept(RESULTS / name)
     records = [record for run in kept.values() for record in run.records]
-    assert sum(len(line(record)) for record in records) <= MAX_RECORD_BYTES
+    assert sum(len(to_json(record)) for record in records) <= MAX_RECORD_BYTES
     for run in kept.values():
-        text = json.dumps(run.about)
+        text = json.dumps(run.metadata)
         assert not re.search(r'"[^"]*(?:/home|/root|/tmp|/work|/Users|\\\\)', text), run.folder
-        assert run.about["config"].get("data", {}).get("path") is None
+        assert run.metadata["config"].get("data", {}).get("path") is None
 
 
 def optimizer_setting(config):
@@ -50,8 +50,8 @@ def optimizer_setting(config):
 def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
     experiment, found = lines(name)
     for row, best in chosen(experiment, found).items():
-        config = best.known[0].about["config"]
-        model = best.known[0].about["model"]
+        config = best.known[0].metadata["config"]
+        model = best.known[0].metadata["model"]
         own = [o for o in best.overrides if o.partition("=")[0].partition(".")[0] != "optimizer"]
         assert config["optimizer"].get("lr_modrelu") is None, "searched with a step size of its own"
         used = optimizer_setting(compose_run(experiment.benchmark, own).config)
@@ -65,7 +65,7 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
 def test_no_kept_run_was_further_off_the_manifold_than_the_page_says():
     page = (RESULTS.parent / "orthornn" / "README.md").read_text(encoding="utf-8")
     bound, size = re.search(r"stayed below ([0-9.e-]+) at H up to (\d+)", page).groups()
-    runs = [run.about for name in EXPERIMENTS for run in load_kept(RESULTS / name).values()]
+    runs = [run.metadata for name in EXPERIMENTS for run in load_kept(RESULTS / name).values()]
     ours = [run for run in runs if run["model"] == "ortho"]
     errors = [run["summary"]["largest_orthogonality_error"] for run in ours]
     assert float(bound) / 1.1 < max(errors) < float(bound)

@@ -30,9 +30,9 @@ def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, caps
     kept = load_kept(results / "tiny")
     assert list(kept) == ["ours-seed0", "ours-seed1", "theirs-seed3"]
     one = kept["ours-seed1"]
-    assert one.about["seed"] == 1
-    assert one.about["config"]["task"]["delay"] == 5
-    assert one.about["test"]["loss"] > 0
+    assert one.metadata["seed"] == 1
+    assert one.metadata["config"]["task"]["delay"] == 5
+    assert one.metadata["test"]["loss"] > 0
     assert [r["step"] for r in one.records] == [1, 2, 3, 4, 5, 6]
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- results: tiny -->\n| model | H |")
@@ -62,7 +62,7 @@ def test_check_sees_what_is_not_as_the_records_have_it(results, what, capsys):
         (results / "README.md").write_text("nothing")
     elif what == "record":
         change = {"steps_to_target": 2}
-        edit(results / "tiny", "ours-seed0", lambda run: run.about["summary"].update(change))
+        edit(results / "tiny", "ours-seed0", lambda run: run.metadata["summary"].update(change))
     else:
         (results / "tiny" / "curves.png").unlink()
     capsys.readouterr()
@@ -96,7 +96,7 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, cap
     assert cell(found[2], column("test_loss", found)) == "not run"
     page = (results / "tiny" / "compare.md").read_text(encoding="utf-8")
     assert "(theirs-seed3)" in page
-    told = load_kept(results / "tiny")["theirs-seed3"].about["error"]
+    told = load_kept(results / "tiny")["theirs-seed3"].metadata["error"]
     assert "the last good checkpoint is checkpoint.pt" in told
     assert str(results) not in page
     assert call(results, "check") == 0
@@ -162,7 +162,7 @@ def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_exper
 def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeypatch):
     define(results, TINY)
     pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1})
-    edit(results / "tiny", "ours-seed1", lambda run: run.about["config"]["task"].update(delay=6))
+    edit(results / "tiny", "ours-seed1", lambda run: run.metadata["config"]["task"].update(delay=6))
     asked = []
     monkeypatch.setattr(rerun, "train", lambda jobs, *_: asked.extend(jobs) or [])
     assert call(results, "run", "tiny", "--missing") == 0
@@ -199,7 +199,7 @@ def test_check_tells_records_that_are_not_as_defined_or_contradict_themselves(
     kept = load_kept(results / "tiny")
     for key, value in change.items():
         *outer, inner = key.split(".")
-        reduce(operator.getitem, outer, kept["ours-seed0"].about)[inner] = value
+        reduce(operator.getitem, outer, kept["ours-seed0"].metadata)[inner] = value
     save_kept(results / "tiny", kept)
     assert call(results, "write") == 0
     capsys.readouterr()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.comparison.curves import Curve
-from benchmarks.diagnostics.gradient_flow import Flow, Story
+from benchmarks.diagnostics.gradient_flow import CaseResult, GradientFlow
 from benchmarks.results import figures
 from benchmarks.results.figures import highest
 from tests.benchmarks.fake_runs import losses
@@ -32,8 +32,8 @@ def overview(results):
     text = f"experiments: [tiny, flow]\n{OVERVIEW}"
     (results / "contents.yaml").write_text(text, encoding="utf-8")
     pretend(results, "tiny", ours_seed0={}, theirs_seed3={"seed": 3})
-    seen = Flow([1.0, 0.5, 1.0], [1.0], [1.0], None)._asdict()
-    story = Story("ours", seen, seen, [1.0], [1.0], "solved")._asdict()
+    seen = GradientFlow([1.0, 0.5, 1.0], [1.0], [1.0], None)._asdict()
+    story = CaseResult("ours", seen, seen, [1.0], [1.0], "solved")._asdict()
     content = {"title": "copy memory", "models": [story]}
     (results / "flow" / "gradients.json").write_text(json.dumps(content), encoding="utf-8")
     return results / "overview.png"

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks.records.run import read
+from benchmarks.records.run import read_run
 from benchmarks.results import archive
 from benchmarks.results import text as readme
 from benchmarks.results.definition import DefinitionError, jobs, load
@@ -150,7 +150,7 @@ def test_thinning_keeps_the_ends_and_the_validations_within_its_bytes(most):
 
 
 def test_the_summary_of_thinned_records_is_that_of_all(tmp_path):
-    whole = read(write_run(tmp_path / "a", values=[1.0, *[0.05] * 50, *[0.0005] * 50]))
+    whole = read_run(write_run(tmp_path / "a", values=[1.0, *[0.05] * 50, *[0.0005] * 50]))
     archive.save_kept(tmp_path, {"b": archive.thin_run(whole, 500)})
     kept = archive.load_kept(tmp_path)["b"]
     assert len(kept.records) < 10

@@ -109,7 +109,7 @@ def test_markdown_is_one_table_that_says_the_same(capsys):
     shown = text.markdown(measured(first=[2.0], second=[1.0, 3.0, 1.0])).splitlines()
     assert shown[0] == "**a table**"
     assert shown[2:] == [
-        "| | ms | least, most | x first |",
+        "|  | ms | least, most | x first |",
         "|---|---|---|---|",
         "| first | 2000.00 | 2000.00, 2000.00 | 1.00 |",
         "| second | 1000.00 | 1000.00, 3000.00 | 0.50 |",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.records.record import line, numbers
+from benchmarks.records.record import from_json, to_json
 from benchmarks.runs import train as run
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.training import loop
@@ -96,7 +96,7 @@ def test_what_is_infinite_is_noted_as_it_is_read_back():
     for record in records:
         assert math.isnan(record["loss"])
         assert math.isnan(record["recall"])  # or its curve would fall to 0
-        read = numbers(json.loads(line(record)))
+        read = from_json(json.loads(to_json(record)))
         assert {k: repr(v) for k, v in read.items()} == {k: repr(v) for k, v in record.items()}
 
 
@@ -106,9 +106,9 @@ def test_a_line_of_a_record_is_strict_json():
     def refuse(constant):
         raise ValueError(constant)
 
-    row = json.loads(line(record), parse_constant=refuse)
+    row = json.loads(to_json(record), parse_constant=refuse)
     assert row == {"step": 3, "loss": None, "gradient_norm": None, "seconds": 0.5}
-    assert math.isnan(numbers(row)["loss"])
+    assert math.isnan(from_json(row)["loss"])
 
 
 @pytest.fixture
