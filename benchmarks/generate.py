@@ -1,8 +1,9 @@
 """Let a trained language model write: ``python -m benchmarks.generate run=FOLDER prompt="my "``.
 
-Every argument is ``name=value``: run, prompt, length, temperature, top_k, seed, trust; the text
-streams to the terminal as it is drawn. A run may come from anybody: its file can make no other code
-run than the models of this project, unless ``trust`` names it.
+Every argument is ``name=value``: run, prompt, length, temperature, top_k, seed; the text streams to
+the terminal as it is drawn. A run may come from anybody: its file names a model of this project and
+can make no other code run. :func:`benchmarks.runs.saved_model.load_model` says how a class of your
+own is registered.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         torch.set_num_threads(1)  # single steps are far too small to share
         request = parse(sys.argv[1:] if arguments is None else arguments)
-        model, interface = load_model(request.run / BEST, request.trust.split(","))
+        model, interface = load_model(request.run / BEST)
         pieces = generate(model, interface, request)
         print(request.prompt, end="", flush=True)
         for piece in pieces:
@@ -55,6 +56,11 @@ def parse(arguments: Sequence[str]) -> SampleRequest:
     given = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
+        if name == "trust":
+            raise ConfigError(
+                "trust is no argument any more: register a class of your own in "
+                "benchmarks.models.MODELS, under its dotted name, and call benchmarks.generate.main"
+            )
         if not equals or name not in names:
             raise ConfigError(f"arguments are name=value with a name of {names}, got {argument!r}")
         given[name] = value

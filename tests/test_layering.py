@@ -133,7 +133,6 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
         readers = (
             "cli.schema",
             "runs.build",
-            "runs.saved_model",
             "runs.train",
             "results.definition",
         )

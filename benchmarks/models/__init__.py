@@ -1,5 +1,9 @@
 """The compared models: recurrent cores, one model around any of them, and their sizes."""
 
+from collections.abc import Callable
+
+from torch.nn import Module
+
 from .elman import ElmanRNN
 from .orthogonal import dtriv, exprnn, householder, ortho, ortho_free, ortho_soft, scornn
 from .sequence_model import Network, SequenceModel, assemble
@@ -13,7 +17,26 @@ from .sizes import (
 )
 from .torch_cores import gru, irnn, lstm, rnn
 
+# by the names under which best.pt keeps them; a row of your own makes your class loadable too
+MODELS: dict[str, Callable[..., Module]] = {
+    make.__name__: make
+    for make in (
+        dtriv,
+        exprnn,
+        gru,
+        householder,
+        irnn,
+        lstm,
+        ortho,
+        ortho_free,
+        ortho_soft,
+        rnn,
+        scornn,
+    )
+}
+
 __all__ = [
+    "MODELS",
     "ElmanRNN",
     "Network",
     "SequenceModel",

@@ -172,6 +172,7 @@ def assemble(
     output_size: int,
     tokens: bool = False,
     sequence_level: bool = False,
+    causal: bool = False,
 ) -> SequenceModel:
     """The model for a task around the core that ``make_core`` builds.
 
@@ -183,10 +184,16 @@ def assemble(
         output_size: O.
         tokens: whether the input is indices instead of features.
         sequence_level: whether there is one output for each sequence.
+        causal: whether an output may depend on the past alone.
 
     Raises:
         ValueError: for a shape of model that the task does not allow; see :class:`SequenceModel`.
     """
+    if causal and network.bidirectional:
+        raise ValueError(
+            "network.bidirectional must be false for this task: a model that reads from both ends "
+            "would see the token it is to predict"
+        )
     width = hidden_size if network.embedding_size is None else network.embedding_size
     core = make_core(
         input_size=width if tokens else input_size,

@@ -115,11 +115,6 @@ def make_model(
     twice = sorted({"input_size", *Network.__dataclass_fields__} & set(cfg.model))
     if twice:
         raise ConfigError(f"model.{twice[0]} is not a key of a model: see network and task")
-    if task.causal and network.bidirectional:
-        raise ConfigError(
-            "network.bidirectional must be false for this task: a model that reads from both ends "
-            "would see the token it is to predict"
-        )
 
     room = ram.installed(device)
 
@@ -132,6 +127,7 @@ def make_model(
             output_size=task.output_size,
             tokens=task.tokens,
             sequence_level=task.sequence_level,
+            causal=task.causal,
         )
 
     wanted = cfg.model.get("hidden_size")

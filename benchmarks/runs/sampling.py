@@ -30,8 +30,6 @@ class SampleRequest:
         temperature: divides the logits: below 1 the likely is made likelier, 0 takes the likeliest.
         top_k: draw from the k likeliest tokens only; all by default.
         seed: of the draws.
-        trust: dotted names of your own classes that the file of the run may call, separated by
-            commas.
     """
 
     run: Path
@@ -40,7 +38,6 @@ class SampleRequest:
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.8
     top_k: PositiveInt | None = None
     seed: NonNegativeInt = 0
-    trust: str = ""
 
 
 def generate(model: SequenceModel, interface: Interface, request: SampleRequest) -> Iterator[str]:

@@ -2,63 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from pydantic import PositiveInt, TypeAdapter
 
 from benchmarks.config.errors import ConfigError, refusing
-from benchmarks.models import SequenceModel
+from benchmarks.models import MODELS, Network, SequenceModel, assemble
 from benchmarks.tasks.task import Task
 from benchmarks.training.loop import State
 
 from . import checkpoints
-from .build import Interface, make_model
-from .trust import check_saved
+from .build import Interface
+
+# Note [What the file of a run can call]
+# Hydra calls whatever stands behind a _target_: on a command line that is the user's own doing. A
+# file of a run may come from anybody. So it holds the name of a row of benchmarks.models.MODELS and
+# plain keyword arguments, and nothing of it is ever instantiated. Older files hold targets: those
+# of this project are read as the names of their rows, others are in no table.
+_TARGETS = "benchmarks.models."
+_FORMER_FIELDS = {"single_answer": "sequence_level"}
 
 
 def save_model(path: Path, state: State, task: Task, config: dict[str, Any]) -> None:
     """Write the best weights with all that :func:`load_model` needs to build the model again."""
+    name, options = _named(config["model"])
     content = {
         "model": state.best,
+        "core": {"name": name, "options": options},
+        "network": _named(config["network"])[1],
         "hidden_size": state.model.hidden_size,
         "interface": asdict(Interface.of(task)),
-        "config": config,
         "step": state.best_step,
     }
     checkpoints.write_file(path, content)
 
 
-def load_model(path: Path, trusted: Collection[str] = ()) -> tuple[SequenceModel, Interface]:
+def load_model(path: Path) -> tuple[SequenceModel, Interface]:
     """A model as :func:`save_model` wrote it, without its data.
 
-    Args:
-        path: the file; whoever made it, nothing but models of this project is called.
-        trusted: dotted names of other classes that it may name.
+    The file may come from anybody: it calls nothing but the models in
+    :data:`benchmarks.models.MODELS`. A class of your own is loaded once it has a row there, named
+    as the run's ``model._target_``::
+
+        benchmarks.models.MODELS["my_package.MyRNN"] = MyRNN
+        benchmarks.generate.main(["run=FOLDER"])
 
     Raises:
-        ConfigError: if the file is not there, holds no such model or names anything else.
+        ConfigError: if the file is not there, or holds no model, or one without a row.
     """
     try:
         if not path.is_file():
             raise ConfigError(f"{path} does not exist: the run has no evaluated model yet")
-        saved = checkpoints.read_file(path)
-        fields = dict(saved["interface"])
-        if "single_answer" in fields:  # its former name
-            fields["sequence_level"] = fields.pop("single_answer")
-        interface = Interface(**fields)
+        saved = _in_present_form(checkpoints.read_file(path))
+        interface = Interface(**saved["interface"])
         size: int = TypeAdapter(PositiveInt).validate_python(saved["hidden_size"], strict=True)
         weights = saved["model"]
-        config = {key: saved["config"][key] for key in ("model", "network")}
+        dimensions = {n for weight in weights.values() for n in weight.shape}
+        name, options = str(saved["core"]["name"]), dict(saved["core"]["options"])
+        network = Network(**saved["network"])
     except ConfigError:
         raise
     except Exception as error:  # damaged bytes raise almost anything
         first = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{path} holds no model of a run ({first})") from error
-    check_saved(config, trusted, str(path))
-    model = refusing("run", lambda: make_model(OmegaConf.create(config), interface, None, size))
-    refusing("run", lambda: model.load_state_dict(weights))
-    return model.eval(), interface
+    if name not in MODELS:
+        raise ConfigError(
+            f"the model of {path} must be one of {sorted(MODELS)}, got {name[:100]!r}: "
+            "a class of your own needs a row in benchmarks.models.MODELS"
+        )
+    if not {size, interface.input_size, interface.output_size} <= dimensions:
+        raise ConfigError(
+            f"{path} holds no model of a run (its sizes are not those of its weights)"
+        )
+
+    def build() -> SequenceModel:
+        model = assemble(
+            partial(MODELS[name], **options),
+            network,
+            hidden_size=size,
+            input_size=interface.input_size,
+            output_size=interface.output_size,
+            tokens=interface.tokens,
+            sequence_level=interface.sequence_level,
+            causal=interface.causal,
+        )
+        model.load_state_dict(weights)
+        return model.eval()
+
+    return refusing(str(path), build), interface
+
+
+def _named(group: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A group of the configuration as the name of what it calls and its keyword arguments."""
+    beside = ("_target_", "_partial_", "hidden_size")
+    options = {key: value for key, value in group.items() if key not in beside}
+    return str(group["_target_"]).removeprefix(_TARGETS), options
+
+
+def _in_present_form(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a file holds, under the names of today where it was written before."""
+    fields = {_FORMER_FIELDS.get(key, key): value for key, value in saved["interface"].items()}
+    if "config" not in saved:
+        return {**saved, "interface": fields}
+    name, options = _named(saved["config"]["model"])
+    whose, network = _named(saved["config"]["network"])
+    if whose != Network.__name__:
+        raise ValueError(f"its network must be {Network.__name__}, got {whose[:100]!r}")
+    core = {"name": name, "options": options}
+    return {**saved, "interface": fields, "core": core, "network": network}

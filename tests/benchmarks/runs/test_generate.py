@@ -141,7 +141,7 @@ def test_a_trained_run_writes_to_the_terminal(command, capsys):
 def test_a_bidirectional_model_is_refused_with_the_reason(command):
     (folder,) = command(*TINY["language"], "logger=disabled", name="language")
     saved = torch.load(folder / "best.pt", weights_only=True)
-    saved["config"]["network"]["bidirectional"] = True
+    saved["network"]["bidirectional"] = True
     checkpoints.write_file(folder / "best.pt", saved)
     with pytest.raises(ConfigError, match="would see the token it is to predict"):
         load_model(folder / "best.pt")
