@@ -45,7 +45,7 @@ MODES: dict[str, MakeOptimizer] = {
     "SGD, Nesterov": lambda p, lr: RiemannianSGD(p, lr, momentum=0.9, nesterov=True),
     "Adam": RiemannianAdam,
     "Adam, amsgrad": lambda p, lr: RiemannianAdam(p, lr, amsgrad=True),
-    "Adam, matrix": lambda p, lr: RiemannianAdam(p, lr, adaptivity="matrix"),
+    "Adam, scalar": lambda p, lr: RiemannianAdam(p, lr, adaptivity="scalar"),
     "RMSprop": RiemannianRMSprop,
     "RMSprop, momentum": lambda p, lr: RiemannianRMSprop(p, lr, momentum=0.5),
     "RMSprop, a quarter of the rows": lambda p, lr: RiemannianRMSprop(p, lr, rows=0.25),

@@ -4,7 +4,8 @@ from .init import cayley_, haar_, henaff_, identity_
 from .manifolds.stiefel import SpecialOrthogonal, Stiefel
 from .nn.cell import OrthoRNNCell
 from .nn.checkpointing import in_segments
-from .nn.off_manifold import DepartureWarning
+from .nn.off_manifold import DepartureWarning as DepartureWarning  # the former name
+from .nn.off_manifold import OffManifoldWarning
 from .nn.param_groups import param_groups
 from .nn.recurrent_weight import project_
 from .nn.rnn import OrthoRNN
@@ -15,7 +16,7 @@ from .optim.sgd import RiemannianSGD
 from .recurrence.dispatch import backends
 
 __all__ = [
-    "DepartureWarning",
+    "OffManifoldWarning",
     "OrthoRNN",
     "OrthoRNNCell",
     "RiemannianAdam",

@@ -19,7 +19,7 @@ from ._validation import check_choice
 from .manifolds.stiefel import Stiefel
 from .recurrence.nonlinearity import NONLINEARITIES
 
-STRETCH = 1 << 22  # numbers in the states of a stretch of time
+MAX_STATE_ELEMENTS = 1 << 22  # numbers in the states of a stretch of time
 
 
 def orthogonality_error(module: nn.Module) -> float | None:
@@ -101,7 +101,7 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
         parts = [torch.zeros_like(part) for part in _parts(after)]
         state = tuple(parts) if isinstance(after, tuple) else parts[0]
     copies = sum(part.numel() for part in _parts(state))
-    length = max(1, STRETCH // copies**2)
+    length = max(1, MAX_STATE_ELEMENTS // copies**2)
     total, state = _stretch(rnn, x[:length], state)
     for t in range(length, len(x), length):
         stretch, state = _stretch(rnn, x[t : t + length], state)

@@ -24,8 +24,8 @@ from torch import Tensor
 
 LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
-NEAR = 0.9  # Frobenius norm of e below which convergence is certain
-ROAD = 14  # steps from farther away before the SVD: enough for σ_max / σ_min of about 100
+CONVERGENCE_RADIUS = 0.9  # Frobenius norm of e below which convergence is certain
+MAX_STEPS = 14  # steps from farther away before the SVD: enough for σ_max / σ_min of about 100
 
 
 def sym(a: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def square_norm(a: Tensor) -> float:
     return float(torch.dot(flat, flat))
 
 
-def shorten(u: Tensor, c: float, limit: float) -> tuple[Tensor, float]:
+def clip_norm(u: Tensor, c: float, limit: float) -> tuple[Tensor, float]:
     """``(u, c)``, changed so that ``c u`` has no matrix of Frobenius norm above ``limit``."""
     if square_norm(u) * c * c <= limit * limit:
         return u, c
@@ -100,12 +100,12 @@ def polar(m: Tensor) -> Tensor:
     """
     e = gram_error(m)
     r, f = _row_and_frobenius_norm(e)
-    if not f < NEAR:
+    if not f < CONVERGENCE_RADIUS:
         start, m = m, m / _scale(e)
-        for _ in range(ROAD):
+        for _ in range(MAX_STEPS):
             e = gram_error(m)
             r, f = _row_and_frobenius_norm(e)
-            if f < NEAR:
+            if f < CONVERGENCE_RADIUS:
                 break
             m = add_product(m, m, e, -0.5)
         else:

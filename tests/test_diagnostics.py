@@ -143,7 +143,7 @@ def test_jacobian_is_the_same_in_stretches(cell, stretch, monkeypatch):
     x = torch.randn(7, 3, dtype=torch.float64)
     whole = jacobian(rnn, x)
     states = jacobian(rnn, x[:1]).numel()
-    monkeypatch.setattr(diagnostics, "STRETCH", stretch * states)
+    monkeypatch.setattr(diagnostics, "MAX_STATE_ELEMENTS", stretch * states)
     torch.testing.assert_close(jacobian(rnn, x), whole, rtol=1e-10, atol=1e-12)
 
 

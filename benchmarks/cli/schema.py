@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from benchmarks.config.errors import ConfigError, build, check, choose
 from benchmarks.config.fingerprint import MOST_OF_NAME
 from benchmarks.models import Network
-from benchmarks.models.checks import LARGEST, check_number
+from benchmarks.models.checks import MAX_MAGNITUDE, check_number
 from benchmarks.runs.folder import Redo
 from benchmarks.training.settings import Settings
 from orthornn._validation import check_choice
@@ -83,9 +83,11 @@ def _check_start(orthogonal: DictConfig) -> None:
     try:
         check_choice("orthogonal.init", orthogonal.init, INITIALIZERS)
         check_choice("orthogonal.nonlinearity", orthogonal.nonlinearity, NONLINEARITIES)
-        check_number("orthogonal.input_scale", orthogonal.input_scale, 0, LARGEST, above=True)
+        check_number("orthogonal.input_scale", orthogonal.input_scale, 0, MAX_MAGNITUDE, above=True)
         if orthogonal.modrelu_bias is not None:
-            check_number("orthogonal.modrelu_bias", orthogonal.modrelu_bias, -LARGEST, LARGEST)
+            check_number(
+                "orthogonal.modrelu_bias", orthogonal.modrelu_bias, -MAX_MAGNITUDE, MAX_MAGNITUDE
+            )
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

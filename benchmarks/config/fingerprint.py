@@ -27,6 +27,9 @@ FORMER_TARGETS = {
     "benchmarks.training.settings.Settings": "benchmarks.settings.Settings",
     "benchmarks.training.optimizer.make_optimizer": "benchmarks.optimizer.make_optimizer",
 }
+FORMER_VALUES = {  # and options that had other values
+    "optimizer.algorithm.adaptivity": {"elementwise": "element", "scalar": "matrix"},
+}
 OF_MODRELU = ("model.modrelu_bias", "optimizer.lr_modrelu")  # no matter to any other nonlinearity
 DIGITS = 10  # of the hexadecimal fingerprint
 MOST = 127  # bytes of a run's name; W&B takes as many characters
@@ -69,7 +72,8 @@ def _dotted(node: Any, prefix: str) -> dict[str, Any]:
     if isinstance(node, dict) and node:
         parts = [_dotted(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()]
         return {key: value for part in parts for key, value in part.items()}
-    return {prefix: _plain(node)}
+    former = FORMER_VALUES.get(prefix, {})
+    return {prefix: former[node] if isinstance(node, str) and node in former else _plain(node)}
 
 
 def _plain(value: Any) -> Any:

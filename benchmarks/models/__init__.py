@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from torch.nn import Module
 
-from .elman import ElmanRNN
+from .elman import UnconstrainedRNN
 from .orthogonal import dtriv, exprnn, householder, ortho, ortho_free, ortho_soft, scornn
 from .sequence_model import Network, SequenceModel, assemble
 from .sizes import (
     count_parameters,
     degrees_of_freedom,
     largest_hidden_size,
+    orthogonal_parameters,
     orthogonal_weights,
     orthogonality_error,
-    slow_parameters,
 )
 from .torch_cores import gru, irnn, lstm, rnn
 
@@ -37,9 +37,9 @@ MODELS: dict[str, Callable[..., Module]] = {
 
 __all__ = [
     "MODELS",
-    "ElmanRNN",
     "Network",
     "SequenceModel",
+    "UnconstrainedRNN",
     "assemble",
     "count_parameters",
     "degrees_of_freedom",
@@ -53,9 +53,9 @@ __all__ = [
     "ortho",
     "ortho_free",
     "ortho_soft",
+    "orthogonal_parameters",
     "orthogonal_weights",
     "orthogonality_error",
     "rnn",
     "scornn",
-    "slow_parameters",
 ]

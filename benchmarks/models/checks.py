@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-LARGEST = 1e30  # more is none in float32, or not for long
+MAX_MAGNITUDE = 1e30  # more is none in float32, or not for long
 
 
 def check_number(

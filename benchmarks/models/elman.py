@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from orthornn._validation import check_choice, check_ranges
-from orthornn.init import INITIALIZERS
 from orthornn.linalg import gram_error
-from orthornn.nn.parameters import add_threshold, start, total_bias
-from orthornn.recurrence.dispatch import check_backend, choose
-from orthornn.recurrence.nonlinearity import MODRELU_BIAS, NONLINEARITIES
+from orthornn.nn import ElmanRNN
+from orthornn.recurrence.nonlinearity import MODRELU_BIAS
 
-from .checks import LARGEST, check_bool, check_number
+from .checks import MAX_MAGNITUDE, check_bool, check_number
+from .torch_cores import dropout_between_layers
 
 
-class ElmanRNN(nn.Module):
-    """``h_t = s(W h_{t-1} + V x_t + b_ih + b_hh)`` with plain weights, on OrthoRNN's recurrence.
+class UnconstrainedRNN(ElmanRNN):
+    """``h_t = s(W h_{t-1} + V x_t + b_ih + b_hh)``, with any matrix as W, and a penalty.
 
     It computes what :class:`orthornn.OrthoRNN` computes, by the same kernel, from parameters of
     the same names and the same start, drawn in the same order. W is an ordinary parameter; it is
@@ -63,83 +61,39 @@ class ElmanRNN(nn.Module):
         modrelu_bias: float | None = None,
         backend: str | None = None,
     ) -> None:
-        super().__init__()
-        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
-        check_choice("init", init, INITIALIZERS)
-        check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_bool("bias", bias)
-        check_backend(backend, nonlinearity)
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.nonlinearity = nonlinearity
-        self.backend = backend
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            nonlinearity,
+            bias,
+            dropout=dropout_between_layers(dropout, num_layers),
+            bidirectional=bidirectional,
+            init=init,
+            backend=backend,
+        )
         self.strength = 0.0
-        directions = ("", "_reverse") if bidirectional else ("",)
-        self.suffixes = [f"_l{k}{end}" for k in range(num_layers) for end in directions]
-        features = [input_size] + [len(directions) * hidden_size] * (num_layers - 1)
-        for k, suffix in enumerate(self.suffixes):
-            shapes = {
-                "weight_ih": (hidden_size, features[k // len(directions)]),
-                "weight_hh": (hidden_size, hidden_size),
-                **({"bias_ih": (hidden_size,), "bias_hh": (hidden_size,)} if bias else {}),
-            }
-            for name, shape in shapes.items():
-                p = nn.Parameter(torch.empty(shape))
-                start(f"{name}{suffix}", p, init)
-                self.register_parameter(f"{name}{suffix}", p)
-        if NONLINEARITIES[nonlinearity].has_bias:
-            for suffix in self.suffixes:
-                add_threshold(self, suffix, like=self.get_parameter(f"weight_ih{suffix}"))
         scale_input_(self, input_scale)
         fill_modrelu_bias_(self, modrelu_bias)
-
-    @property
-    def recurrent(self) -> list[str]:
-        """The names of the recurrent weights, by layer and then direction."""
-        return [f"weight_hh{suffix}" for suffix in self.suffixes]
-
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run the network over ``x`` from ``state``; returns ``(output, h_n)``."""
-        finals: list[Tensor] = []
-        suffixes = iter(self.suffixes)
-        for layer in range(self.num_layers):
-            if layer > 0 and self.training and self.dropout != 0:
-                x = torch.dropout(x, self.dropout, True)
-            outputs = []
-            for reverse in (False, True) if self.bidirectional else (False,):
-                h0 = None if state is None else state[len(finals)]
-                h = self._run(x.flip(0) if reverse else x, h0, next(suffixes))
-                finals.append(h[-1])
-                outputs.append(h.flip(0) if reverse else h)
-            x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
-        return x, torch.stack(finals)
 
     def penalty(self) -> Tensor | None:
         """``λ Σ ‖WᵀW - I‖²``, differentiable; None where λ is 0."""
         if self.strength == 0:
             return None
-        errors = [gram_error(getattr(self, name)).square().sum() for name in self.recurrent]
+        errors = [gram_error(getattr(self, name)).square().sum() for name in recurrent_names(self)]
         return self.strength * torch.stack(errors).sum()
 
-    def _run(self, x: Tensor, h0: Tensor | None, suffix: str) -> Tensor:
-        h0 = x.new_zeros(x.shape[1], self.hidden_size) if h0 is None else h0
-        return choose(self.backend)(
-            x,
-            h0,
-            getattr(self, f"weight_hh{suffix}"),
-            getattr(self, f"weight_ih{suffix}"),
-            total_bias(self, suffix),
-            getattr(self, f"modrelu_bias{suffix}", None),
-            self.nonlinearity,
-        )
+
+def recurrent_names(core: ElmanRNN) -> list[str]:
+    """The names of the recurrent weights, by layer and then direction."""
+    return [f"weight_hh{suffix}" for suffix in core.suffixes]
 
 
 @torch.no_grad()
 def scale_input_(core: nn.Module, input_scale: float) -> None:
     """Multiply the first layer's input weights, of every direction, by ``input_scale``."""
-    check_number("input_scale", input_scale, 0, LARGEST, above=True)
+    check_number("input_scale", input_scale, 0, MAX_MAGNITUDE, above=True)
     for name, p in core.named_parameters():
         if name in ("weight_ih_l0", "weight_ih_l0_reverse"):
             p.mul_(input_scale)
@@ -150,7 +104,7 @@ def fill_modrelu_bias_(core: nn.Module, modrelu_bias: float | None) -> None:
     """Start modReLU's biases, if there are any, from one value; None leaves them as drawn."""
     if modrelu_bias is None:
         return
-    check_number("modrelu_bias", modrelu_bias, -LARGEST, LARGEST)
+    check_number("modrelu_bias", modrelu_bias, -MAX_MAGNITUDE, MAX_MAGNITUDE)
     for name, p in core.named_parameters():
         if MODRELU_BIAS.fullmatch(name):
             p.fill_(modrelu_bias)

@@ -1,8 +1,8 @@
 """The cores whose recurrent weight is orthogonal, or starts so: one builder for each method.
 
 All have the same recurrence, the same kernel and the same start; they differ in how W moves.
-``sizes`` and ``options`` are the arguments of :class:`benchmarks.models.elman.ElmanRNN`, from
-input_size and hidden_size to backend.
+``sizes`` and ``options`` are the arguments of
+:class:`benchmarks.models.elman.UnconstrainedRNN`, from input_size and hidden_size to backend.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from orthornn import OrthoRNN
 from orthornn.init import reflect_
 
 from .checks import check_bool, check_number
-from .elman import ElmanRNN, fill_modrelu_bias_, scale_input_
+from .elman import UnconstrainedRNN, fill_modrelu_bias_, recurrent_names, scale_input_
 from .parametrizations import Cayley, Exponential, Trivialization
-from .torch_cores import between
+from .torch_cores import dropout_between_layers
 
 
 def ortho(
@@ -45,7 +45,7 @@ def ortho(
         num_layers,
         nonlinearity=nonlinearity,
         bias=bias,
-        dropout=between(dropout, num_layers),
+        dropout=dropout_between_layers(dropout, num_layers),
         bidirectional=bidirectional,
         init=init,
         retraction=retraction,
@@ -56,12 +56,12 @@ def ortho(
     return core
 
 
-def ortho_free(*sizes: Any, **options: Any) -> ElmanRNN:
+def ortho_free(*sizes: Any, **options: Any) -> UnconstrainedRNN:
     """W starts orthogonal and is then as free as any weight."""
-    return ElmanRNN(*sizes, **options)
+    return UnconstrainedRNN(*sizes, **options)
 
 
-def ortho_soft(*sizes: Any, strength: float = 0.01, **options: Any) -> ElmanRNN:
+def ortho_soft(*sizes: Any, strength: float = 0.01, **options: Any) -> UnconstrainedRNN:
     """W starts orthogonal; a penalty ``λ Σ ‖WᵀW - I‖²`` holds it near (Vorontsov et al., 2017).
 
     ``strength`` is λ.
@@ -70,24 +70,24 @@ def ortho_soft(*sizes: Any, strength: float = 0.01, **options: Any) -> ElmanRNN:
         ValueError: for a strength that is not finite or not above 0.
     """
     check_number("strength", strength, 0, above=True)
-    core = ElmanRNN(*sizes, **options)
+    core = UnconstrainedRNN(*sizes, **options)
     core.strength = strength
     return core
 
 
-def exprnn(*sizes: Any, **options: Any) -> ElmanRNN:
+def exprnn(*sizes: Any, **options: Any) -> UnconstrainedRNN:
     """``W = exp(A)`` with A skew (Lezcano-Casado & Martínez-Rubio, 2019).
 
     The drawn W is turned into the component of determinant 1, the only one that exp reaches.
     """
-    core = ElmanRNN(*sizes, **options)
-    for name in core.recurrent:
+    core = UnconstrainedRNN(*sizes, **options)
+    for name in recurrent_names(core):
         reflect_(core.get_parameter(name), 1)
         parametrize.register_parametrization(core, name, Exponential(core.hidden_size), unsafe=True)
     return core
 
 
-def dtriv(*sizes: Any, rebase_every: int = 100, **options: Any) -> ElmanRNN:
+def dtriv(*sizes: Any, rebase_every: int = 100, **options: Any) -> UnconstrainedRNN:
     """``W = B exp(A)``; every K training passes B becomes W, and A 0 (Lezcano-Casado, 2019).
 
     ``rebase_every`` is K. Gradients of passes before and after a change of B are of different
@@ -98,15 +98,15 @@ def dtriv(*sizes: Any, rebase_every: int = 100, **options: Any) -> ElmanRNN:
     """
     if isinstance(rebase_every, bool) or not isinstance(rebase_every, int) or rebase_every < 1:
         raise ValueError(f"rebase_every must be a whole number >= 1, got {rebase_every!r}")
-    core = ElmanRNN(*sizes, **options)
-    for name in core.recurrent:
+    core = UnconstrainedRNN(*sizes, **options)
+    for name in recurrent_names(core):
         chart = Trivialization(core.hidden_size, rebase_every)
         parametrize.register_parametrization(core, name, chart, unsafe=True)
     core.register_forward_pre_hook(_advance)
     return core
 
 
-def scornn(*sizes: Any, negative: float = 0.5, **options: Any) -> ElmanRNN:
+def scornn(*sizes: Any, negative: float = 0.5, **options: Any) -> UnconstrainedRNN:
     """``W = (I + A)⁻¹ (I - A) D`` with A skew and D a diagonal of signs (Helfrich et al., 2018).
 
     As there, what is drawn is W D; it is turned into the component of determinant 1. ``negative``
@@ -116,8 +116,8 @@ def scornn(*sizes: Any, negative: float = 0.5, **options: Any) -> ElmanRNN:
         ValueError: for a share outside [0, 1].
     """
     check_number("negative", negative, 0, 1)
-    core = ElmanRNN(*sizes, **options)
-    for name in core.recurrent:
+    core = UnconstrainedRNN(*sizes, **options)
+    for name in recurrent_names(core):
         chart = Cayley(core.hidden_size, round(negative * core.hidden_size))
         with torch.no_grad():
             reflect_(core.get_parameter(name), 1).mul_(chart.signs)
@@ -125,15 +125,15 @@ def scornn(*sizes: Any, negative: float = 0.5, **options: Any) -> ElmanRNN:
     return core
 
 
-def householder(*sizes: Any, **options: Any) -> ElmanRNN:
+def householder(*sizes: Any, **options: Any) -> UnconstrainedRNN:
     """W is a product of H reflections, torch's own parametrization (Mhammedi et al., 2017).
 
     The reflections stand below the diagonal of the parameter, signs on it: without weight decay
     no optimizer moves these. On the meta device, where there is nothing to factor, W stays plain;
     its count is the same.
     """
-    core = ElmanRNN(*sizes, **options)
-    for name in core.recurrent:
+    core = UnconstrainedRNN(*sizes, **options)
+    for name in recurrent_names(core):
         if not core.get_parameter(name).is_meta:
             orthogonal(core, name, "householder", use_trivialization=False)
     return core

@@ -13,10 +13,10 @@ from torch.nn.utils import parametrize
 
 from orthornn import in_segments
 
-from .elman import ElmanRNN
+from .elman import UnconstrainedRNN
 
-MOST_LAYERS = 128
-MOST_ENTRIES = 1_000_000  # of an embedding's row
+MAX_LAYERS = 128
+MAX_EMBEDDING_SIZE = 1_000_000  # of an embedding's row
 
 State = Tensor | tuple[Tensor, ...]
 
@@ -130,7 +130,7 @@ class SequenceModel(nn.Module):
 
     def penalty(self) -> Tensor | None:
         """What the core adds to the objective, a scalar; None if it has no penalty."""
-        return self.core.penalty() if isinstance(self.core, ElmanRNN) else None
+        return self.core.penalty() if isinstance(self.core, UnconstrainedRNN) else None
 
 
 def _last(h: Tensor) -> Tensor:
@@ -155,10 +155,10 @@ class Network:
         ValueError: for a value out of its range.
     """
 
-    num_layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)] = 1
+    num_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] = 1
     bidirectional: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    embedding_size: Annotated[int, Field(gt=0, le=MOST_ENTRIES)] | None = None
+    embedding_size: Annotated[int, Field(gt=0, le=MAX_EMBEDDING_SIZE)] | None = None
     tied: bool = False
     segment: Annotated[int, Field(gt=0)] | None = None
 

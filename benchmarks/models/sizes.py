@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from orthornn import OrthoRNN, linalg
-from orthornn.nn.recurrent_weight import points
+from orthornn.nn import ElmanRNN
 
-from .elman import ElmanRNN
+from .elman import recurrent_names
 
 
 def orthogonal_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -33,7 +33,7 @@ def orthogonality_error(model: nn.Module) -> float | None:
     return max(errors, default=None)
 
 
-def slow_parameters(model: nn.Module) -> list[nn.Parameter]:
+def orthogonal_parameters(model: nn.Module) -> list[nn.Parameter]:
     """What moves the recurrent weights of :func:`orthogonal_weights`: with the smaller step size.
 
     The weights themselves or, of a parametrized weight, the parameters behind it.
@@ -47,7 +47,7 @@ def count_parameters(model: nn.Module) -> int:
     So a budget gives every method the same width. A parameter that serves twice counts once.
     """
     kept = sum(p.numel() for p in model.parameters())
-    behind = sum(p.numel() for p in slow_parameters(model))
+    behind = sum(p.numel() for p in orthogonal_parameters(model))
     return kept - behind + sum(core.hidden_size**2 for _, core, _ in _recurrent(model))
 
 
@@ -92,12 +92,11 @@ def largest_hidden_size(build: Callable[[int], nn.Module], budget: int) -> int:
     return low
 
 
-def _recurrent(model: nn.Module) -> Iterator[tuple[str, OrthoRNN | ElmanRNN, str]]:
+def _recurrent(model: nn.Module) -> Iterator[tuple[str, ElmanRNN, str]]:
     """Every recurrent weight as (prefix of its core, core, name in the core)."""
     for prefix, core in model.named_modules():
-        if isinstance(core, (OrthoRNN, ElmanRNN)):
-            names = core.recurrent if isinstance(core, ElmanRNN) else points(core)
-            for name in names:
+        if isinstance(core, ElmanRNN):
+            for name in recurrent_names(core):
                 yield f"{prefix}." if prefix else "", core, name
 
 

@@ -9,12 +9,15 @@ from torch import nn
 
 from .checks import check_number
 
-TINY = 0.001  # standard deviation of an IRNN's input weights
+IRNN_INPUT_STD = 0.001  # standard deviation of an IRNN's input weights
 
 
-def between(dropout: float, num_layers: int) -> float:
-    """The dropout between layers: none with one layer, where torch warns of any other value."""
-    return dropout if num_layers > 1 else 0.0
+def dropout_between_layers(dropout: float, num_layers: int) -> float:
+    """The dropout between layers: none with one layer, where torch warns of any other value.
+
+    A value out of its range goes to torch, which refuses it.
+    """
+    return 0.0 if num_layers == 1 and 0 <= dropout <= 1 else dropout
 
 
 def rnn(
@@ -31,7 +34,7 @@ def rnn(
         hidden_size,
         num_layers,
         nonlinearity,
-        dropout=between(dropout, num_layers),
+        dropout=dropout_between_layers(dropout, num_layers),
         bidirectional=bidirectional,
     )
 
@@ -56,7 +59,7 @@ def irnn(
             if name.startswith("weight_hh"):
                 nn.init.eye_(p).mul_(scale)
             elif name.startswith("weight_ih"):
-                p.normal_(0, TINY)
+                p.normal_(0, IRNN_INPUT_STD)
             else:
                 p.zero_()
     return core
@@ -76,7 +79,7 @@ def lstm(
         input_size,
         hidden_size,
         num_layers,
-        dropout=between(dropout, num_layers),
+        dropout=dropout_between_layers(dropout, num_layers),
         bidirectional=bidirectional,
     )
     forget_gate = slice(hidden_size, 2 * hidden_size)
@@ -99,6 +102,6 @@ def gru(
         input_size,
         hidden_size,
         num_layers,
-        dropout=between(dropout, num_layers),
+        dropout=dropout_between_layers(dropout, num_layers),
         bidirectional=bidirectional,
     )

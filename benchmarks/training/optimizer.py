@@ -12,10 +12,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from benchmarks.config.errors import ConfigError, check
-from benchmarks.models import slow_parameters
+from benchmarks.models import orthogonal_parameters
 from orthornn import param_groups
 from orthornn.manifolds.checks import is_point
-from orthornn.optim.riemannian import ADAPTIVITIES, ON_NONFINITE
+from orthornn.optim.validation import ADAPTIVITIES, ON_NONFINITE
 
 MOST = 1e30  # a larger step is none in float32
 
@@ -39,7 +39,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
         "a share in (0, 1], a number >= 2 or null",
     ),
     "seed": (NonNegativeInt, "an integer >= 0"),
-    "adaptivity": (Literal[ADAPTIVITIES], "one of ['element', 'matrix', null]"),
+    "adaptivity": (Literal[ADAPTIVITIES], "one of ['elementwise', 'scalar', null]"),
     "on_nonfinite": (Literal[ON_NONFINITE], f"one of {list(ON_NONFINITE)}"),
     **dict.fromkeys(
         ("nesterov", "centered", "amsgrad", "maximize", "decoupled_weight_decay"), _SWITCH
@@ -73,7 +73,7 @@ def make_optimizer(
         if not 0 <= value <= MOST or (value == 0 and name == "lr"):
             raise ValueError(f"{name} must be a finite number {least}, got {value}")
     groups = []
-    slow = {id(p) for p in slow_parameters(model)}
+    slow = {id(p) for p in orthogonal_parameters(model)}
     for group in param_groups(model, lr=lr, lr_ortho=lr_ortho, lr_modrelu=lr_modrelu):
         plain = [p for p in group["params"] if id(p) not in slow]
         apart = [p for p in group["params"] if id(p) in slow]

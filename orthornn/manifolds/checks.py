@@ -12,10 +12,10 @@ from orthornn.linalg import orthogonality_error, sym
 
 DTYPES = (torch.float32, torch.float64)
 
-Verdict = tuple[bool, "str | None"]
+Check = tuple[bool, "str | None"]
 
 
-def dtype(x: object) -> Verdict:
+def check_dtype(x: object) -> Check:
     """Points are real tensors, in single or double precision."""
     if not isinstance(x, Tensor):
         return False, f"expected a tensor, got {type(x).__name__}"
@@ -28,13 +28,13 @@ def dtype(x: object) -> Verdict:
     )
 
 
-def point(x: Tensor, atol: float, determinant: int | None) -> Verdict:
+def check_point(x: Tensor, atol: float, determinant: int | None) -> Check:
     """``‖xᵀx - I‖ <= atol √p`` (Frobenius; of the rows where x is wide), and its determinant."""
-    ok, reason = dtype(x)
+    ok, reason = check_dtype(x)
     if not ok:
         return ok, reason
     formula = "‖xxᵀ - I‖" if x.shape[-2] < x.shape[-1] else "‖xᵀx - I‖"
-    ok, reason = _judge(formula, orthogonality_error(x), atol * math.sqrt(min(x.shape[-2:])))
+    ok, reason = _compare(formula, orthogonality_error(x), atol * math.sqrt(min(x.shape[-2:])))
     if ok and determinant is not None:
         wrong = torch.linalg.slogdet(x.detach()).sign != determinant
         if bool(wrong.any()):
@@ -42,17 +42,17 @@ def point(x: Tensor, atol: float, determinant: int | None) -> Verdict:
     return ok, reason
 
 
-def vector(x: Tensor, u: Tensor, atol: float) -> Verdict:
+def check_tangent(x: Tensor, u: Tensor, atol: float) -> Check:
     """``‖xᵀu + uᵀx‖ <= atol max(1, ‖u‖)``; of the rows where x is wide."""
     wide = x.shape[-2] < x.shape[-1]
     formula = "‖xuᵀ + uxᵀ‖" if wide else "‖xᵀu + uᵀx‖"
     x, u = x.detach().double(), u.detach().double()
     x, u = (x.mT, u.mT) if wide else (x, u)
     limit = atol * torch.linalg.matrix_norm(u).clamp(min=1.0)
-    return _judge(formula, torch.linalg.matrix_norm(2 * sym(x.mT @ u)), limit)
+    return _compare(formula, torch.linalg.matrix_norm(2 * sym(x.mT @ u)), limit)
 
 
-def _judge(formula: str, error: Tensor, limit: Tensor | float) -> Verdict:
+def _compare(formula: str, error: Tensor, limit: Tensor | float) -> Check:
     """Each matrix of a batch by its own limit; the one that is farthest beyond it is reported."""
     excess = (error / limit).flatten()
     if bool((excess <= 1).all()):

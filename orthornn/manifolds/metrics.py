@@ -28,8 +28,8 @@ from orthornn.linalg import skew, sym
 # singular. For square x it is y xᵀ; for one column, and an angle below π/2, the parallel transport
 # of the sphere.
 
-SHOTS = 300  # steps of the logarithm before it gives up
-MEMORY = 6  # of its steps that Anderson's acceleration combines
+MAX_ITERATIONS = 300  # steps of the logarithm before it gives up
+ANDERSON_WINDOW = 6  # of its steps that Anderson's acceleration combines
 
 
 class Metric(NamedTuple):
@@ -76,7 +76,7 @@ def euclidean_geodesic(x: Tensor, u: Tensor) -> Tensor:
     a = skew(x.mT @ u)
     if x.shape[-2] == x.shape[-1]:
         return square_geodesic(x, a)
-    return linalg.polar(_turn_in_span(x, u, a, 2 * a) @ linalg.exp(-a))
+    return linalg.polar(_rotate_in_span(x, u, a, 2 * a) @ linalg.exp(-a))
 
 
 def canonical_geodesic(x: Tensor, u: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def canonical_geodesic(x: Tensor, u: Tensor) -> Tensor:
     a = skew(x.mT @ u)
     if x.shape[-2] == x.shape[-1]:
         return square_geodesic(x, a)
-    return linalg.polar(_turn_in_span(x, u, a, a))
+    return linalg.polar(_rotate_in_span(x, u, a, a))
 
 
 def square_geodesic(x: Tensor, a: Tensor) -> Tensor:
@@ -153,16 +153,16 @@ def logarithm(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     tries: list[Tensor] = []
     gains: list[Tensor] = []
     u = tangent(x, y - x)
-    for _ in range(SHOTS):
+    for _ in range(MAX_ITERATIONS):
         gain, missing = _shoot(x, y, u, metric)
         if missing <= target:
             return u
-        memory = MEMORY if missing < 1 else 1  # far away the gain is not linear
+        memory = ANDERSON_WINDOW if missing < 1 else 1  # far away the gain is not linear
         tries, gains = [*tries, u][-memory:], [*gains, gain][-memory:]
         u = tangent(x, _anderson(tries, gains))
     raise RuntimeError(
-        f"the logarithm did not converge in {SHOTS} geodesics: ‖exp(u) - y‖ = {missing:.1e}; "
-        f"the points may be too far apart"
+        f"the logarithm did not converge in {MAX_ITERATIONS} geodesics: "
+        f"‖exp(u) - y‖ = {missing:.1e}; the points may be too far apart"
     )
 
 
@@ -195,7 +195,7 @@ def _anderson(tries: list[Tensor], gains: list[Tensor]) -> Tensor:
     return mended
 
 
-def _turn_in_span(x: Tensor, u: Tensor, a: Tensor, corner: Tensor) -> Tensor:
+def _rotate_in_span(x: Tensor, u: Tensor, a: Tensor, corner: Tensor) -> Tensor:
     """``[x q] exp([[corner, -rᵀ], [r, 0]]) [I; 0]`` with ``qr = u - xa``."""
     q, r = torch.linalg.qr(u - x @ a)
     block = torch.cat((torch.cat((corner, -r.mT), -1), torch.cat((r, torch.zeros_like(a)), -1)), -2)

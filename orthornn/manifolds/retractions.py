@@ -26,37 +26,37 @@ from .metrics import square_geodesic
 class Retraction(NamedTuple):
     """One row of the table."""
 
-    along: Callable[[Tensor, Tensor], Tensor] | None
+    retract: Callable[[Tensor, Tensor], Tensor] | None
     """``(x, u)`` to the point, for n >= p; None for the geodesic of the metric in use."""
-    turn: Callable[[Tensor, Tensor, float], Tensor]
+    retract_skew: Callable[[Tensor, Tensor, float], Tensor]
     """``(x, a, c)`` to the point, for square x and ``u = c x a`` with a skew."""
     second_order: tuple[str, ...]
     """The metrics for which it is of second order at tall points."""
     cost: str
-    """What ``turn`` costs, counting products of n x n matrices (2n³ operations each)."""
+    """What ``retract_skew`` costs, counting products of n x n matrices (2n³ operations each)."""
 
 
-def polar_of_sum(x: Tensor, u: Tensor) -> Tensor:
+def polar(x: Tensor, u: Tensor) -> Tensor:
     """``(x + u)(I + uᵀu)^(-½)``, the nearest point to ``x + u``; corrects rounding by itself."""
     return linalg.polar(x + u)
 
 
-def polar_turn(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
+def polar_skew(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
     """The polar factor of ``x + c x a``."""
     return linalg.polar(linalg.add_product(x, x, a, c))
 
 
-def svd_of_sum(x: Tensor, u: Tensor) -> Tensor:
+def svd(x: Tensor, u: Tensor) -> Tensor:
     """The same map as ``polar`` through the singular value decomposition; no derivative."""
     return linalg.polar_svd(x + u)
 
 
-def svd_turn(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
+def svd_skew(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
     """The polar factor of ``x + c x a`` through the singular value decomposition."""
     return linalg.polar_svd(linalg.add_product(x, x, a, c))
 
 
-def qr_of_sum(x: Tensor, u: Tensor) -> Tensor:
+def qr(x: Tensor, u: Tensor) -> Tensor:
     """The Q factor of ``x + u`` with positive diagonal of R; corrects rounding by itself.
 
     LAPACK's Q is off by 7e-6 in norm at n = 190 in float32; a polar step, cheap beside the QR,
@@ -65,12 +65,12 @@ def qr_of_sum(x: Tensor, u: Tensor) -> Tensor:
     return linalg.polar_step(linalg.qr_factor(x + u))
 
 
-def qr_turn(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
+def qr_skew(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
     """The Q factor of ``x + c x a``."""
     return linalg.polar_step(linalg.qr_factor(linalg.add_product(x, x, a, c)))
 
 
-def cayley_along(x: Tensor, u: Tensor) -> Tensor:
+def cayley(x: Tensor, u: Tensor) -> Tensor:
     """``cayley(w) x`` with ``w = b xᵀ - x bᵀ`` and ``b = (I - ½xxᵀ) u`` (Wen & Yin, 2013).
 
     As w has rank 2p, the inverse is one of size 2p; for square x the curve is
@@ -78,7 +78,7 @@ def cayley_along(x: Tensor, u: Tensor) -> Tensor:
     """
     xu = x.mT @ u
     if x.shape[-2] == x.shape[-1]:
-        return cayley_turn(x, linalg.skew(xu))
+        return cayley_skew(x, linalg.skew(xu))
     b = u - x @ xu / 2
     xb = xu / 2
     eye = torch.eye(xu.shape[-1], dtype=x.dtype, device=x.device).expand_as(xu)
@@ -88,26 +88,26 @@ def cayley_along(x: Tensor, u: Tensor) -> Tensor:
     return linalg.polar(x + torch.cat((b, x), -1) @ c)
 
 
-def cayley_turn(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
+def cayley_skew(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
     """``x (I - ½ca)⁻¹ (I + ½ca)``."""
     return linalg.polar(x @ linalg.cayley(c * a))
 
 
-def exp_turn(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
+def exp_skew(x: Tensor, a: Tensor, c: float = 1.0) -> Tensor:
     """``x exp(ca)``."""
     return square_geodesic(x, c * a)
 
 
 RETRACTIONS: dict[str, Retraction] = {
     "polar": Retraction(
-        polar_of_sum, polar_turn, ("euclidean",), "3 products; 4 or 5 for ‖a‖₂ > 0.05, 20 for > 1"
+        polar, polar_skew, ("euclidean",), "3 products; 4 or 5 for ‖a‖₂ > 0.05, 20 for > 1"
     ),
-    "svd": Retraction(svd_of_sum, svd_turn, ("euclidean",), "4 products and an SVD"),
-    "qr": Retraction(qr_of_sum, qr_turn, (), "3 products and a QR"),
+    "svd": Retraction(svd, svd_skew, ("euclidean",), "4 products and an SVD"),
+    "qr": Retraction(qr, qr_skew, (), "3 products and a QR"),
     "cayley": Retraction(
-        cayley_along, cayley_turn, ("canonical",), "3 products and a solve of n right-hand sides"
+        cayley, cayley_skew, ("canonical",), "3 products and a solve of n right-hand sides"
     ),
     "exp": Retraction(
-        None, exp_turn, ("euclidean", "canonical"), "3 products and a matrix exponential"
+        None, exp_skew, ("euclidean", "canonical"), "3 products and a matrix exponential"
     ),
 }

@@ -23,7 +23,7 @@ from orthornn.init import check_determinant, haar_, identity_
 from orthornn.linalg import skew
 
 from . import checks, metrics
-from .checks import Verdict
+from .checks import Check
 from .matrix_methods import of_matrices, upright
 from .metrics import METRICS
 from .retractions import RETRACTIONS
@@ -82,8 +82,9 @@ class Stiefel(Manifold):  # type: ignore[misc]
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stiefel):
             return False
-        ours = {type(self), type(other)} <= {Stiefel, SpecialOrthogonal}
-        return (ours or type(self) is type(other)) and self._settings == other._settings
+        same = type(self) is type(other)
+        same = same or {type(self), type(other)} <= {Stiefel, SpecialOrthogonal}
+        return same and self._settings == other._settings
 
     def __hash__(self) -> int:
         return hash(self._settings)
@@ -123,8 +124,8 @@ class Stiefel(Manifold):  # type: ignore[misc]
     @upright
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """The point that the chosen retraction reaches from ``x`` along the tangent ``u``."""
-        along = RETRACTIONS[self.retraction].along or METRICS[self.metric].geodesic
-        return along(x, u)
+        retract = RETRACTIONS[self.retraction].retract or METRICS[self.metric].geodesic
+        return retract(x, u)
 
     @upright
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
@@ -172,26 +173,26 @@ class Stiefel(Manifold):  # type: ignore[misc]
         return metrics.transport(x, y, v)
 
     @of_matrices
-    def coordinates(self, x: Tensor, u: Tensor) -> Tensor:
+    def to_lie_algebra(self, x: Tensor, u: Tensor) -> Tensor:
         """``a = skew(xᵀu)``: the tangent part of ``u`` in the Lie algebra, for square ``x``."""
         return skew(x.mT @ u)
 
     @of_matrices
-    def from_coordinates(self, x: Tensor, a: Tensor) -> Tensor:
+    def from_lie_algebra(self, x: Tensor, a: Tensor) -> Tensor:
         """The tangent vector ``x a`` of the skew ``a``, for square ``x``."""
         return x @ a
 
     @of_matrices
-    def gradient_coordinates(self, x: Tensor, g: Tensor) -> Tensor:
-        """``coordinates(x, egrad2rgrad(x, g))``, with one product instead of three."""
+    def gradient_in_lie_algebra(self, x: Tensor, g: Tensor) -> Tensor:
+        """``to_lie_algebra(x, egrad2rgrad(x, g))``, with one product instead of three."""
         a = skew(x.mT @ g)
         scale = METRICS[self.metric].square_gradient
         return a if scale == 1 else a.mul_(scale)
 
     @of_matrices
-    def turn(self, x: Tensor, a: Tensor, scale: float = 1.0) -> Tensor:
-        """``retr(x, from_coordinates(x, scale * a))``, with one product less, for square ``x``."""
-        return RETRACTIONS[self.retraction].turn(x, a, scale)
+    def retract_skew(self, x: Tensor, a: Tensor, scale: float = 1.0) -> Tensor:
+        """``retr(x, from_lie_algebra(x, scale * a))``, with one product less, for square ``x``."""
+        return RETRACTIONS[self.retraction].retract_skew(x, a, scale)
 
     def random(
         self,
@@ -225,7 +226,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
 
     def check_point(self, x: Tensor, *, explain: bool = False) -> Any:
         """Whether ``x`` has the shape and dtype of a point; with ``explain`` also why not."""
-        ok, reason = checks.dtype(x)
+        ok, reason = checks.check_dtype(x)
         ok, reason = self._check_shape(x.shape, "x") if ok else (ok, reason)
         return (ok, reason) if explain else ok
 
@@ -240,7 +241,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
         self._assert_check_shape(shape, "x")
         return shape
 
-    def _check_shape(self, shape: tuple[int, ...], name: str) -> Verdict:
+    def _check_shape(self, shape: tuple[int, ...], name: str) -> Check:
         if len(shape) < 2:
             return False, f"`{name}` must have shape (..., n, p), got {tuple(shape)}"
         if self.determinant is not None and shape[-2] != shape[-1]:
@@ -252,13 +253,13 @@ class Stiefel(Manifold):  # type: ignore[misc]
 
     def _check_point_on_manifold(
         self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> Verdict:
-        return checks.point(x, atol, self.determinant)
+    ) -> Check:
+        return checks.check_point(x, atol, self.determinant)
 
     def _check_vector_on_tangent(
         self, x: Tensor, u: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5
-    ) -> Verdict:
-        return checks.vector(x, u, atol)
+    ) -> Check:
+        return checks.check_tangent(x, u, atol)
 
 
 class SpecialOrthogonal(Stiefel):

@@ -13,14 +13,12 @@ from orthornn.recurrence.reference import recurrence_step
 
 from . import precision
 from .fx import call_in_graph, is_proxy
-from .off_manifold import warn_of_departure
-from .parameters import add_threshold, total_bias
+from .parameters import add_modrelu_bias, init_parameters, total_bias
 from .precision import cast
-from .recurrent_weight import keeps_points, ordinary
+from .recurrent_weight import OrthogonalWeights
 
 
-@keeps_points
-class OrthoRNNCell(nn.RNNCellBase):
+class OrthoRNNCell(OrthogonalWeights, nn.RNNCellBase):
     """A drop-in for ``torch.nn.RNNCell`` with an orthogonal recurrent weight.
 
     ``h' = s(W h + V x + b_ih + b_hh)`` with ``WᵀW = I``; the differences from torch's cell are
@@ -63,7 +61,11 @@ class OrthoRNNCell(nn.RNNCellBase):
         super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
         self.nonlinearity = nonlinearity
         if NONLINEARITIES[nonlinearity].has_bias:
-            add_threshold(self, "", like=self.weight_ih)
+            add_modrelu_bias(self, "", like=self.weight_ih)
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter anew; the recurrent weight is a point of the manifold."""
+        init_parameters(self, self.init)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """One step from ``hx``; returns the next state."""
@@ -81,10 +83,9 @@ class OrthoRNNCell(nn.RNNCellBase):
         x = input if batched else input.unsqueeze(0)
         h = hx if batched or hx is None else hx.unsqueeze(0)
         self._check(x, h)
-        w_hh = self.weight_hh
-        warn_of_departure(self, "weight_hh", w_hh)
-        dtype = precision.at_least_single(w_hh.dtype)
-        with precision.full_precision(x) as out:
+        w_hh = self._read_weight("weight_hh")
+        dtype = precision.at_least_float32(w_hh.dtype)
+        with precision.in_weight_precision(x) as out:
             if h is None:
                 h = x.new_zeros(len(x), self.hidden_size)
             bias = cast(total_bias(self, ""), dtype)
@@ -92,7 +93,7 @@ class OrthoRNNCell(nn.RNNCellBase):
             h = recurrence_step(
                 z,
                 cast(h, dtype),
-                cast(ordinary(w_hh), dtype),
+                cast(w_hh, dtype),
                 cast(getattr(self, "modrelu_bias", None), dtype),
                 self.nonlinearity,
             )
@@ -129,5 +130,5 @@ class OrthoRNNCell(nn.RNNCellBase):
             )
         expected = self.weight_ih.dtype
         for name, a in (("input", input), ("hx", hx)):
-            if a is not None and not precision.accepts(expected, a):
+            if a is not None and not precision.accepts_dtype(expected, a):
                 raise RuntimeError(f"{name} must have the type {expected}, got type {a.dtype}")

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from orthornn._torch_internals import dispatch_mode_active, is_fake, is_traced_or_transformed
 from orthornn.manifolds import checks
 
-from .recurrent_weight import SEEN
-
 TOLERANCE = 1e-3  # of ‖WᵀW - I‖ / √H: far above rounding, and below a few steps of torch.optim
-FOUND = -1
+CHECKED_WEIGHTS = "_checked_weights"  # in a module's dict: version and uses of each weight
+WARNED = -1  # instead of the number of uses
 
 
-class DepartureWarning(UserWarning):
+class OffManifoldWarning(UserWarning):
     """A recurrent weight is used that is not orthogonal."""
 
 
-def warn_of_departure(module: nn.Module, name: str, weight: Tensor) -> None:
+DepartureWarning = OffManifoldWarning  # its former name
+
+
+def warn_off_manifold(module: nn.Module, name: str, weight: Tensor) -> None:
     """Warn, once, that the weight ``name`` of ``module`` is used and not orthogonal.
 
     It is looked at when it is used for the first time, the second, the fourth, and so on; uses
@@ -33,20 +35,20 @@ def warn_of_departure(module: nn.Module, name: str, weight: Tensor) -> None:
         return
     if weight.is_inference() or is_fake(weight):
         return
-    seen = module.__dict__.setdefault(SEEN, {})
-    version, count = seen.get(name, (None, 0))
+    checked = module.__dict__.setdefault(CHECKED_WEIGHTS, {})
+    version, uses = checked.get(name, (None, 0))
     # a fused optimizer changes a weight and not its version
     trained = weight.requires_grad and torch.is_grad_enabled()
-    if count == FOUND or (version == weight._version and not trained):
+    if uses == WARNED or (version == weight._version and not trained):
         return
-    count += 1
-    if count & (count - 1):
-        seen[name] = (weight._version, count)
+    uses += 1
+    if uses & (uses - 1):  # not a power of 2
+        checked[name] = (weight._version, uses)
     elif _can_be_read(weight):
-        ok, reason = checks.point(weight.detach(), TOLERANCE, None)
-        seen[name] = (weight._version, count if ok else FOUND)
+        ok, reason = checks.check_point(weight.detach(), TOLERANCE, None)
+        checked[name] = (weight._version, uses if ok else WARNED)
         if not ok:
-            warnings.warn(_message(module, name, reason), DepartureWarning, stacklevel=2)
+            warnings.warn(_message(module, name, reason), OffManifoldWarning, stacklevel=2)
 
 
 def _can_be_read(weight: Tensor) -> bool:
@@ -62,5 +64,5 @@ def _message(module: nn.Module, name: str, reason: str | None) -> str:
         f"writes into it has to know its manifold, as the optimizers of orthornn do and those of "
         f"torch.optim do not: RiemannianAdam(param_groups(model, lr=1e-3)). "
         f"orthornn.project_(module) takes the nearest orthogonal matrix; where this is meant, "
-        f"ignore orthornn.DepartureWarning"
+        f"ignore orthornn.OffManifoldWarning"
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from orthornn._torch_internals import disable_dynamo
 
 
-class Packing(NamedTuple):
+class PackedLayout(NamedTuple):
     """The layout of a ``torch.nn.utils.rnn.PackedSequence``; None stands for a dense batch.
 
     Row r of the packed data belongs to one time step of one sequence. Rows are ordered by time,
@@ -19,14 +19,14 @@ class Packing(NamedTuple):
 
     batch_sizes: Tensor
     """How many sequences last to each step, falling, int64 of shape (T,), on the CPU."""
-    last: Tensor
+    last_rows: Tensor
     """The row of each sequence's last step, shape (B,)."""
-    backwards: Tensor
+    reversed_rows: Tensor
     """The permutation of rows that reverses every sequence in itself, shape (N,)."""
 
 
 @disable_dynamo
-def packing(batch_sizes: Tensor, data: Tensor) -> Packing:
+def packed_layout(batch_sizes: Tensor, data: Tensor) -> PackedLayout:
     """Read the layout off ``batch_sizes``, without a loop over sequences or steps.
 
     Args:
@@ -52,18 +52,18 @@ def packing(batch_sizes: Tensor, data: Tensor) -> Packing:
     step = steps.repeat_interleave(batch_sizes)
     sequence = torch.arange(len(step), device=step.device) - first[step]
     mirrored = lengths[sequence] - 1 - step
-    return Packing(
+    return PackedLayout(
         batch_sizes,
         (first[lengths - 1] + sequences).to(device),
         (first[mirrored] + sequence).to(device),
     )
 
 
-def backwards(x: Tensor, layout: Packing | None) -> Tensor:
+def reverse(x: Tensor, layout: PackedLayout | None) -> Tensor:
     """Every sequence of ``x``, (T, B, ·) or packed (N, ·), from its own end; its own inverse."""
-    return x.flip(0) if layout is None else x.index_select(0, layout.backwards)
+    return x.flip(0) if layout is None else x.index_select(0, layout.reversed_rows)
 
 
-def last(h: Tensor, layout: Packing | None) -> Tensor:
+def last_states(h: Tensor, layout: PackedLayout | None) -> Tensor:
     """The states at each sequence's own last step, shape (B, H)."""
-    return h[-1] if layout is None else h.index_select(0, layout.last)
+    return h[-1] if layout is None else h.index_select(0, layout.last_rows)

@@ -1,4 +1,4 @@
-"""The parameters of a recurrence: how they start, and the checks of options."""
+"""The parameters of a recurrence: their names, and how they start."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from torch import Tensor, nn
 from orthornn.init import INITIALIZERS
 from orthornn.recurrence.nonlinearity import MODRELU_BIAS
 
-RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
-SMALL = 0.01  # bound of the biases: at exactly 0 a unit of ReLU or modReLU would sit on its kink
+RECURRENT_WEIGHT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
+BIAS_BOUND = (
+    0.01  # bound of the biases: at exactly 0 a unit of ReLU or modReLU would sit on its kink
+)
 
 
 @torch.no_grad()
-def start(name: str, p: Tensor, init: str) -> None:
-    """Draw a parameter: W by ``init``, V Kaiming normal, biases uniform; others stay as they are.
+def init_parameters(module: nn.Module, init: str) -> None:
+    """Draw a module's own parameters in order: W by ``init``, V Kaiming normal, biases uniform.
 
     Args:
-        name: in the module, such as ``weight_hh_l0``.
-        p: filled in place.
+        module: parameters of other names stay as they are, and those of its children.
         init: a key of :data:`orthornn.init.INITIALIZERS`.
     """
-    if RECURRENT.fullmatch(name):
-        INITIALIZERS[init](p)
-    elif name.startswith("weight_ih"):
-        p.normal_(0, math.sqrt(2 / max(1, p.shape[1])))
-    elif name.startswith("bias_") or MODRELU_BIAS.fullmatch(name):
-        p.uniform_(-SMALL, SMALL)
+    for name, p in module.named_parameters(recurse=False):
+        if RECURRENT_WEIGHT.fullmatch(name):
+            INITIALIZERS[init](p)
+        elif name.startswith("weight_ih"):
+            p.normal_(0, math.sqrt(2 / max(1, p.shape[1])))
+        elif name.startswith("bias_") or MODRELU_BIAS.fullmatch(name):
+            p.uniform_(-BIAS_BOUND, BIAS_BOUND)
 
 
-def add_threshold(module: nn.Module, suffix: str, like: Tensor) -> None:
+def add_modrelu_bias(module: nn.Module, suffix: str, like: Tensor) -> None:
     """Give ``module`` the bias of a modReLU, one entry for each row of ``like``."""
-    threshold = like.detach().new_empty(len(like)).uniform_(-SMALL, SMALL)
-    module.register_parameter(f"modrelu_bias{suffix}", nn.Parameter(threshold))
+    bias = like.detach().new_empty(len(like)).uniform_(-BIAS_BOUND, BIAS_BOUND)
+    module.register_parameter(f"modrelu_bias{suffix}", nn.Parameter(bias))
 
 
 def total_bias(module: nn.Module, suffix: str) -> Tensor | None:

@@ -21,7 +21,7 @@ from orthornn._matmul_precision import full_precision_matmul
 A = TypeVar("A", Tensor, "Tensor | None")
 
 
-def at_least_single(dtype: torch.dtype) -> torch.dtype:
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """``dtype``, or float32 where that is more precise: the dtype of a recurrent weight."""
     return dtype if dtype.itemsize >= 4 else torch.float32
 
@@ -37,7 +37,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return x.dtype if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
 
 
-def accepts(dtype: torch.dtype, x: Tensor) -> bool:
+def accepts_dtype(dtype: torch.dtype, x: Tensor) -> bool:
     """Whether a module of ``dtype`` takes ``x``: of its own dtype, or of those autocast mixes."""
     if x.dtype == dtype:
         return True
@@ -46,7 +46,7 @@ def accepts(dtype: torch.dtype, x: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def full_precision(x: Tensor) -> Iterator[torch.dtype]:
+def in_weight_precision(x: Tensor) -> Iterator[torch.dtype]:
     """Products have the precision of their factors; yields the dtype the output is to have."""
     low = autocast_dtype(x)
     with full_precision_matmul():

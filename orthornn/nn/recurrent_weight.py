@@ -17,14 +17,13 @@ from orthornn.init import identity_
 from orthornn.manifolds.matrix_methods import check_matrix
 from orthornn.manifolds.stiefel import Stiefel
 
-from .parameters import RECURRENT, start
-from .precision import at_least_single
+from .off_manifold import CHECKED_WEIGHTS, warn_off_manifold
+from .parameters import RECURRENT_WEIGHT
+from .precision import at_least_float32
 
-Recurrent = TypeVar("Recurrent", bound=type[nn.Module])
 M = TypeVar("M", bound=nn.Module)
 S = TypeVar("S", bound=MutableMapping[str, Any])
 
-SEEN = "_seen_weights"  # in a module: what orthornn.nn.off_manifold has noted of its weights
 TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer mends what is below
 
 # Note [Once a point, always a point]
@@ -39,81 +38,75 @@ TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer 
 # hindered; orthornn.nn.off_manifold warns of it where the weight is used: see `project_`.
 
 
-def keeps_points(cls: Recurrent) -> Recurrent:
-    """Teach an heir of one of torch's recurrent modules to keep every ``weight_hh*`` a point.
+class OrthogonalWeights(nn.Module):
+    """Keeps every ``weight_hh*`` a point; stands before one of torch's recurrent modules.
 
-    The class names its manifold by an attribute ``retraction``, its start by ``init`` and its size
-    by ``hidden_size``. See Note [Once a point, always a point].
+    The class names its manifold by an attribute ``retraction`` and its size by ``hidden_size``.
+    See Note [Once a point, always a point].
     """
-    heir: Any = cls
 
-    def __setattr__(self: nn.Module, name: str, value: Any) -> None:
-        _adopt(self, name, value)
-        super(heir, self).__setattr__(name, value)
+    hidden_size: int
+    retraction: str
 
-    def register_parameter(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
-        _adopt(self, name, param)
-        super(heir, self).register_parameter(name, param)
+    def __setattr__(self, name: str, value: Any) -> None:
+        _accept_weight(self, name, value)
+        super().__setattr__(name, value)
 
-    def __delattr__(self: nn.Module, name: str) -> None:
-        if name in points(self):
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter, a recurrent weight as a point."""
+        _accept_weight(self, name, param)
+        super().register_parameter(name, param)
+
+    def __delattr__(self, name: str) -> None:
+        if name in recurrent_weights(self):
             raise TypeError(
                 f"{name} cannot be taken out of the module, as a parametrization or "
                 f"FullyShardedDataParallel would do: it is a point of "
-                f"{points(self)[name].manifold} and has to stay one (leave the module out, with "
-                f"ignored_modules=[rnn], or use DistributedDataParallel)"
+                f"{recurrent_weights(self)[name].manifold} and has to stay one (leave the module "
+                f"out, with ignored_modules=[rnn], or use DistributedDataParallel)"
             )
-        super(heir, self).__delattr__(name)
+        super().__delattr__(name)
 
-    def _apply(self: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        before = points(self)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        before = recurrent_weights(self)
         manifolds = {name: p.manifold for name, p in before.items()}
         for p in before.values():
             if fn(p.new_empty(0)).is_complex():  # asked before anything is moved
                 raise TypeError("expected a real dtype for a recurrent weight, got a complex one")
         unfilled: set[str] = set()
-        super(heir, self)._apply(_for_points(fn, before, unfilled), recurse)
-        _restore(self, manifolds)
+        super()._apply(_keep_float32(fn, before, unfilled), recurse)  # type: ignore[no-untyped-call]
+        _restore_manifolds(self, manifolds)
         for name in unfilled:
-            p = points(self)[name]
-            if not _verdict(manifolds[name], p)[0]:
+            p = recurrent_weights(self)[name]
+            if not _check(manifolds[name], p)[0]:
                 identity_(p)  # to_empty() left whatever was in memory; this at least is a point
         return self
 
     def _load_from_state_dict(
-        self: nn.Module, state_dict: MutableMapping[str, Any], prefix: str, *args: Any
+        self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any
     ) -> None:
         hooks = self._load_state_dict_pre_hooks
         for hook in hooks.values():  # which may still change, or project, what is loaded
             hook(state_dict, prefix, *args)
-        manifolds = {name: p.manifold for name, p in points(self).items()}
-        for name, p in points(self).items():
+        manifolds = {name: p.manifold for name, p in recurrent_weights(self).items()}
+        for name, p in recurrent_weights(self).items():
             w = state_dict.get(prefix + name)
             if isinstance(w, Tensor) and w.shape == p.shape:  # else torch says what is wrong
-                _check_point(p.manifold, prefix + name, w)  # before anything is copied
+                _require_point(p.manifold, prefix + name, w)  # before anything is copied
         self._load_state_dict_pre_hooks = OrderedDict()
         try:
-            super(heir, self)._load_from_state_dict(state_dict, prefix, *args)
+            super()._load_from_state_dict(state_dict, prefix, *args)
         finally:
             self._load_state_dict_pre_hooks = hooks
-        _restore(self, manifolds)
+        _restore_manifolds(self, manifolds)
 
-    def reset_parameters(self: nn.Module) -> None:
-        """Draw every parameter anew; the recurrent weights are points of the manifold."""
-        for name, p in self.named_parameters(recurse=False):
-            start(name, p, self.init)  # type: ignore[arg-type]
-
-    for method in (
-        __setattr__,
-        __delattr__,
-        register_parameter,
-        _apply,
-        _load_from_state_dict,
-        reset_parameters,
-    ):
-        method.__qualname__ = f"{cls.__qualname__}.{method.__name__}"
-        setattr(cls, method.__name__, method)
-    return cls
+    def _read_weight(self, name: str) -> Tensor:
+        """The recurrent weight ``name`` to compute with; warns where it is not orthogonal."""
+        w = getattr(self, name)
+        warn_off_manifold(self, name, w)
+        # where a dispatch mode of torch's would refuse the subclass
+        plain = dispatch_mode_active() and isinstance(w, ManifoldParameter)
+        return as_plain_tensor(w) if plain else w
 
 
 @overload
@@ -154,31 +147,26 @@ def project_(module: nn.Module, state_dict: Any = None) -> Any:
                 if isinstance(p, ManifoldParameter) and name in state_dict:
                     check_matrix(name, state_dict[name])
                     w = state_dict[name].detach()
-                    state_dict[name] = p.manifold.projx(w.to(at_least_single(w.dtype)))
+                    state_dict[name] = p.manifold.projx(w.to(at_least_float32(w.dtype)))
             return state_dict
         for p in module.parameters():
             if isinstance(p, ManifoldParameter) and not p.is_meta:
                 p.copy_(p.manifold.projx(p))
         for part in module.modules():
-            part.__dict__.pop(SEEN, None)
+            part.__dict__.pop(CHECKED_WEIGHTS, None)
         if isinstance(module, (nn.RNN, nn.RNNCell)):
             for name, p in module.named_parameters(recurse=False):
-                if RECURRENT.fullmatch(name):
-                    p.copy_(Stiefel().projx(p.to(at_least_single(p.dtype))))
+                if RECURRENT_WEIGHT.fullmatch(name):
+                    p.copy_(Stiefel().projx(p.to(at_least_float32(p.dtype))))
     return module
 
 
-def points(module: nn.Module) -> dict[str, ManifoldParameter]:
+def recurrent_weights(module: nn.Module) -> dict[str, ManifoldParameter]:
     """The recurrent weights that ``module`` itself holds as points, by name."""
     return {n: p for n, p in module._parameters.items() if isinstance(p, ManifoldParameter)}
 
 
-def ordinary(w: Tensor) -> Tensor:
-    """``w``, not as a point but as a tensor, where a mode of torch's would refuse the subclass."""
-    return as_plain_tensor(w) if dispatch_mode_active() and isinstance(w, ManifoldParameter) else w
-
-
-def _adopt(module: Any, name: str, value: Any) -> None:
+def _accept_weight(module: Any, name: str, value: Any) -> None:
     """Make a point of a parameter that is about to become the recurrent weight ``name``."""
     if not isinstance(value, nn.Parameter):
         return
@@ -189,7 +177,7 @@ def _adopt(module: Any, name: str, value: Any) -> None:
             f"fully_shard(..., ignored_params=set(rnn.parameters())), and average its gradients, "
             f"or use DistributedDataParallel"
         )
-    if not RECURRENT.fullmatch(name):
+    if not RECURRENT_WEIGHT.fullmatch(name):
         return
     replaced = module._parameters.get(name)
     manifold = getattr(value, "manifold", None) or getattr(replaced, "manifold", None)
@@ -200,14 +188,14 @@ def _adopt(module: Any, name: str, value: Any) -> None:
         shape = (module.hidden_size, module.hidden_size)
         if value.shape != shape:
             raise ValueError(f"expected {name} of shape {shape}, got {tuple(value.shape)}")
-        _check_point(manifold, name, value)
+        _require_point(manifold, name, value)
     if not isinstance(value, ManifoldParameter):
-        _make_point(value, manifold)
+        _to_manifold_parameter(value, manifold)
 
 
-def _make_point(p: nn.Parameter, manifold: Any) -> None:
+def _to_manifold_parameter(p: nn.Parameter, manifold: Any) -> None:
     """Turn ``p`` itself into a point: an optimizer may hold this very object."""
-    dtype = at_least_single(p.dtype)
+    dtype = at_least_float32(p.dtype)
     if p.dtype != dtype:
         grad, p.grad = p.grad, None
         p.data = p.data.to(dtype)
@@ -218,15 +206,15 @@ def _make_point(p: nn.Parameter, manifold: Any) -> None:
     p.manifold = manifold  # type: ignore[attr-defined]
 
 
-def _restore(module: nn.Module, manifolds: dict[str, Any]) -> None:
+def _restore_manifolds(module: nn.Module, manifolds: dict[str, Any]) -> None:
     """Make points again of the parameters that torch has replaced by plain ones."""
     for name, manifold in manifolds.items():
         p = module._parameters[name]
         if p is not None and not isinstance(p, ManifoldParameter):
-            _make_point(p, manifold)
+            _to_manifold_parameter(p, manifold)
 
 
-def _for_points(
+def _keep_float32(
     fn: Callable[[Tensor], Tensor], kept: dict[str, ManifoldParameter], unfilled: set[str]
 ) -> Callable[[Tensor], Tensor]:
     """``fn``, but the points and their gradients stay at least float32.
@@ -242,7 +230,7 @@ def _for_points(
             return out
         if out.dtype not in (torch.float32, torch.float64):
             out = a.to(out.device, torch.float32)
-        if id(a) in names and _has_values(out) and not _is_conversion(out, a):
+        if id(a) in names and _is_materialized(out) and not _is_conversion(out, a):
             unfilled.add(names[id(a)])
         return out.detach() if isinstance(out, ManifoldParameter) else out
 
@@ -251,24 +239,24 @@ def _for_points(
 
 def _is_conversion(out: Tensor, a: Tensor) -> bool:
     """Whether ``out`` is ``a`` in its own dtype and on its own device."""
-    return out is a or (_has_values(a) and torch.equal(out, a.to(out.device, out.dtype)))
+    return out is a or (_is_materialized(a) and torch.equal(out, a.to(out.device, out.dtype)))
 
 
-def _has_values(w: Tensor) -> bool:
+def _is_materialized(w: Tensor) -> bool:
     return not w.is_meta and not is_fake(w)
 
 
-def _verdict(manifold: Any, w: Tensor) -> tuple[bool, str]:
+def _check(manifold: Any, w: Tensor) -> tuple[bool, str]:
     """Whether ``w``, in whatever precision it comes, is a point, and why not."""
     if w.is_floating_point():
         w = w.detach().double()
-    ours = manifold if isinstance(manifold, Stiefel) else Stiefel()  # which says by how much
-    ok, reason = ours.check_point_on_manifold(w, explain=True, atol=TOLERANCE)
+    judge = manifold if isinstance(manifold, Stiefel) else Stiefel()  # which says by how much
+    ok, reason = judge.check_point_on_manifold(w, explain=True, atol=TOLERANCE)
     return ok, reason or ""
 
 
-def _check_point(manifold: Any, name: str, w: Tensor) -> None:
-    ok, reason = _verdict(manifold, w) if _has_values(w) else (True, "")
+def _require_point(manifold: Any, name: str, w: Tensor) -> None:
+    ok, reason = _check(manifold, w) if _is_materialized(w) else (True, "")
     if not ok:
         what = "orthogonal" if "‖" in reason else f"a point of {manifold}"
         raise RuntimeError(

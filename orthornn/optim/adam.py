@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .riemannian import riemannian
-from .rules import Direction, Group, Moment, State, counter
+from .riemannian import Riemannian
+from .rules import Direction, Group, SecondMoment, State, step_counter
 
 
-def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
+def adam(g: Tensor, state: State, group: Group, second_moment: SecondMoment) -> Direction:
     """``m̂ / (√v̂ + ε)`` with ``m <- β₁m + (1-β₁)g``, ``v <- β₂v + (1-β₂)g²``, bias corrected."""
     beta1, beta2 = (float(beta) for beta in group["betas"])
-    square = moment(g)
+    square = second_moment(g)
     if "step" not in state:
-        state["step"] = counter()
+        state["step"] = step_counter()
         state["exp_avg"] = torch.zeros_like(g)
         state["exp_avg_sq"] = torch.zeros_like(square)
         if group["amsgrad"]:
@@ -38,8 +38,7 @@ def adam(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
     return d, bias / (1 - beta1**step)
 
 
-@riemannian(adam, refused=("rows",))
-class RiemannianAdam(torch.optim.Adam):
+class RiemannianAdam(Riemannian, torch.optim.Adam):
     """Riemannian Adam (Bécigneul & Ganea, 2019), elementwise in the Lie algebra where square.
 
     ``m <- β₁m + (1-β₁)g``, ``v <- β₂v + (1-β₂)g²``, step ``-lr m̂ / (√v̂ + ε)`` with the usual
@@ -53,19 +52,23 @@ class RiemannianAdam(torch.optim.Adam):
         eps: ε.
         weight_decay: of plain parameters.
         amsgrad: use the largest v so far.
-        adaptivity: for points: ``"element"`` (one second moment per entry; square points only),
-            ``"matrix"`` (one per point), None for element where square and matrix elsewhere.
+        adaptivity: for points: ``"elementwise"`` (one second moment per entry; square points
+            only), ``"scalar"`` (one per point), None for elementwise where square and scalar
+            elsewhere.
         maximize: ascend instead.
         foreach, capturable, differentiable, fused, decoupled_weight_decay: of
             ``torch.optim.Adam``, for plain parameters.
 
     Raises:
-        ValueError: for an unknown adaptivity, ``"element"`` on a point that is not square, a
+        ValueError: for an unknown adaptivity, ``"elementwise"`` on a point that is not square, a
             learning rate that is not finite, or a group of points with ``eps = 0``, weight decay,
             ``capturable``, ``differentiable`` or ``fused``.
         RuntimeError: by ``step``, for a sparse gradient of a point; nothing has moved.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
+
+    rule = staticmethod(adam)
+    refused = (*Riemannian.refused, "rows")
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class RiemannianAdam(torch.optim.Adam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self._of_points = {"adaptivity": adaptivity, "on_nonfinite": on_nonfinite}
+        self._point_options = {"adaptivity": adaptivity, "on_nonfinite": on_nonfinite}
         super().__init__(
             params,
             lr,

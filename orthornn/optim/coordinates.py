@@ -1,4 +1,4 @@
-"""In which coordinates the gradient and the moments of a point live: the table of charts.
+"""In which coordinates the gradient and the moments of a point live.
 
 References:
     Bécigneul & Ganea, "Riemannian Adaptive Optimization Methods", ICLR 2019.
@@ -20,9 +20,9 @@ from orthornn.linalg import skew
 from orthornn.manifolds.metrics import METRICS
 from orthornn.manifolds.stiefel import Stiefel
 
-from .rules import Group, State, counter
+from .rules import Group, State, step_counter
 
-# Note [Frames]
+# Note [Lie algebra]
 # At a square point x of the orthogonal group every tangent vector is x a with a skew, and a is
 # the same matrix at every point (the frame is left-invariant). Moments are kept as such a: they
 # need no transport, and dividing a elementwise by the root of its own (symmetric) second moment
@@ -35,11 +35,11 @@ from .rules import Group, State, counter
 # x_S is a wide point of its own, b_SS x_S a tangent vector at it, and every retraction keeps the
 # rows within their span. Gradient, moments and retraction cost 8 r²n operations instead of 8 n³.
 
-TANGENT_STATE = ("momentum_buffer", "exp_avg")
+TANGENT_MOMENTS = ("momentum_buffer", "exp_avg")
 
 
-class Chart(Protocol):
-    """What the skeleton of the optimizers asks of coordinates at one point."""
+class Coordinates(Protocol):
+    """What an optimizer's step asks of the coordinates at one point."""
 
     elementwise: bool
     """Whether single coordinates may be scaled."""
@@ -47,27 +47,38 @@ class Chart(Protocol):
     def gradient(self, x: Any, egrad: Tensor) -> Tensor:
         """The Riemannian gradient."""
 
-    def load(self, state: State) -> State:
-        """The moments that this step updates."""
+    def moments(self, state: State) -> State:
+        """The part of a point's state that this step updates, in these coordinates."""
 
-    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
-        """The point that the step ``c d`` leads to; the moments go back, carried along."""
+    def step(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+        """Retract x along ``c d``; transport the moments and store them in ``state``.
+
+        Args:
+            x: the point.
+            d: the direction, in these coordinates.
+            c: its factor; 0 leaves x where it is.
+            moments: what :meth:`moments` gave, updated by the rule.
+            state: all of the point's state, as the optimizer keeps it.
+
+        Returns:
+            The new point.
+        """
 
 
-class Frame:
+class LieAlgebra:
     """Skew matrices a with ``u = x a``, for square points."""
 
     elementwise = True
 
     def gradient(self, x: Any, egrad: Tensor) -> Tensor:
-        g: Tensor = x.manifold.gradient_coordinates(x, egrad)
+        g: Tensor = x.manifold.gradient_in_lie_algebra(x, egrad)
         return g
 
-    def load(self, state: State) -> State:
+    def moments(self, state: State) -> State:
         return state
 
-    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
-        y: Tensor = x.manifold.turn(x, d, c) if c else x
+    def step(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+        y: Tensor = x.manifold.retract_skew(x, d, c) if c else x
         return y
 
 
@@ -80,14 +91,14 @@ class Ambient:
         g: Tensor = x.manifold.egrad2rgrad(x, egrad)
         return g
 
-    def load(self, state: State) -> State:
+    def moments(self, state: State) -> State:
         return state
 
-    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+    def step(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
         y: Tensor = x
         if not c:
             return y
-        keys = [key for key in TANGENT_STATE if key in state]
+        keys = [key for key in TANGENT_MOMENTS if key in state]
         if not keys:
             y = x.manifold.retr(x, d * c)
         for key in keys:  # there is one: a rule with momentum has it under one of the names
@@ -96,15 +107,15 @@ class Ambient:
         return y
 
 
-class Rows:
+class RowSubset:
     """Skew blocks b with ``u_S = b x_S``, for a set S of rows of a square point."""
 
     elementwise = True
 
-    def __init__(self, rows: Tensor, size: int, step: int) -> None:
+    def __init__(self, rows: Tensor, n: int, steps_done: int) -> None:
         self.rows = rows
-        self.size = size
-        self.step = step
+        self.n = n
+        self.steps_done = steps_done
 
     def gradient(self, x: Any, egrad: Tensor) -> Tensor:
         scale = METRICS[x.manifold.metric].square_gradient
@@ -112,10 +123,10 @@ class Rows:
         b *= scale
         return b
 
-    def load(self, state: State) -> State:
+    def moments(self, state: State) -> State:
         return {key: self._block(value) for key, value in state.items()}
 
-    def advance(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
+    def step(self, x: Any, d: Tensor, c: float, moments: State, state: State) -> Tensor:
         y: Tensor = x.detach().clone()
         if c:
             moving = y[..., self.rows, :]
@@ -131,18 +142,18 @@ class Rows:
             if key not in state:
                 state[key] = torch.zeros_like(x, memory_format=torch.contiguous_format)
             state[key][..., self.rows[:, None], self.rows] = value
-        if int(state.get("step", 0)) == self.step:  # a rule that does not count
-            state["step"] = counter(self.step + 1.0)
+        if int(state.get("step", 0)) == self.steps_done:  # a rule that does not count
+            state["step"] = step_counter(self.steps_done + 1.0)
 
     def _block(self, value: Tensor) -> Tensor:
-        if value.shape[-2:] != (self.size, self.size):
+        if value.shape[-2:] != (self.n, self.n):
             return value
         block: Tensor = value[..., self.rows[:, None], self.rows]
         return block
 
 
-def has_frame(x: Any) -> bool:
-    """Whether x is a square point of this library's manifold, with its mathematics."""
+def has_lie_algebra(x: Any) -> bool:
+    """Whether x is a square point of :class:`orthornn.Stiefel`, with its own retraction."""
     kind: Any = type(x.manifold)
     return (
         issubclass(kind, Stiefel)
@@ -152,16 +163,16 @@ def has_frame(x: Any) -> bool:
     )
 
 
-def choose(x: Any, group: Group, state: State) -> Chart:
-    """The chart of a point in a group; which rows, follows from the seed and the step."""
-    if not has_frame(x):
+def choose_coordinates(x: Any, group: Group, state: State) -> Coordinates:
+    """The coordinates of a point in a group; seed and step decide which rows."""
+    if not has_lie_algebra(x):
         return Ambient()
     if group.get("rows") is None:
-        return Frame()
-    n, step = x.shape[-1], int(state.get("step", 0))
-    generator = torch.Generator().manual_seed(group["seed"] + step)
+        return LieAlgebra()
+    n, steps_done = x.shape[-1], int(state.get("step", 0))
+    generator = torch.Generator().manual_seed(group["seed"] + steps_done)
     rows = torch.randperm(n, generator=generator)[: count_rows(group["rows"], n)]
-    return Rows(rows.sort().values.to(x.device), n, step)
+    return RowSubset(rows.sort().values.to(x.device), n, steps_done)
 
 
 def count_rows(rows: float, n: int) -> int:

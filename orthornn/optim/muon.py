@@ -15,22 +15,21 @@ from torch.optim.optimizer import ParamsT
 
 from orthornn.linalg import skew_sign
 
-from .riemannian import riemannian
-from .rules import Direction, Group, Moment, State, counter
+from .riemannian import Riemannian
+from .rules import Direction, Group, SecondMoment, State, step_counter
 
 
-def muon(g: Tensor, state: State, group: Group, _: Moment) -> Direction:
+def muon(g: Tensor, state: State, group: Group, _: SecondMoment) -> Direction:
     """``√n sign(m)`` with ``m <- β₁m + (1-β₁)g`` and sign the polar factor; g is skew."""
     if "exp_avg" not in state:
-        state["step"] = counter()
+        state["step"] = step_counter()
         state["exp_avg"] = torch.zeros_like(g)
     state["step"] += 1
     m: Tensor = state["exp_avg"].lerp_(g, 1 - float(group["betas"][0]))
     return skew_sign(m), math.sqrt(m.shape[-1])
 
 
-@riemannian(muon, square=True, refused=("amsgrad", "rows"))
-class RiemannianMuon(torch.optim.Adam):
+class RiemannianMuon(Riemannian, torch.optim.Adam):
     """Spectral steepest descent, ``x <- retr(x, -lr √n x sign(m))``, ``m <- β₁m + (1-β₁)a``.
 
     a is the Riemannian gradient in the Lie algebra, ``skew(xᵀ∂f/∂x)``, and sign the polar factor.
@@ -62,6 +61,10 @@ class RiemannianMuon(torch.optim.Adam):
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
+    rule = staticmethod(muon)
+    needs_square = True
+    refused = (*Riemannian.refused, "amsgrad", "rows")
+
     def __init__(
         self,
         params: ParamsT,
@@ -78,7 +81,7 @@ class RiemannianMuon(torch.optim.Adam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self._of_points = {"adaptivity": None, "on_nonfinite": on_nonfinite}
+        self._point_options = {"adaptivity": None, "on_nonfinite": on_nonfinite}
         super().__init__(
             params,
             lr,

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .riemannian import riemannian
-from .rules import Direction, Group, Moment, State, counter
+from .riemannian import Riemannian
+from .rules import Direction, Group, SecondMoment, State, step_counter
 
 
-def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
+def rmsprop(g: Tensor, state: State, group: Group, second_moment: SecondMoment) -> Direction:
     """``g / (√v + ε)`` with ``v <- αv + (1-α)g²``, accumulated as ``m <- μm + d`` with momentum."""
     alpha = group["alpha"]
-    square = moment(g)
+    square = second_moment(g)
     if "square_avg" not in state:
-        state["step"] = counter()  # torch's RMSprop expects one when it loads a state
+        state["step"] = step_counter()  # torch's RMSprop expects one when it loads a state
         state["square_avg"] = torch.zeros_like(square)
     state["step"] += 1
     v = state["square_avg"].mul_(alpha).add_(square, alpha=1 - alpha)
@@ -32,8 +32,7 @@ def rmsprop(g: Tensor, state: State, group: Group, moment: Moment) -> Direction:
     return momentum.mul_(group["momentum"]).add_(d), 1.0
 
 
-@riemannian(rmsprop)
-class RiemannianRMSprop(torch.optim.RMSprop):
+class RiemannianRMSprop(Riemannian, torch.optim.RMSprop):
     """Riemannian RMSprop, elementwise in the Lie algebra where the point is square.
 
     ``v <- αv + (1-α)g²``, step ``-lr g / (√v + ε)``, through ``m <- μm + g/(√v + ε)`` with
@@ -54,12 +53,14 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         foreach, capturable, differentiable: of ``torch.optim.RMSprop``, for plain parameters.
 
     Raises:
-        ValueError: for an unknown adaptivity, ``"element"`` on a point that is not square, a
+        ValueError: for an unknown adaptivity, ``"elementwise"`` on a point that is not square, a
             learning rate that is not finite, or a group of points with ``alpha >= 1``,
             ``eps = 0``, weight decay, ``centered``, ``capturable`` or ``differentiable``.
         RuntimeError: by ``step``, for a sparse gradient of a point; nothing has moved.
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
+
+    rule = staticmethod(rmsprop)
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class RiemannianRMSprop(torch.optim.RMSprop):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        self._of_points = {
+        self._point_options = {
             "adaptivity": adaptivity,
             "on_nonfinite": on_nonfinite,
             "rows": rows,

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .riemannian import riemannian
-from .rules import Direction, Group, Moment, State
+from .riemannian import Riemannian
+from .rules import Direction, Group, SecondMoment, State
 
 
-def sgd(g: Tensor, state: State, group: Group, _: Moment) -> Direction:
+def sgd(g: Tensor, state: State, group: Group, _: SecondMoment) -> Direction:
     """``m <- μ m + (1-τ) g``; the direction is m, or ``g + μ m`` with Nesterov's rule."""
     mu: float = group["momentum"]
     if mu == 0:
@@ -28,8 +28,7 @@ def sgd(g: Tensor, state: State, group: Group, _: Moment) -> Direction:
     return (g.add(m, alpha=mu) if group["nesterov"] else m), 1.0
 
 
-@riemannian(sgd)
-class RiemannianSGD(torch.optim.SGD):
+class RiemannianSGD(Riemannian, torch.optim.SGD):
     """Riemannian stochastic gradient descent, ``x <- retr(x, -lr m)``, ``m <- μ m + (1-τ) g``.
 
     g is the Riemannian gradient of the point's metric, ``x skew(xᵀ∂f/∂x)`` at a square x in the
@@ -59,6 +58,8 @@ class RiemannianSGD(torch.optim.SGD):
         FloatingPointError: by ``step``, if a point's gradient is not finite; nothing has moved.
     """
 
+    rule = staticmethod(sgd)
+
     def __init__(
         self,
         params: ParamsT,
@@ -76,7 +77,7 @@ class RiemannianSGD(torch.optim.SGD):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        self._of_points = {
+        self._point_options = {
             "adaptivity": None,
             "on_nonfinite": on_nonfinite,
             "rows": rows,

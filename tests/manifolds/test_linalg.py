@@ -212,14 +212,14 @@ def test_shorten_cuts_what_is_too_long_and_leaves_the_rest(c):
     u = torch.randn(4, 3, 3)
     u[1] *= 1e25  # its square overflows
     u[2] = 0
-    cut, scale = linalg.shorten(u, c, 2.0)
+    cut, scale = linalg.clip_norm(u, c, 2.0)
     norms = torch.linalg.matrix_norm(cut) * abs(scale)
     assert (norms <= 2.0 * (1 + 1e-6)).all()
     assert norms[1] == pytest.approx(2.0)
     direction = u[1] / 1e25 / (u[1] / 1e25).norm()
     torch.testing.assert_close(cut[1] * scale / 2, direction * (1 if c > 0 else -1))
     almost = u[:1] / u[0].norm() * 1.99 / abs(c)
-    assert linalg.shorten(almost, c, 2.0) == (almost, c) or c > 1e30
+    assert linalg.clip_norm(almost, c, 2.0) == (almost, c) or c > 1e30
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-3, 0.3])

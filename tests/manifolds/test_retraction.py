@@ -95,11 +95,11 @@ def test_retraction_keeps_the_determinant(retraction, n, size):
 @every_metric
 @pytest.mark.parametrize("shape", SQUARE, ids=str)
 @pytest.mark.parametrize("scale", [1.0, -0.3])
-def test_turn_is_the_retraction_in_coordinates(retraction, metric, shape, scale):
+def test_retract_skew_is_the_retraction_in_the_lie_algebra(retraction, metric, shape, scale):
     manifold, x = Stiefel(retraction, metric), point(shape)
     u = tangent(x)
     torch.testing.assert_close(
-        manifold.turn(x, manifold.coordinates(x, u), scale), manifold.retr(x, scale * u)
+        manifold.retract_skew(x, manifold.to_lie_algebra(x, u), scale), manifold.retr(x, scale * u)
     )
 
 

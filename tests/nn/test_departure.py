@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import orthornn
 from orthornn import (
-    DepartureWarning,
+    OffManifoldWarning,
     OrthoRNN,
     OrthoRNNCell,
     RiemannianAdam,
@@ -106,7 +107,7 @@ def test_what_is_put_back_in_time_is_not_told_of_and_what_leaves_again_is():
         rnn(X)  # a warning is an error here
         with torch.no_grad():
             rnn.weight_hh_l0.mul_(2)
-        with pytest.warns(DepartureWarning):
+        with pytest.warns(OffManifoldWarning):
             rnn(X)
         rnn(X)
 
@@ -114,7 +115,7 @@ def test_what_is_put_back_in_time_is_not_told_of_and_what_leaves_again_is():
 def test_the_first_use_is_looked_at():
     rnn = OrthoRNN(3, 16)
     torch.nn.init.xavier_uniform_(rnn.weight_hh_l0)
-    with torch.no_grad(), pytest.warns(DepartureWarning):
+    with torch.no_grad(), pytest.warns(OffManifoldWarning):
         rnn(X)
 
 
@@ -123,7 +124,7 @@ def test_uses_without_a_gradient_count_where_the_weight_has_changed():
     with torch.no_grad():
         rnn(X)
         rnn.weight_hh_l0.mul_(2)
-        with pytest.warns(DepartureWarning):
+        with pytest.warns(OffManifoldWarning):
             rnn(X)
 
 
@@ -133,16 +134,16 @@ def test_a_look_that_cannot_be_made_is_made_later():
     with torch.no_grad():
         rnn.weight_hh_l0.mul_(2)
     make_fx(lambda x: rnn(x)[0])(X)
-    with pytest.warns(DepartureWarning):
+    with pytest.warns(OffManifoldWarning):
         rnn(X)
 
 
-@pytest.mark.filterwarnings("error::orthornn.DepartureWarning")
+@pytest.mark.filterwarnings("error::orthornn.OffManifoldWarning")
 def test_who_takes_it_for_an_error_gets_one():
     rnn = OrthoRNN(3, 16)
     with torch.no_grad():
         rnn.weight_hh_l0.mul_(2)
-    with pytest.raises(DepartureWarning):
+    with pytest.raises(OffManifoldWarning):
         rnn(X)
     rnn(X)
 
@@ -158,7 +159,7 @@ def test_a_copy_is_watched_as_well(copied):
 def test_looking_costs_a_logarithm_of_the_steps(monkeypatch):
     looks = []
     monkeypatch.setattr(
-        "orthornn.nn.off_manifold.membership.point", lambda *_: (looks.append(1), (True, None))[1]
+        "orthornn.nn.off_manifold.checks.check_point", lambda *_: (looks.append(1), (True, None))[1]
     )
     rnn = OrthoRNN(3, 4)
     optimizer = torch.optim.SGD(rnn.parameters(), lr=1e-3)
@@ -187,8 +188,12 @@ def test_who_records_operations_sees_no_look_at_the_weight(use, monkeypatch):
     def refuse(*_):
         raise AssertionError("looked at")
 
-    monkeypatch.setattr("orthornn.nn.off_manifold.membership.point", refuse)
+    monkeypatch.setattr("orthornn.nn.off_manifold.checks.check_point", refuse)
     rnn = OrthoRNN(3, 4, backend="reference")
     use(rnn)
     with pytest.raises(AssertionError, match="looked at"):
         rnn(X)
+
+
+def test_the_former_name_of_the_warning_is_the_same_class():
+    assert orthornn.DepartureWarning is OffManifoldWarning

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, unpack_sequence
 
 from orthornn import OrthoRNN
-from orthornn.nn.packing import backwards, last, packing
+from orthornn.nn.packing import last_states, packed_layout, reverse
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
 from tests.peers import every_layer, every_length, h0_of, packed, pair
 
@@ -143,7 +143,7 @@ def test_packed_input_does_not_mind_the_default_device():
 def test_layout_against_a_loop_over_sequences(lengths):
     sequences = [torch.randn(n, 2) for n in sorted(lengths, reverse=True)]
     x = pack_sequence(sequences)
-    layout = packing(x.batch_sizes, x.data)
+    layout = packed_layout(x.batch_sizes, x.data)
     mirrored = pack_sequence([s.flip(0) for s in sequences])
-    assert torch.equal(backwards(x.data, layout), mirrored.data)
-    assert torch.equal(last(x.data, layout), torch.stack([s[-1] for s in sequences]))
+    assert torch.equal(reverse(x.data, layout), mirrored.data)
+    assert torch.equal(last_states(x.data, layout), torch.stack([s[-1] for s in sequences]))

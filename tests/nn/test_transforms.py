@@ -174,7 +174,7 @@ def test_graphs_are_kept_freed_or_never_made(make):
 
 @pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 @pytest.mark.parametrize("where", ["input", "h0", "weight"])
-@pytest.mark.filterwarnings("ignore::orthornn.DepartureWarning")
+@pytest.mark.filterwarnings("ignore::orthornn.OffManifoldWarning")
 def test_nan_in_is_nan_out(nonlinearity, where):
     rnn = OrthoRNN(3, 4, nonlinearity=nonlinearity)
     x, h0 = torch.randn(5, 2, 3), torch.randn(1, 2, 4)

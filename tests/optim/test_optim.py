@@ -105,7 +105,9 @@ def test_sgd_step_is_lr_times_the_riemannian_gradient():
 
 
 @pytest.mark.parametrize(
-    ("adaptivity", "shape"), [("element", (6, 6)), ("matrix", (6, 6)), ("matrix", (7, 3))], ids=str
+    ("adaptivity", "shape"),
+    [("elementwise", (6, 6)), ("scalar", (6, 6)), ("scalar", (7, 3))],
+    ids=str,
 )
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_typical_entry_of_the_step_is_lr_in_both_adaptivities(name, adaptivity, shape):

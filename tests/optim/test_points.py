@@ -63,19 +63,25 @@ def test_flags_that_a_point_cannot_honour_are_refused(kind, option):
 
 
 def test_adaptivity_is_checked_at_construction():
-    with pytest.raises(ValueError, match=r"one of \[None, 'element', 'matrix'\], got 'entry'"):
+    with pytest.raises(ValueError, match=r"one of \[None, 'elementwise', 'scalar'\], got 'entry'"):
         RiemannianAdam([point(4, 4)], adaptivity="entry")
     with pytest.raises(ValueError, match=r"needs square points.*\(5, 3\)"):
-        RiemannianAdam([point(5, 3)], adaptivity="element")
+        RiemannianAdam([point(5, 3)], adaptivity="elementwise")
+
+
+@pytest.mark.parametrize(("former", "now"), [("element", "elementwise"), ("matrix", "scalar")])
+def test_the_former_name_of_an_adaptivity_is_refused_with_the_new_one(former, now):
+    with pytest.raises(ValueError, match=f"adaptivity='{former}' is now called '{now}'"):
+        RiemannianAdam([point(4, 4)], adaptivity=former)
 
 
 def test_groups_added_later_inherit_the_adaptivity():
     x, y = point(4, 4), point(4, 4)
-    optimizer = RiemannianAdam([x], adaptivity="matrix")
+    optimizer = RiemannianAdam([x], adaptivity="scalar")
     optimizer.add_param_group({"params": [y]})
     optimizer = copy.deepcopy(optimizer)
     optimizer.add_param_group({"params": [point(4, 4)]})
-    assert [group["adaptivity"] for group in optimizer.param_groups] == ["matrix"] * 3
+    assert [group["adaptivity"] for group in optimizer.param_groups] == ["scalar"] * 3
 
 
 @pytest.mark.parametrize("theirs", [torch.optim.Adam, geoopt.optim.RiemannianAdam])
@@ -88,8 +94,8 @@ def test_the_state_of_another_optimizer_is_refused(theirs):
 
 def test_groups_may_have_their_own_adaptivity():
     x, y = point(4, 4), point(4, 4)
-    groups = [{"params": [x], "adaptivity": "matrix"}, {"params": [y]}]
-    optimizer = RiemannianAdam(groups, adaptivity="element")
+    groups = [{"params": [x], "adaptivity": "scalar"}, {"params": [y]}]
+    optimizer = RiemannianAdam(groups, adaptivity="elementwise")
     x.grad, y.grad = torch.randn_like(x), torch.randn_like(y)
     optimizer.step()
     assert optimizer.state[x]["exp_avg_sq"].shape == (1, 1)

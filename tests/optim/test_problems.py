@@ -13,7 +13,7 @@ OPTIMIZERS = {
     "sgd": lambda p: RiemannianSGD([p], lr=0.1),
     "sgd, nesterov": lambda p: RiemannianSGD([p], lr=0.04, momentum=0.8, nesterov=True),
     "adam": lambda p: RiemannianAdam([p], lr=0.1),
-    "adam, matrix": lambda p: RiemannianAdam([p], lr=0.1, adaptivity="matrix"),
+    "adam, scalar": lambda p: RiemannianAdam([p], lr=0.1, adaptivity="scalar"),
     "rmsprop": lambda p: RiemannianRMSprop([p], lr=0.05),
     "sgd, rows": lambda p: RiemannianSGD([p], lr=0.4, rows=0.5),
     "rmsprop, rows": lambda p: RiemannianRMSprop([p], lr=0.2, rows=3),

@@ -19,6 +19,7 @@ TREES = {
     for path in PACKAGE.rglob("*.py")
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+CALLED_BY_TORCH = ("add_param_group", "register_parameter", "reset_parameters", "step")
 
 
 @cache
@@ -55,6 +56,31 @@ def parts(node):
     if isinstance(node, ast.Attribute) and (front := parts(node.value)):
         return [*front, node.attr]
     return None
+
+
+@cache
+def bases(module, name):
+    """The classes of the package that a class inherits from, nearest first: (module, name)."""
+    result = []
+    for base in filter(None, map(parts, defined(module)[name].bases)):
+        home, of = imported(module).get(base[0], (module, base[0]))
+        if len(base) == 1 and home in TREES and of in defined(home):
+            result += [(home, of), *bases(home, of)]
+    return result
+
+
+def methods(module, name):
+    return [n for n in defined(module) if n.startswith(f"{name}.")]
+
+
+def located(module, name):
+    """Where a function or method is defined, if need be by a class that its own inherits from."""
+    owner, _, method = name.rpartition(".")
+    if module in TREES and name not in defined(module) and owner in defined(module):
+        for home, base in bases(module, owner):
+            if f"{base}.{method}" in defined(home):
+                return home, f"{base}.{method}"
+    return module, name
 
 
 def exceptions(raised, function):
@@ -94,12 +120,17 @@ def called(module, node, owner):
 @cache
 def raised(module, name, seen=frozenset()):
     """All that ``name`` raises, itself or through what it calls; a class by being constructed."""
+    module, name = located(module, name)
     node = defined(module).get(name) if module in TREES else None
     if node is None or (module, name) in seen:
         return frozenset()
     found, inner = set(), []
     if isinstance(node, ast.ClassDef):
         inner = [(module, f"{name}.__init__")]
+        for home, base in bases(module, name):  # and what torch calls of a base, or a mixin
+            names = [n.rpartition(".")[2] for n in methods(home, base)]
+            by_torch = [n for n in names if n.startswith("_") or n in CALLED_BY_TORCH]
+            inner += [(home, f"{base}.{n}") for n in by_torch]
         node = ast.FunctionDef(name, body=[], decorator_list=node.decorator_list)
     for part in ast.walk(node):
         if isinstance(part, ast.Raise):
@@ -121,16 +152,16 @@ def public():
     for name in orthornn.__all__:
         home = getattr(orthornn, name).__module__
         yield home, name, ()
-        node = defined(home)[name]
-        if isinstance(node, ast.ClassDef):
-            for method in node.body:
-                if isinstance(method, FUNCTIONS) and not method.name.startswith("_"):
-                    yield home, f"{name}.{method.name}", (name,)
+        if isinstance(defined(home)[name], ast.ClassDef):
+            for origin, cls in ((home, name), *bases(home, name)):
+                for method in methods(origin, cls):
+                    if not method.rpartition(".")[2].startswith("_"):
+                        yield origin, method, ((home, name), (origin, cls))
 
 
 @pytest.mark.parametrize(("module", "name", "also"), sorted(set(public())), ids=str)
 def test_what_is_raised_is_documented(module, name, also):
-    texts = [ast.get_docstring(defined(module)[n]) for n in (name, *also)]
+    texts = [ast.get_docstring(defined(m)[n]) for m, n in ((module, name), *also)]
     told = set().union(*map(documented, texts))
     assert raised(module, name) <= told, f"{name} also raises {raised(module, name) - told}"
 

@@ -1,6 +1,8 @@
 """Continuing from a state dict is bit for bit what an uninterrupted run does, in every mode."""
 
+import copy
 import io
+import pickle
 
 import geoopt
 import pytest
@@ -17,12 +19,12 @@ MODES = {
     "sgd, nesterov": (RiemannianSGD, {"momentum": 0.9, "nesterov": True}),
     "adam": (RiemannianAdam, {}),
     "adam, amsgrad": (RiemannianAdam, {"amsgrad": True}),
-    "adam, matrix": (RiemannianAdam, {"adaptivity": "matrix"}),
-    "adam, matrix, amsgrad": (RiemannianAdam, {"adaptivity": "matrix", "amsgrad": True}),
+    "adam, scalar": (RiemannianAdam, {"adaptivity": "scalar"}),
+    "adam, scalar, amsgrad": (RiemannianAdam, {"adaptivity": "scalar", "amsgrad": True}),
     "adam, maximize": (RiemannianAdam, {"maximize": True}),
     "rmsprop": (RiemannianRMSprop, {}),
     "rmsprop, momentum": (RiemannianRMSprop, {"momentum": 0.5}),
-    "rmsprop, matrix": (RiemannianRMSprop, {"adaptivity": "matrix", "momentum": 0.5}),
+    "rmsprop, scalar": (RiemannianRMSprop, {"adaptivity": "scalar", "momentum": 0.5}),
     "sgd, rows": (RiemannianSGD, {"rows": 0.5}),
     "sgd, momentum, rows": (RiemannianSGD, {"momentum": 0.9, "rows": 2}),
     "rmsprop, rows": (RiemannianRMSprop, {"momentum": 0.5, "rows": 0.5, "seed": 3}),
@@ -107,6 +109,37 @@ def test_a_state_from_before_an_option_takes_its_default():
     del state["param_groups"][0]["on_nonfinite"]
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["on_nonfinite"] == "raise"
+
+
+@pytest.mark.parametrize(
+    ("former", "adaptivity"), [("element", "elementwise"), ("matrix", "scalar")]
+)
+@pytest.mark.parametrize("cls", [RiemannianAdam, RiemannianRMSprop])
+def test_a_state_with_the_former_name_of_an_adaptivity_loads(cls, former, adaptivity):
+    def stepped(optimizer, x):
+        x.grad = torch.linspace(-1, 1, 16).view(4, 4)
+        optimizer.step()
+        return x.detach().clone()
+
+    x = geoopt.ManifoldParameter(torch.eye(4), manifold=Stiefel())
+    optimizer = cls([x], adaptivity=adaptivity)
+    stepped(optimizer, x)
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0]["adaptivity"] = former
+    y = geoopt.ManifoldParameter(x.detach().clone(), manifold=Stiefel())
+    resumed = cls([y])
+    resumed.load_state_dict(state)
+    assert state["param_groups"][0]["adaptivity"] == former  # the caller's is left alone
+    assert resumed.param_groups[0]["adaptivity"] == adaptivity
+    assert torch.equal(stepped(resumed, y), stepped(optimizer, x))
+
+
+def test_a_pickle_with_the_former_name_of_an_adaptivity_loads():
+    x = geoopt.ManifoldParameter(torch.eye(4), manifold=Stiefel())
+    optimizer = RiemannianAdam([x], adaptivity="scalar")
+    optimizer.defaults["adaptivity"] = optimizer.param_groups[0]["adaptivity"] = "matrix"
+    again = pickle.loads(pickle.dumps(optimizer))
+    assert again.defaults["adaptivity"] == again.param_groups[0]["adaptivity"] == "scalar"
 
 
 KINDS = {

@@ -23,7 +23,7 @@ def point(*shape, dtype=torch.float64, manifold=None):
 
 
 @every_optimizer
-@pytest.mark.parametrize("adaptivity", [None, "matrix"])
+@pytest.mark.parametrize("adaptivity", [None, "scalar"])
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3)], ids=str)
 def test_the_members_of_a_batch_move_as_they_would_alone(optimizer, adaptivity, shape):
     together = point(3, *shape)

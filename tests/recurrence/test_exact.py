@@ -138,10 +138,10 @@ METHODS = {
     "expmap": lambda m, x, u: m.expmap(x, m.proju(x, u)),
     "transp": lambda m, x, u: m.transp(x, m.projx(x + u), m.proju(x, u)),
     "inner": lambda m, x, u: m.inner(x, m.proju(x, u)),
-    "coordinates": lambda m, x, u: m.coordinates(x, u),
-    "from_coordinates": lambda m, x, u: m.from_coordinates(x, m.coordinates(x, u)),
-    "gradient_coordinates": lambda m, x, u: m.gradient_coordinates(x, u),
-    "turn": lambda m, x, u: m.turn(x, m.coordinates(x, u)),
+    "to_lie_algebra": lambda m, x, u: m.to_lie_algebra(x, u),
+    "from_lie_algebra": lambda m, x, u: m.from_lie_algebra(x, m.to_lie_algebra(x, u)),
+    "gradient_in_lie_algebra": lambda m, x, u: m.gradient_in_lie_algebra(x, u),
+    "retract_skew": lambda m, x, u: m.retract_skew(x, m.to_lie_algebra(x, u)),
     "dist": lambda m, x, u: m.dist(x, m.retr(x, m.proju(x, u))),
 }
 

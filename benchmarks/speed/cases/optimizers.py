@@ -24,7 +24,7 @@ PEERS: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
 }
 OWN: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
     "RiemannianAdam": lambda x: RiemannianAdam([_point(x)], lr=1e-3),
-    "RiemannianAdam, matrix": lambda x: RiemannianAdam([_point(x)], lr=1e-3, adaptivity="matrix"),
+    "RiemannianAdam, scalar": lambda x: RiemannianAdam([_point(x)], lr=1e-3, adaptivity="scalar"),
     "RiemannianRMSprop": lambda x: RiemannianRMSprop([_point(x)], lr=3e-4, alpha=0.9),
     "RiemannianSGD, momentum": lambda x: RiemannianSGD([_point(x)], lr=1e-4, momentum=0.9),
     "RiemannianRMSprop, rows=0.25": lambda x: RiemannianRMSprop([_point(x)], lr=1e-3, rows=0.25),

@@ -45,7 +45,7 @@ def _candidates(n: int, device: torch.device) -> dict[str, Make]:
         "geoopt canonical": geoopts(geoopt.CanonicalStiefel()),
         "one product": lambda: partial(torch.mm, *made()),
         **{
-            f"{name}: {row.cost}": partial(lambda turn: partial(turn, *made(), 1.0), row.turn)
+            f"{name}: {row.cost}": partial(lambda row: partial(row.retract_skew, *made(), 1.0), row)
             for name, row in RETRACTIONS.items()
         },
     }

@@ -12,9 +12,9 @@ from benchmarks.models import (
     count_parameters,
     degrees_of_freedom,
     largest_hidden_size,
+    orthogonal_parameters,
     orthogonal_weights,
     orthogonality_error,
-    slow_parameters,
 )
 
 PLAIN = ["rnn", "irnn", "lstm", "gru"]
@@ -144,7 +144,7 @@ def test_every_method_starts_orthogonal(name):
 def test_orthogonality_error_is_the_worst_of_all_weights(weight):
     model = build("ortho_free", "deep")(7)
     with torch.no_grad():
-        slow_parameters(model)[weight].mul_(2)
+        orthogonal_parameters(model)[weight].mul_(2)
     assert orthogonality_error(model) == pytest.approx(3 * 7**0.5)
 
 
@@ -153,17 +153,17 @@ def test_other_models_have_no_orthogonal_weights(name):
     model = build(name)(6)
     assert orthogonal_weights(model) == {}
     assert orthogonality_error(model) is None
-    assert slow_parameters(model) == []
+    assert orthogonal_parameters(model) == []
 
 
 @pytest.mark.parametrize("name", FREE + KEPT)
-def test_slow_parameters_are_all_that_moves_the_recurrent_weights(name):
+def test_orthogonal_parameters_are_all_that_moves_the_recurrent_weights(name):
     model = build(name, "deep")(6)
-    slow = {id(p) for p in slow_parameters(model)}
+    slow = {id(p) for p in orthogonal_parameters(model)}
     found = {key for key, p in model.named_parameters() if id(p) in slow}
     assert found == {key for key, _ in model.named_parameters() if "weight_hh" in key}
     assert len(slow) == 4
 
 
 def test_points_of_a_manifold_are_slow():
-    assert all(isinstance(p, ManifoldParameter) for p in slow_parameters(build("ortho")(6)))
+    assert all(isinstance(p, ManifoldParameter) for p in orthogonal_parameters(build("ortho")(6)))

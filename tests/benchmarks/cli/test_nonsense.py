@@ -34,7 +34,7 @@ NONSENSE = {
     ("copy", "optimizer=adam optimizer.algorithm.betas=0.9"): ["algorithm.betas", "0.9"],
     ("copy", "optimizer=sgd optimizer.algorithm.momentum=abc"): ["momentum", "abc"],
     ("copy", "model=lstm optimizer.algorithm.rows=0.25"): ["optimizer.algorithm.rows", "0.25"],
-    ("copy", "model=exprnn optimizer.algorithm.adaptivity=matrix"): ["adaptivity", "matrix"],
+    ("copy", "model=exprnn optimizer.algorithm.adaptivity=scalar"): ["adaptivity", "scalar"],
     ("copy", "+model.foo=1"): ["model.foo=1", "retraction"],
     ("copy", "model=lstm orthogonal.init=x"): ["orthogonal.init", "'x'", "henaff"],
     ("copy", "model=lstm orthogonal.input_scale=0"): ["orthogonal.input_scale", "0"],

@@ -81,6 +81,15 @@ def test_the_order_of_keys_does_not_matter():
     assert fingerprint(dict(reversed(CONFIG.items()))) == fingerprint(CONFIG)
 
 
+@pytest.mark.parametrize(("former", "now"), [("element", "elementwise"), ("matrix", "scalar")])
+def test_an_option_whose_value_was_renamed_keeps_its_fingerprint(former, now):
+    key = "optimizer.algorithm.adaptivity"
+    before = CONFIG | {"optimizer": {"algorithm": {"adaptivity": former}}}
+    after = CONFIG | {"optimizer": {"algorithm": {"adaptivity": now}}}
+    assert setting(after)[key] == former
+    assert fingerprint(after) == fingerprint(before) != fingerprint(CONFIG)
+
+
 def test_a_setting_is_dotted_and_flat():
     assert setting(CONFIG) == {
         "model.init": "henaff",

@@ -7,7 +7,12 @@ from torch import nn
 from torch.func import functional_call
 
 from benchmarks import models
-from benchmarks.models import ElmanRNN, orthogonal_weights, orthogonality_error, slow_parameters
+from benchmarks.models import (
+    UnconstrainedRNN,
+    orthogonal_parameters,
+    orthogonal_weights,
+    orthogonality_error,
+)
 from orthornn import OrthoRNN
 from orthornn.init import reflect_
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
@@ -58,7 +63,7 @@ def test_output_is_orthornns_with_the_weights_that_act(name, bias, num_layers, b
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_output_and_gradients_are_torchs(nonlinearity, num_layers, bidirectional):
     options = {"nonlinearity": nonlinearity, "bias": True}
-    core = ElmanRNN(3, 6, num_layers, bidirectional, **options).double()
+    core = UnconstrainedRNN(3, 6, num_layers, bidirectional, **options).double()
     peer = nn.RNN(3, 6, num_layers, bidirectional=bidirectional, **options).double()
     peer.load_state_dict(core.state_dict())
     x = torch.randn(7, 2, 3, dtype=torch.float64)
@@ -123,7 +128,7 @@ def test_modrelu_bias_is_of_modrelu_alone(name):
 @parametrized
 def test_weight_starts_at_the_drawn_point(name, init, size, seed):
     torch.manual_seed(seed)
-    drawn = ElmanRNN(3, size, init=init).weight_hh_l0.detach()
+    drawn = UnconstrainedRNN(3, size, init=init).weight_hh_l0.detach()
     torch.manual_seed(seed)
     core = build(name, 3, size, init=init)
     w = core.weight_hh_l0.detach()
@@ -222,7 +227,7 @@ class Count(nn.Module):
 
 @pytest.mark.parametrize("length", [1, 9])
 def test_a_weight_is_read_once_in_a_pass(length):
-    core = ElmanRNN(3, 4)
+    core = UnconstrainedRNN(3, 4)
     counter = Count()
     nn.utils.parametrize.register_parametrization(core, "weight_hh_l0", counter, unsafe=True)
     counter.reads = 0
@@ -252,7 +257,7 @@ def test_resuming_from_a_state_dict_is_exact(name, before):
 @parametrized
 def test_parameters_behind_a_weight_are_its_only_ones(name):
     core = build(name, 3, 6)
-    (behind,) = slow_parameters(core)
+    (behind,) = orthogonal_parameters(core)
     assert behind is core.parametrizations.weight_hh_l0.original
     assert "weight_hh_l0" not in dict(core.named_parameters())
 

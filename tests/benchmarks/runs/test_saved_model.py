@@ -136,7 +136,7 @@ def test_what_it_names_beside_models_is_refused_and_not_called(
     assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
 
 
-@pytest.mark.parametrize("name", ["os.system", "ElmanRNN", "assemble", 3, None, ["ortho"]])
+@pytest.mark.parametrize("name", ["os.system", "UnconstrainedRNN", "assemble", 3, None, ["ortho"]])
 def test_a_name_without_a_row_is_refused(name, load, content):
     with pytest.raises(ConfigError, match=r"must be one of \['dtriv', .* got ") as refusal:
         load(content, core={"name": name, "options": {}})
