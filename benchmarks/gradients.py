@@ -59,7 +59,9 @@ CASES = {
     "ortho": Case("OrthoRNN", ("model=ortho",)),
     "scaled": Case(f"W scaled by {WEIGHT_GAIN}", ("model=ortho_free",), WEIGHT_GAIN),
     "clipped": Case(
-        f"W scaled by {WEIGHT_GAIN}, clipped", ("model=ortho_free", "train.clip=1.0"), WEIGHT_GAIN
+        f"W scaled by {WEIGHT_GAIN}, clipped",
+        ("model=ortho_free", "train.clip_grad_norm=1.0"),
+        WEIGHT_GAIN,
     ),
 }
 DEFAULT_CASES = list(CASES)
@@ -120,7 +122,7 @@ def train_and_measure(case: Case, delay: int, steps: int, seed: int) -> CaseResu
     """Measure, train with the step sizes of the copy benchmark, measure again."""
     overrides = [*case.overrides, f"task.delay={delay}", f"train.steps={max(1, steps)}"]
     cfg = compose("copy", overrides)
-    task, settings, state = make_state(cfg, seed, cfg.budget)
+    task, settings, state = make_state(cfg, seed, cfg.parameter_budget)
     model = state.model
     weight = recurrent_weight(model)
     if case.gain != 1.0 and weight is not None:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmarks.config.call import Call
 from benchmarks.config.compose import CONF, _folder_name, _inside
 from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, ConfigError, one_line
-from benchmarks.config.fingerprint import NO_MATTER
+from benchmarks.config.fingerprint import NO_MATTER, renamed
 from benchmarks.config.plugins import with_values
 from benchmarks.runs.folder import FailedBefore
 from benchmarks.system import signals
@@ -59,6 +59,8 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
     or did not fit the memory, with 130 after Ctrl-C. A sweep goes on with its other jobs and exits
     with the code of its first failure. ``HYDRA_FULL_ERROR=1`` shows tracebacks.
     """
+    for argument in sys.argv[1:]:
+        refuse_former(argument)
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
     started = sweeps = False
@@ -122,6 +124,14 @@ def refuse(message: str, code: int) -> NoReturn:
             remove_empty(folder)
         print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def refuse_former(argument: str) -> None:
+    """Leave if an argument sets a key by a name that it had in earlier versions."""
+    key = argument.partition("=")[0].lstrip("+~").partition("@")[0]
+    now = renamed(key)
+    if now:
+        refuse(now, CONFIG_ERROR)
 
 
 def exit_code(error: Exception) -> int | None:

@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from benchmarks.config.errors import ConfigError, build, check, choose
-from benchmarks.config.fingerprint import MOST_OF_NAME
+from benchmarks.config.fingerprint import FORMER_KEYS, MOST_OF_NAME, renamed
 from benchmarks.models import Network
 from benchmarks.models.checks import MAX_MAGNITUDE, check_number
-from benchmarks.runs.folder import Redo
+from benchmarks.runs.folder import Rerun
 from benchmarks.training.settings import Settings
 from orthornn._validation import check_choice
 from orthornn.init import INITIALIZERS
@@ -33,8 +33,8 @@ PLAIN: dict[str, tuple[Any, str]] = {
         Annotated[int, Field(gt=0, le=1024)] | Literal["auto"],
         "an integer from 1 to 1024 or auto",
     ),
-    "budget": (PositiveInt | None, "an integer > 0 or null"),
-    "redo": (Redo, f"one of {list(get_args(Redo))}"),
+    "parameter_budget": (PositiveInt | None, "an integer > 0 or null"),
+    "rerun": (Rerun, f"one of {list(get_args(Rerun))}"),
     "device": (Literal["cpu", "cuda"], "one of ['cpu', 'cuda']"),
 }
 GROUPS = ("orthogonal", "network", "train", "task", "model", "optimizer", "logger")
@@ -51,6 +51,9 @@ def check_keys(cfg: DictConfig) -> None:
     Raises:
         ConfigError: with the key, what came and what was expected.
     """
+    former = [key for key in FORMER_KEYS.values() if OmegaConf.select(cfg, key) is not None]
+    if former:
+        raise ConfigError(str(renamed(former[0])))
     for key in cfg:
         if key not in (*PLAIN, *GROUPS, *OPTIONAL):
             _refuse_key("", str(key), cfg, [*PLAIN, *GROUPS, *OPTIONAL])

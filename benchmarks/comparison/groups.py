@@ -12,7 +12,7 @@ from benchmarks.config.fingerprint import setting
 from benchmarks.records.run import Run
 
 # what makes runs of two models unequal; a step size or a clip of its own is each model's right
-EXTENT = ("budget", "train.steps", "train.epochs", "train.batch_size")
+EXTENT = ("parameter_budget", "train.steps", "train.epochs", "train.batch_size")
 OUTCOMES = ("finished", "failed", "interrupted", "unfinished")
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
+from .fingerprint import renamed
 from .plugins import EXTRAS
 
 REFUSALS = (
@@ -105,7 +106,8 @@ def one_line(error: BaseException, key: str = "") -> str:
         if cause.key is not None and cause.key not in parent:
             prefix = str(cause.full_key or cause.key).rpartition(".")[0]
             where = f"a key of {prefix}" if prefix else "a key of the configuration"
-            return choose(where, str(cause.key), [str(name) for name in parent])
+            now = renamed(f"{prefix}.{cause.key}" if prefix else str(cause.key))
+            return now or choose(where, str(cause.key), [str(name) for name in parent])
         return f"{cause.full_key}: {_squeeze(str(cause))}"
     return _squeeze(str(error))
 

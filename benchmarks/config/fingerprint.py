@@ -13,15 +13,31 @@ NO_MATTER = (
     "name",
     "seed",
     "threads",
-    "redo",
+    "rerun",
     "device",
     "logger",
     "orthogonal",
-    "train.save_every",
-    "train.save_minutes",
-    "train.keep",
-    "train.diagnose_every",
+    "train.checkpoint_every",
+    "train.checkpoint_minutes",
+    "train.keep_checkpoints",
+    "train.gradient_flow_every",
 )
+# keys that had another name when runs were begun that are still to be read and resumed
+FORMER_KEYS = {
+    "parameter_budget": "budget",
+    "rerun": "redo",
+    "hydra/launcher_defaults": "hydra/launching",
+    "hydra/sweeper_defaults": "hydra/sweeping",
+    "network.checkpoint_steps": "network.segment",
+    "network.tie_weights": "network.tied",
+    "train.checkpoint_every": "train.save_every",
+    "train.checkpoint_minutes": "train.save_minutes",
+    "train.clip_grad_norm": "train.clip",
+    "train.decay_fraction": "train.decay",
+    "train.gradient_flow_every": "train.diagnose_every",
+    "train.keep_checkpoints": "train.keep",
+    "train.max_nonfinite_batches": "train.skip",
+}
 # callables that stood elsewhere when runs were begun that are still to be read and resumed
 FORMER_TARGETS = {
     "benchmarks.training.settings.Settings": "benchmarks.settings.Settings",
@@ -42,14 +58,34 @@ def setting(config: dict[str, Any]) -> dict[str, Any]:
     Runs with equal settings differ by their seeds alone; one seed gives one result. A key that is
     null is left out: a run from before there was such a key has the same setting.
     """
-    found = _dotted(config, "")
-    idle = NO_MATTER if found.get("model.nonlinearity") == "modrelu" else NO_MATTER + OF_MODRELU
-    return {k: value for k, value in found.items() if value is not None and not _below(k, idle)}
+    values = _dotted(update_keys(config), "")
+    idle = NO_MATTER if values.get("model.nonlinearity") == "modrelu" else NO_MATTER + OF_MODRELU
+    return {k: value for k, value in values.items() if value is not None and not _below(k, idle)}
+
+
+def update_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run, whenever it was begun, with the keys of today."""
+    updated = {key: dict(part) if isinstance(part, dict) else part for key, part in config.items()}
+    for key, former in FORMER_KEYS.items():
+        group, _, name = former.rpartition(".")
+        node = updated.get(group) if group else updated
+        if isinstance(node, dict) and name in node:
+            node.setdefault(key.rpartition(".")[2], node.pop(name))
+    return updated
+
+
+def renamed(key: str) -> str | None:
+    """What to say of a key that has another name today; None of any other."""
+    for new, former in FORMER_KEYS.items():
+        if former == key:
+            return f"{former} is now called {new}"
+    return None
 
 
 def fingerprint(config: dict[str, Any]) -> str:
     """Ten hexadecimal digits of the SHA-256 of the setting: equal for equal settings alone."""
-    text = json.dumps(setting(config), sort_keys=True, ensure_ascii=False, default=str)
+    former = {FORMER_KEYS.get(key, key): value for key, value in setting(config).items()}
+    text = json.dumps(former, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 

@@ -40,10 +40,10 @@ class SequenceModel(nn.Module):
         tokens: whether the input is indices instead of features.
         sequence_level: whether there is one output for each sequence, instead of one for each step.
         embedding_size: E, for tokens; H if None.
-        tied: whether the readout shares the embedding's weight.
+        tie_weights: whether the readout shares the embedding's weight.
         dropout: probability of zeroing an entry of an embedding or of the core's output.
-        segment: steps of time whose states are held at once (:func:`orthornn.in_segments`); all
-            if None.
+        checkpoint_steps: steps of time whose states are held at once
+            (:func:`orthornn.in_segments`); all if None.
 
     Shape:
         ``(T, B, I)``, or ``(T, B)`` of int64 for tokens, to ``(T, B, O)`` or ``(B, O)``; the state
@@ -66,27 +66,27 @@ class SequenceModel(nn.Module):
         tokens: bool = False,
         sequence_level: bool = False,
         embedding_size: int | None = None,
-        tied: bool = False,
+        tie_weights: bool = False,
         dropout: float = 0.0,
-        segment: int | None = None,
+        checkpoint_steps: int | None = None,
     ) -> None:
         super().__init__()
-        if segment is not None and features != hidden_size:
-            raise ValueError("segment needs a network that reads in one direction")
-        if segment is not None and any(map(parametrize.is_parametrized, core.modules())):
+        if checkpoint_steps is not None and features != hidden_size:
+            raise ValueError("checkpoint_steps needs a network that reads in one direction")
+        if checkpoint_steps is not None and any(map(parametrize.is_parametrized, core.modules())):
             # each segment, and each second pass, would make the weight anew
-            raise ValueError("segment needs a model whose weights are its parameters")
-        if tied and not tokens:
-            raise ValueError("tied=True needs a task whose input is tokens")
-        if tied and input_size != output_size:
+            raise ValueError("checkpoint_steps needs a model whose weights are its parameters")
+        if tie_weights and not tokens:
+            raise ValueError("tie_weights=True needs a task whose input is tokens")
+        if tie_weights and input_size != output_size:
             raise ValueError(
-                f"tied=True needs as many outputs as tokens, got output_size={output_size} and "
-                f"input_size={input_size}"
+                "tie_weights=True needs as many outputs as tokens, "
+                f"got output_size={output_size} and input_size={input_size}"
             )
         if embedding_size is not None and not tokens:
             raise ValueError(f"embedding_size={embedding_size} needs a task whose input is tokens")
         self.core = core
-        self.segment = segment
+        self.checkpoint_steps = checkpoint_steps
         self.hidden_size = hidden_size
         self.features = features
         self.sequence_level = sequence_level
@@ -94,22 +94,22 @@ class SequenceModel(nn.Module):
         width = hidden_size if embedding_size is None else embedding_size
         self.embedding = nn.Embedding(input_size, width) if tokens else None
         self.projection = (
-            nn.Linear(features, width, bias=False) if tied and features != width else None
+            nn.Linear(features, width, bias=False) if tie_weights and features != width else None
         )
-        self.readout = nn.Linear(width if tied else features, output_size)
+        self.readout = nn.Linear(width if tie_weights else features, output_size)
         nn.init.kaiming_normal_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
-        if tied and self.embedding is not None:
+        if tie_weights and self.embedding is not None:
             self.embedding.weight = self.readout.weight
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run over ``x`` from ``state``, zero if None; returns ``(output, state)``."""
         x = self.embed(x)
-        if self.segment is None:
+        if self.checkpoint_steps is None:
             h, end = self.core(x, state)
             return self.answer(h), end
         read = _last if self.sequence_level else self.answer
-        h, end = in_segments(self.core, x, state, read=read, steps=self.segment)
+        h, end = in_segments(self.core, x, state, read=read, steps=self.checkpoint_steps)
         assert h is not None
         return self.answer(h) if self.sequence_level else h, end
 
@@ -147,9 +147,9 @@ class Network:
         dropout: probability of zeroing, in training, between layers, before the readout and after
             an embedding.
         embedding_size: of tokens; the hidden size if None.
-        tied: whether the readout shares the embedding's weight.
-        segment: steps of time whose states are held at once, the others being computed again;
-            None holds all.
+        tie_weights: whether the readout shares the embedding's weight.
+        checkpoint_steps: steps of time whose states are held at once, the others being computed
+            again; None holds all.
 
     Raises:
         ValueError: for a value out of its range.
@@ -159,8 +159,8 @@ class Network:
     bidirectional: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     embedding_size: Annotated[int, Field(gt=0, le=MAX_EMBEDDING_SIZE)] | None = None
-    tied: bool = False
-    segment: Annotated[int, Field(gt=0)] | None = None
+    tie_weights: bool = False
+    checkpoint_steps: Annotated[int, Field(gt=0)] | None = None
 
 
 def assemble(
@@ -211,7 +211,7 @@ def assemble(
         tokens=tokens,
         sequence_level=sequence_level,
         embedding_size=network.embedding_size,
-        tied=network.tied,
+        tie_weights=network.tie_weights,
         dropout=network.dropout,
-        segment=network.segment,
+        checkpoint_steps=network.checkpoint_steps,
     )

@@ -82,7 +82,9 @@ def largest_hidden_size(build: Callable[[int], nn.Module], budget: int) -> int:
             return count_parameters(build(size)) <= budget
 
     if not fits(1):
-        raise ValueError(f"budget={budget} is too small for this model with one hidden unit")
+        raise ValueError(
+            f"parameter_budget={budget} is too small for one hidden unit of this model"
+        )
     low, high = 1, 2
     while fits(high):
         low, high = high, 2 * high

@@ -92,7 +92,7 @@ def make_settings(cfg: DictConfig, task: Task) -> Settings:
 def make_model(
     cfg: DictConfig,
     task: Interface,
-    budget: int | None,
+    parameter_budget: int | None,
     hidden_size: int | None = None,
     device: torch.device = CPU,
 ) -> SequenceModel:
@@ -101,7 +101,7 @@ def make_model(
     Args:
         cfg: the configuration.
         task: what the model reads and answers.
-        budget: stored parameters; decides the hidden size where none is given.
+        parameter_budget: stored parameters; decides the hidden size where none is given.
         hidden_size: takes precedence over ``cfg.model.hidden_size`` and over the budget.
         device: whose memory it has to fit; it is made on the CPU.
 
@@ -135,10 +135,10 @@ def make_model(
         "model.hidden_size", wanted, PositiveInt | None, "an integer > 0 or null"
     )
     if size is None:
-        if budget is None:
-            raise ConfigError("one of budget and model.hidden_size must be given")
-        _check_room(f"budget={budget}", ram.least(budget), room)
-        fitting = budget
+        if parameter_budget is None:
+            raise ConfigError("one of parameter_budget and model.hidden_size must be given")
+        _check_room(f"parameter_budget={parameter_budget}", ram.least(parameter_budget), room)
+        fitting = parameter_budget
         size = refusing("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
     chosen = size
     _check_room(f"model.hidden_size={chosen}", ram.least(chosen**2), room)
@@ -162,14 +162,14 @@ def _check_room(what: str, wanted: int, room: int) -> None:
 
 
 def make_state(
-    cfg: DictConfig, seed: int, budget: int | None, processes: Processes = ALONE
+    cfg: DictConfig, seed: int, parameter_budget: int | None, processes: Processes = ALONE
 ) -> tuple[Task, Settings, State]:
     """A run before its first step: task, settings in steps, and what training carries along.
 
     Args:
         cfg: the configuration.
         seed: of the initialisation, which is drawn from torch's global generator, and of training.
-        budget: as in :func:`make_model`.
+        parameter_budget: as in :func:`make_model`.
         processes: that train together.
 
     Raises:
@@ -184,7 +184,7 @@ def make_state(
         )
     seeding.seed_all(named_generator(seed, "initialisation").initial_seed())
     device = processes.device
-    model = make_model(cfg, Interface.of(task), budget, device=device).to(device)
+    model = make_model(cfg, Interface.of(task), parameter_budget, device=device).to(device)
     _check_step(model, task, settings.batch_size // processes.size, ram.installed(device))
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
     if not processes.leads:  # dropout is not to be the same in every share of a batch
@@ -201,7 +201,9 @@ def _check_step(model: SequenceModel, task: Task, batch_size: int, room: int) ->
     core = model.core
     width = 0 if task.tokens else task.input_size
     width += 0 if task.sequence_level else task.output_size
-    held = task.length if model.segment is None else min(model.segment, task.length)
+    held = (
+        task.length if model.checkpoint_steps is None else min(model.checkpoint_steps, task.length)
+    )
     states = held * model.features * int(getattr(core, "num_layers", 1))
     wanted = ram.least(count_parameters(model), batch_size * (task.length * width + states))
     what = f"train.batch_size: a step of {batch_size} sequences of length {task.length}"

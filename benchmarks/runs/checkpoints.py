@@ -100,7 +100,7 @@ def _check(path: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
     if saved["format"] != FORMAT:
         raise ConfigError(
             f"{relative(path)} must be of format {FORMAT}, got {saved['format']}, of orthornn "
-            f"{saved['versions'].get('orthornn')}; redo=all trains anew"
+            f"{saved['versions'].get('orthornn')}; rerun=all trains anew"
         )
     check_same(path, saved["config"], config)
 

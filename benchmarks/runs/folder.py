@@ -19,7 +19,7 @@ from benchmarks.records.files import EARLIER, METADATA, METRICS, RUN_FILES
 from benchmarks.system import atomic_files
 from benchmarks.system.atomic_files import relative
 
-Redo = Literal["none", "failed", "all"]
+Rerun = Literal["none", "failed", "all"]
 Plan = Literal["begin", "resume", "skip"]
 LOCK = ".lock"
 MOST_SHOWN = 3  # keys in which two settings differ
@@ -69,13 +69,13 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def plan(folder: Path, config: dict[str, Any], redo: Redo) -> Plan:
+def plan(folder: Path, config: dict[str, Any], rerun: Rerun) -> Plan:
     """What to do with a run whose folder may hold one already.
 
     Args:
         folder: the run's folder.
         config: the resolved configuration of the run to be.
-        redo: which runs that are over are wanted again.
+        rerun: which runs that are over are wanted again.
 
     Raises:
         ConfigError: if the folder holds a run of another setting or seed, or an unreadable one.
@@ -84,19 +84,19 @@ def plan(folder: Path, config: dict[str, Any], redo: Redo) -> Plan:
     try:
         about = look(folder)
     except ConfigError:
-        if redo != "all":
+        if rerun != "all":
             raise
         about = None
     if about is None:
         return "begin"
     check_same(folder, about["config"], config)
-    if redo == "all":
+    if rerun == "all":
         return "begin"
     if about["status"] == "finished":
         return "skip"
-    if about["status"] == "failed" and redo == "none":
+    if about["status"] == "failed" and rerun == "none":
         raise FailedBefore(
-            f"{relative(folder)} failed before: {about['error']}; redo=failed tries again"
+            f"{relative(folder)} failed before: {about['error']}; rerun=failed tries again"
         )
     return "resume"
 
@@ -156,7 +156,7 @@ def check_data(folder: Path, before: dict[str, Any], here: dict[str, Any]) -> No
         if key in here and before[key] != here[key]:
             raise ConfigError(
                 f"{relative(folder)} was begun with other data ({key} {before[key]!r} there, "
-                f"{here[key]!r} here); redo=all trains anew"
+                f"{here[key]!r} here); rerun=all trains anew"
             )
 
 
@@ -169,7 +169,7 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
     if [row["step"] for row in rows] != list(range(1, step + 1)):
         raise ConfigError(
             f"{relative(folder / METRICS)} must hold steps 1 to {step}, as the checkpoint "
-            f"does, got {len(rows)} of them; redo=all trains anew"
+            f"does, got {len(rows)} of them; rerun=all trains anew"
         )
 
 
@@ -228,4 +228,4 @@ def cut(path: Path, step: int) -> list[dict[str, Any]]:
 def unreadable(path: Path, error: Exception) -> ConfigError:
     """The refusal of a file of a run; torch's errors say much after their first line."""
     first = str(error).partition("\n")[0] or type(error).__name__
-    return ConfigError(f"{relative(path)} cannot be read ({first}); redo=all trains anew")
+    return ConfigError(f"{relative(path)} cannot be read ({first}); rerun=all trains anew")

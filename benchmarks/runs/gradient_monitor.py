@@ -23,7 +23,7 @@ MOST_LINES = 5  # in the figure at the end
 
 
 class Looks:
-    """Takes a look at the start, at the end and every ``settings.diagnose_every`` steps.
+    """Takes a look at the start, at the end and every ``settings.gradient_flow_every`` steps.
 
     Every look is a line of ``gradients.jsonl`` and goes to the loggers; nothing is done where the
     settings say never. The batch is the first of the validation set, the same for every look.
@@ -50,7 +50,7 @@ class Looks:
 
     def take(self, step: int) -> None:
         """Look after ``step``, if one is due."""
-        every = self.settings.diagnose_every
+        every = self.settings.gradient_flow_every
         if every is None or (step % every and step != self.settings.total):
             return
         if step in self.flows:  # before the run was stopped

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import PositiveInt, TypeAdapter
 
 from benchmarks.config.errors import ConfigError, refusing
+from benchmarks.config.fingerprint import update_keys
 from benchmarks.models import MODELS, Network, SequenceModel, assemble
 from benchmarks.tasks.task import Task
 from benchmarks.training.loop import State
@@ -107,8 +108,9 @@ def _in_present_form(saved: dict[str, Any]) -> dict[str, Any]:
     fields = {_FORMER_FIELDS.get(key, key): value for key, value in saved["interface"].items()}
     if "config" not in saved:
         return {**saved, "interface": fields}
-    name, options = _named(saved["config"]["model"])
-    whose, network = _named(saved["config"]["network"])
+    config = update_keys(saved["config"])
+    name, options = _named(config["model"])
+    whose, network = _named(config["network"])
     if whose != Network.__name__:
         raise ValueError(f"its network must be {Network.__name__}, got {whose[:100]!r}")
     core = {"name": name, "options": options}

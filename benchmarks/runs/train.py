@@ -45,7 +45,7 @@ def run(cfg: DictConfig, call: Call) -> float:
 
     Raises:
         ConfigError: if it cannot be run; nothing has been written then.
-        FailedBefore: if it failed, and ``redo`` does not say to try again.
+        FailedBefore: if it failed, and ``rerun`` does not say to try again.
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
         WriteError: if a file could not be written; the run can go on from its last checkpoint.
     """
@@ -55,7 +55,7 @@ def run(cfg: DictConfig, call: Call) -> float:
 
         def enter() -> Plan:
             stack.enter_context(folder.locked(call.folder))
-            return folder.plan(call.folder, config, cfg.redo)
+            return folder.plan(call.folder, config, cfg.rerun)
 
         try:
             plan = team.agree(enter)
@@ -70,7 +70,7 @@ def run(cfg: DictConfig, call: Call) -> float:
         if plan == "skip":
             team.agree(lambda: _check_text(cfg, call.folder))
             if team.leads:
-                told = f"finished already: {relative(call.folder)} (redo=all trains it anew)"
+                told = f"finished already: {relative(call.folder)} (rerun=all trains it anew)"
                 print(told, flush=True)
             return team.agree(lambda: folder.best_loss(call.folder))
         before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
@@ -119,7 +119,7 @@ class Job:
         self.logger_node = cfg.logger
         self.call = call
         self.team, self.before = team, before
-        self.task, self.settings, self.state = make_state(cfg, cfg.seed, cfg.budget, team)
+        self.task, self.settings, self.state = make_state(cfg, cfg.seed, cfg.parameter_budget, team)
         self.model = self.state.model
         threads = self._threads(cfg.threads)
         torch.set_num_threads(threads)
@@ -240,7 +240,7 @@ class Job:
         if isinstance(error, BadBatch):
             seed = self.config["seed"]
             told = f", on the batch that it draws from there with seed {seed}{told}"
-            return f"{told}; train.skip=N passes over N such batches"
+            return f"{told}; train.max_nonfinite_batches=N passes over N such batches"
         return told
 
     def _take(self, record: Record) -> None:
@@ -249,11 +249,11 @@ class Job:
             self.journal.take(record)
             if validation_scores(record) and self.state.best_step == self.state.step:
                 self._save_best()
-        if self.state.step % self.settings.save_every == 0 or self.team.any(self._is_late()):
+        if self.state.step % self.settings.checkpoint_every == 0 or self.team.any(self._is_late()):
             self._save()
 
     def _is_late(self) -> bool:
-        most = self.settings.save_minutes
+        most = self.settings.checkpoint_minutes
         return most is not None and time.monotonic() - self.saved_at >= 60 * most
 
     def _save(self) -> None:
@@ -261,7 +261,7 @@ class Job:
         if self.journal is not None:
             versions = self.journal.about["versions"]
             content = {"state": state, "config": self.config, "versions": versions}
-            checkpoints.save(self.call.folder, content, self.settings.keep)
+            checkpoints.save(self.call.folder, content, self.settings.keep_checkpoints)
         self.saved_step, self.saved_at = self.state.step, time.monotonic()
 
     def _save_best(self) -> None:

@@ -104,7 +104,7 @@ def start(
     processes: Processes = ALONE,
 ) -> State:
     """The state of a run before its first step."""
-    factor = StepSizeFactor(settings.total, settings.warmup, settings.decay)
+    factor = StepSizeFactor(settings.total, settings.warmup, settings.decay_fraction)
     return State(model, optimizer, LambdaLR(optimizer, factor), factor, generator, processes)
 
 
@@ -120,8 +120,8 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
 
     Raises:
         TrainingDiverged: at a loss or gradient norm that is not finite, the state being as before
-            that step, once ``settings.skip`` batches were passed over; if a point cannot be moved
-            by its step; or at a validation loss that is not finite.
+            that step, once ``settings.max_nonfinite_batches`` batches were passed over; if a point
+            cannot be moved by its step; or at a validation loss that is not finite.
     """
     per_epoch = task.steps_per_epoch(settings.batch_size)
     while state.step < settings.total:
@@ -153,7 +153,7 @@ def _advance(state: State, task: Task, settings: Settings, record: Record) -> No
     try:
         memory = _update(state, task, settings, record)
     except BadBatch:
-        if state.skipped >= settings.skip:
+        if state.skipped >= settings.max_nonfinite_batches:
             state.generator.set_state(drawn[0])  # as before the step, in the data too
             seeding.restore_rng_states(drawn[1], state.processes.device)
             raise
@@ -193,8 +193,8 @@ def _update(state: State, task: Task, settings: Settings, record: Record) -> Mem
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     record["gradient_norm"] = norm.item()
     _check_finite("gradient norm", record["gradient_norm"], number, BadBatch)
-    if settings.clip is not None:
-        nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
+    if settings.clip_grad_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, settings.clip_grad_norm, norm)
     try:
         state.optimizer.step()
     except FloatingPointError as error:

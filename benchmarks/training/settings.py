@@ -23,20 +23,22 @@ class Settings:
         batch_size: sequences in a step, or columns of a text.
         steps: optimizer steps; None if ``epochs`` are given.
         epochs: passes over the training data, for tasks that have an end of it.
-        clip: largest gradient norm over all parameters; None leaves the gradient as it is.
+        clip_grad_norm: largest gradient norm over all parameters; None leaves it as it is.
         warmup: steps over which the learning rates rise linearly from 0.
-        decay: the last share of the steps over which the learning rates fall linearly to 0.
+        decay_fraction: the last share of the steps over which learning rates fall linearly to 0.
         patience: evaluations without a new best after which the learning rates are halved; None
             never halves them.
         evaluate_every: steps between evaluations, the last step always being one; None for once
             an epoch, or every 100 steps where there are no epochs.
         evaluation_batches: batches of a held-out set; None for all of them.
-        save_every: steps between checkpoints; the last step is always saved.
-        save_minutes: minutes after which a checkpoint is written all the same; None for never.
-        keep: how many checkpoints are kept, for when the newest is damaged.
-        skip: batches whose loss or gradient is not finite that are passed over, without an update;
-            one more ends the run.
-        diagnose_every: steps between looks at gradients through time and spectra; None for never.
+        checkpoint_every: steps between checkpoints; the last step is always saved.
+        checkpoint_minutes: minutes after which a checkpoint is written all the same; None for
+            never.
+        keep_checkpoints: how many checkpoints are kept, for when the newest is damaged.
+        max_nonfinite_batches: batches whose loss or gradient is not finite that are passed over,
+            without an update; one more ends the run.
+        gradient_flow_every: steps between measurements of gradients through time and spectra;
+            None for never.
 
     Raises:
         ValueError: for a value out of its range, for both or neither of steps and epochs.
@@ -45,17 +47,17 @@ class Settings:
     batch_size: PositiveInt
     steps: PositiveInt | None = None
     epochs: Annotated[float, Field(gt=0, le=MOST_EPOCHS)] | None = None
-    clip: PositiveFloat | None = None
+    clip_grad_norm: PositiveFloat | None = None
     warmup: NonNegativeInt = 0
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    decay_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     patience: PositiveInt | None = None
     evaluate_every: PositiveInt | None = None
     evaluation_batches: PositiveInt | None = 4
-    save_every: PositiveInt = 100
-    save_minutes: PositiveFloat | None = 10.0
-    keep: Annotated[int, Field(gt=0, le=MOST_CHECKPOINTS)] = 2
-    skip: NonNegativeInt = 0
-    diagnose_every: PositiveInt | None = None
+    checkpoint_every: PositiveInt = 100
+    checkpoint_minutes: PositiveFloat | None = 10.0
+    keep_checkpoints: Annotated[int, Field(gt=0, le=MOST_CHECKPOINTS)] = 2
+    max_nonfinite_batches: NonNegativeInt = 0
+    gradient_flow_every: PositiveInt | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):

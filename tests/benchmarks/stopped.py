@@ -7,7 +7,12 @@ from benchmarks.training import loop
 from tests.faults.left import differences
 
 QUIET = "logger=disabled"
-LONGER = ["train.steps=9", "train.save_every=2", "train.evaluate_every=2", "train.diagnose_every=4"]
+LONGER = [
+    "train.steps=9",
+    "train.checkpoint_every=2",
+    "train.evaluate_every=2",
+    "train.gradient_flow_every=4",
+]
 
 
 def leave_after(monkeypatch, step, number):

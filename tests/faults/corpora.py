@@ -15,8 +15,18 @@ PROSE = "The cat sat on the mat, and the dog sat too.\n" * 120
 SMALL = Trial(
     "language",
     (
-        *("task.window=5", "budget=null", "model.hidden_size=8", "network.embedding_size=4"),
-        *("train.epochs=null", "train.steps=3", "train.batch_size=4", "train.diagnose_every=null"),
+        *(
+            "task.window=5",
+            "parameter_budget=null",
+            "model.hidden_size=8",
+            "network.embedding_size=4",
+        ),
+        *(
+            "train.epochs=null",
+            "train.steps=3",
+            "train.batch_size=4",
+            "train.gradient_flow_every=null",
+        ),
         "train.evaluation_batches=2",
     ),
 )

@@ -28,9 +28,9 @@ STEPS = 300
 TRIAL = Trial(
     "copy",
     (
-        *("task.delay=2", "budget=16000", f"train.steps={STEPS}", "train.batch_size=2"),
-        *("train.evaluate_every=100", "train.evaluation_batches=1", "train.save_every=100"),
-        *("train.diagnose_every=150",),
+        *("task.delay=2", "parameter_budget=16000", f"train.steps={STEPS}", "train.batch_size=2"),
+        *("train.evaluate_every=100", "train.evaluation_batches=1", "train.checkpoint_every=100"),
+        *("train.gradient_flow_every=150",),
     ),
 )
 FIRST = 6  # pages that are left in turn, from none: the first files are small

@@ -180,7 +180,7 @@ def _kept(case: Case, trial: Trial, out: Path, before: int) -> bool:
     rows = folder / METRICS
     lines = rows.read_bytes().count(b"\n") if rows.exists() else 0
     every = next(
-        int(o.partition("=")[2]) for o in trial.overrides if o.startswith("train.save_every=")
+        int(o.partition("=")[2]) for o in trial.overrides if o.startswith("train.checkpoint_every=")
     )
     due = max(0, lines - 1) // every * every  # the last row may be there before its checkpoint
     fine = case.expect(

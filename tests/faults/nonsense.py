@@ -39,17 +39,17 @@ NONSENSE = (
     Nonsense("pixels", "model.hidden_size=3.5", ("model.hidden_size", "3.5")),
     # out of range
     Nonsense("copy", "task.delay=0", ("task.delay", "0")),
-    Nonsense("copy", "budget=-19000", ("budget", "-19000")),
+    Nonsense("copy", "parameter_budget=-19000", ("parameter_budget", "-19000")),
     Nonsense("copy", "optimizer.algorithm.alpha=1.5", ("optimizer", "alpha", "1.5")),
     Nonsense("copy", "optimizer.algorithm.rows=-1", ("optimizer", "rows", "-1")),
-    Nonsense("adding", "train.clip=-1", ("train.clip", "-1")),
+    Nonsense("adding", "train.clip_grad_norm=-1", ("train.clip_grad_norm", "-1")),
     Nonsense("adding", "task.length=1", ("task.length", "1")),
     Nonsense("adding", "optimizer.algorithm.betas=[0.9,1.1]", ("optimizer", "betas", "1.1")),
     Nonsense("tagging", "train.batch_size=0", ("train.batch_size", "0")),
     Nonsense("tagging", "threads=0", ("threads", "0")),
     Nonsense("language", "network.dropout=1.5", ("network.dropout", "1.5")),
-    Nonsense("language", "train.save_every=0", ("train.save_every", "0")),
-    Nonsense("pixels", "train.decay=2", ("train.decay", "2")),
+    Nonsense("language", "train.checkpoint_every=0", ("train.checkpoint_every", "0")),
+    Nonsense("pixels", "train.decay_fraction=2", ("train.decay_fraction", "2")),
     Nonsense("pixels", "network.num_layers=0", ("network.num_layers", "0")),
     # no numbers
     Nonsense("copy", "optimizer.lr=nan", ("optimizer", "lr", "nan")),
@@ -68,7 +68,7 @@ NONSENSE = (
     Nonsense("pixels", "data.name=cifar", ("name", "cifar", "digits")),
     # what does not go together
     Nonsense("language", "network.bidirectional=true", ("network.bidirectional", "both ends")),
-    Nonsense("copy", "network.tied=true", ("tied", "tokens")),
+    Nonsense("copy", "network.tie_weights=true", ("tie_weights", "tokens")),
     Nonsense("adding", "train.epochs=3", ("train", "epochs", "3")),
     Nonsense("pixels", "train.batch_size=100000", ("batch_size", "100000")),
     # ways out of the folder of runs

@@ -44,7 +44,7 @@ def test_runs_that_are_killed_again_and_again_end_as_if_they_had_not_been(measur
 @pytest.fixture
 def unseen(monkeypatch):
     """Runs without looks into the model, whose drawings take longest."""
-    plain = PLAIN._replace(overrides=(*PLAIN.overrides, "train.diagnose_every=null"))
+    plain = PLAIN._replace(overrides=(*PLAIN.overrides, "train.gradient_flow_every=null"))
     for part in (damage, pairs):
         monkeypatch.setattr(part, "PLAIN", plain)
 
@@ -63,8 +63,8 @@ def test_no_damaged_checkpoint_is_loaded_and_the_one_before_takes_over(
 @pytest.fixture
 def small(monkeypatch):
     """Runs that are crowded out, shortened."""
-    shorter = ("train.steps=80", "train.evaluate_every=30", "train.save_every=30")
-    shorter += ("budget=3000", "train.diagnose_every=80")
+    shorter = ("train.steps=80", "train.evaluate_every=30", "train.checkpoint_every=30")
+    shorter += ("parameter_budget=3000", "train.gradient_flow_every=80")
     short = full.TRIAL._replace(overrides=(*full.TRIAL.overrides, *shorter))
     monkeypatch.setattr(full, "TRIAL", short)
     monkeypatch.setattr(full, "STEPS", 80)

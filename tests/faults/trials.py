@@ -30,27 +30,31 @@ KILLED = {
     "copy": Trial(
         "copy",
         (
-            *("task.delay=2", "budget=6000", "train.steps=300", "train.batch_size=2"),
-            *("train.evaluate_every=20", "train.evaluation_batches=1", "train.save_every=1"),
-            *("train.diagnose_every=200", "optimizer.algorithm.rows=0.5"),
+            *("task.delay=2", "parameter_budget=6000", "train.steps=300", "train.batch_size=2"),
+            *("train.evaluate_every=20", "train.evaluation_batches=1", "train.checkpoint_every=1"),
+            *("train.gradient_flow_every=200", "optimizer.algorithm.rows=0.5"),
             "optimizer.algorithm.momentum=0.5",
         ),
     ),
     "adding": Trial(
         "adding",
         (
-            *("task.length=4", "budget=9000", "train.steps=300", "train.batch_size=2"),
-            *("train.evaluate_every=15", "train.evaluation_batches=1", "train.save_every=2"),
-            *("train.diagnose_every=null", "train.patience=1", "train.warmup=20"),
+            *("task.length=4", "parameter_budget=9000", "train.steps=300", "train.batch_size=2"),
+            *("train.evaluate_every=15", "train.evaluation_batches=1", "train.checkpoint_every=2"),
+            *("train.gradient_flow_every=null", "train.patience=1", "train.warmup=20"),
             *("model=gru", "network.num_layers=2", "network.dropout=0.2"),
         ),
     ),
     "language": Trial(
         "language",
         (
-            *("data.level=character", "task.window=3", "budget=20000", "train.steps=300"),
+            *("data.level=character", "task.window=3", "parameter_budget=20000", "train.steps=300"),
             *("train.epochs=null", "train.batch_size=2", "train.evaluate_every=20"),
-            *("train.evaluation_batches=1", "train.save_every=1", "train.diagnose_every=null"),
+            *(
+                "train.evaluation_batches=1",
+                "train.checkpoint_every=1",
+                "train.gradient_flow_every=null",
+            ),
             *("network.embedding_size=8", "network.num_layers=2", "network.dropout=0.5"),
             "train.patience=2",
         ),
@@ -59,9 +63,9 @@ KILLED = {
 PLAIN = Trial(
     "copy",
     (
-        *("task.delay=5", "budget=5000", "train.steps=120", "train.batch_size=4"),
-        *("train.evaluate_every=10", "train.evaluation_batches=1", "train.save_every=10"),
-        "train.diagnose_every=60",
+        *("task.delay=5", "parameter_budget=5000", "train.steps=120", "train.batch_size=4"),
+        *("train.evaluate_every=10", "train.evaluation_batches=1", "train.checkpoint_every=10"),
+        "train.gradient_flow_every=60",
     ),
 )
 

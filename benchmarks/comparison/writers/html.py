@@ -18,6 +18,7 @@ from benchmarks.comparison.panels import Panel, panels
 from benchmarks.comparison.sentences import headline, legend, problems
 from benchmarks.comparison.statistics import WORDS, show_p
 from benchmarks.comparison.table import Table
+from benchmarks.config.fingerprint import update_keys
 from benchmarks.records.files import CONFIG
 from benchmarks.records.run import Run
 
@@ -94,7 +95,7 @@ def _configuration(run: Run) -> str:
     try:
         return (run.folder / CONFIG).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return json.dumps(run.metadata["config"], indent=2, ensure_ascii=False)
+        return json.dumps(update_keys(run.metadata["config"]), indent=2, ensure_ascii=False)
 
 
 def origin(runs: list[Run]) -> dict[str, str]:

@@ -26,7 +26,7 @@ SHAPES = {
     "plain": (Network(), {}),
     "deep": (Network(num_layers=2, bidirectional=True), {}),
     "tokens": (Network(embedding_size=4), {"input_size": 9, "tokens": True}),
-    "tied": (Network(bidirectional=True, tied=True), {"input_size": 9, "tokens": True}),
+    "tied": (Network(bidirectional=True, tie_weights=True), {"input_size": 9, "tokens": True}),
 }
 
 
@@ -83,7 +83,7 @@ def test_default_budgets_give_the_known_sizes(name, budget, size):
 
 
 def test_impossible_budget_is_refused():
-    with pytest.raises(ValueError, match="budget=3 is too small"):
+    with pytest.raises(ValueError, match="parameter_budget=3 is too small"):
         largest_hidden_size(build("ortho"), 3)
 
 

@@ -73,17 +73,17 @@ def test_values_come_with_the_name_of_their_plugin_and_stay_beside_it():
     given = ["-m", "hydra/launcher=joblib", "seed=0,1", "--info", "hydra/sweeper=optuna"]
     assert with_values(given) == [
         *given[:2],
-        "hydra/launching=joblib",
+        "hydra/launcher_defaults=joblib",
         *given[2:],
-        "hydra/sweeping=optuna",
+        "hydra/sweeper_defaults=optuna",
     ]
     plain = ["-m", "hydra/launcher=basic", "model=joblib", "hydra.launcher.n_jobs=2"]
     assert with_values(plain) == plain
 
 
 def test_there_are_values_for_every_plugin():
-    assert options("hydra/launching") == sorted(EXTRAS["hydra/launcher"])
-    assert options("hydra/sweeping") == sorted(EXTRAS["hydra/sweeper"])
+    assert options("hydra/launcher_defaults") == sorted(EXTRAS["hydra/launcher"])
+    assert options("hydra/sweeper_defaults") == sorted(EXTRAS["hydra/sweeper"])
 
 
 def launcher_config(*overrides):

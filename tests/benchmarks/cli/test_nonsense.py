@@ -14,8 +14,8 @@ NONSENSE = {
     ("copy", "train.batch_size=0"): ["train.batch_size", "0"],
     ("copy", "train.batch_size=1000000000000"): ["train.batch_size", "1000000000000"],
     ("copy", "train.steps=1e400"): ["train.steps", "inf"],
-    ("copy", "train.decay=2"): ["train.decay", "2"],
-    ("copy", "train.save_every=0"): ["train.save_every", "0"],
+    ("copy", "train.decay_fraction=2"): ["train.decay_fraction", "2"],
+    ("copy", "train.checkpoint_every=0"): ["train.checkpoint_every", "0"],
     ("copy", "+train.foo=1"): ["train.foo", "1"],
     ("copy", "optimizer.lr=0"): ["lr", "0"],
     ("copy", "optimizer.lr_ortho=-1e-3"): ["lr_ortho", "-0.001"],
@@ -42,16 +42,16 @@ NONSENSE = {
     ("copy", "orthogonal.modrelu_bias=1e39"): ["orthogonal.modrelu_bias", "1e+39"],
     ("copy", "orthogonal.input_scale=1e39"): ["orthogonal.input_scale", "1e+39"],
     ("copy", "+orthogonal.foo=1"): ["orthogonal.foo=1", "input_scale"],
-    ("copy", "+foo=1"): ["foo=1", "a key of the configuration", "budget", "'train'"],
+    ("copy", "+foo=1"): ["foo=1", "a key of the configuration", "parameter_budget", "'train'"],
     ("copy", "+data.foo=1"): ["data", "foo", "1"],
-    ("copy", "+buget=1"): ["buget=1", "did you mean 'budget'?"],
+    ("copy", "+paramter_budget=1"): ["paramter_budget=1", "did you mean 'parameter_budget'?"],
     ("copy", "name=../x"): ["name", "../x"],
     ("copy", "name=''"): ["name", "''"],
     ("copy", f"name='{70 * 'é'}'"): ["name", "60", "é"],
     ("copy", "seed=" + 30 * "9"): ["seed", "999999"],
     ("copy", f"seed='{90 * 'é'}'"): ["seed", "é"],
-    ("copy", "budget=-5"): ["budget", "-5"],
-    ("copy", "budget=10000000000000"): ["budget", "10000000000000", "GB"],
+    ("copy", "parameter_budget=-5"): ["parameter_budget", "-5"],
+    ("copy", "parameter_budget=10000000000000"): ["parameter_budget", "10000000000000", "GB"],
     ("copy", "model.hidden_size=10000000"): ["model.hidden_size", "10000000", "GB"],
     ("copy", "network.num_layers=1000000000"): ["network.num_layers", "1000000000"],
     ("copy", "threads=0"): ["threads", "0"],
@@ -100,7 +100,8 @@ def test_a_sweep_of_nothing_but_nonsense_leaves_nothing(command, override, capsy
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize(
-    "override", ["threads=0", "device=tpu", "train.save_every=0", "+foo=1", "orthogonal.init=x"]
+    "override",
+    ["threads=0", "device=tpu", "train.checkpoint_every=0", "+foo=1", "orthogonal.init=x"],
 )
 def test_a_run_that_is_finished_is_checked_all_the_same(command, override, capsys):
     options = [*TINY["copy"], "logger=disabled", "model=gru"]
@@ -115,7 +116,7 @@ def test_a_run_that_is_finished_is_checked_all_the_same(command, override, capsy
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("budget=20000", "budget=20000 takes at least"),
+        ("parameter_budget=20000", "parameter_budget=20000 takes at least"),
         ("model.hidden_size=200", "model.hidden_size=200 takes at least"),
         ("network.num_layers=100 model.hidden_size=10", "parameters takes at least"),
         ("train.batch_size=1000", "train.batch_size: a step of 1000 sequences of length 25"),

@@ -61,7 +61,7 @@ def search(folder):
     few = ["hydra.sweeper.n_trials=5", "train.steps=30", "optimizer.algorithm.alpha=0.9"]
     few += [
         "optimizer.lr=tag(log, interval(1e-3, 1e25))",
-        "train.save_every=10",
+        "train.checkpoint_every=10",
         "orthogonal.init=henaff",
     ]
     return start(folder, "hydra/sweeper=optuna", *few)

@@ -103,7 +103,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(command, monkeypatch, cap
 def test_a_run_that_another_sweep_is_at_is_left_to_it(command, capsys, tmp_path):
     folders = command("-m", *TINY["copy"], QUIET, "seed=0,1")
     with folder.locked(folders[0]):
-        command("-m", *TINY["copy"], QUIET, "seed=0,1", "redo=all")
+        command("-m", *TINY["copy"], QUIET, "seed=0,1", "rerun=all")
     assert "left alone" in capsys.readouterr().out
     assert [(path / "earlier").exists() for path in folders] == [False, True]
 

@@ -51,7 +51,7 @@ def test_a_workspace_is_written_without_network_or_key(lonely, capsys):
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", TINY)
 def test_a_section_shows_what_the_runs_of_its_benchmark_log(command, name):
-    quick = ["train.diagnose_every=3", "logger=offline"]
+    quick = ["train.gradient_flow_every=3", "logger=offline"]
     (folder,) = command(*TINY[name], *quick, name=name)
     (run,) = (folder / "wandb").glob("offline-run-*")
     inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]

@@ -39,13 +39,13 @@ def test_groups_are_named_by_what_tells_them_apart_and_failed_runs_enter_no_mean
         for seed in (0, 1):
             failed = (lr, seed) == (1e30, 1)
             config = CONFIG | {"optimizer": {"lr": lr, "algorithm": {"alpha": 0.9}}}
-            config["train"] = {"clip": None if lr == 0.1 else 2}
+            config["train"] = {"clip_grad_norm": None if lr == 0.1 else 2}
             status = "failed" if failed else "finished"
             values = (1.0, 7.0) if failed else (1.0, 0.001 if lr == 0.1 else 0.002)
             write_run(tmp_path / f"{lr}-{seed}", "ortho", seed, values, status, config=config)
     compare.main([str(tmp_path)])
     rows = printed_rows(capsys.readouterr().out)
-    names = ["ortho, lr=0.1, clip=null", "ortho, lr=1e+30, clip=2"]
+    names = ["ortho, lr=0.1, clip_grad_norm=null", "ortho, lr=1e+30, clip_grad_norm=2"]
     assert [row[0] for row in rows] == names
     assert [row[3] for row in rows] == ["2", "1, 1 failed"]
     assert [row[4] for row in rows] == ["1.00e-03", "2.00e-03"]
@@ -61,7 +61,7 @@ def test_a_key_that_came_later_and_sets_nothing_tells_no_groups_apart(tmp_path, 
 
 @pytest.mark.parametrize(
     ("key", "shorter"),
-    [("train.steps", 5), ("train.epochs", 5), ("train.batch_size", 5), ("budget", 5)],
+    [("train.steps", 5), ("train.epochs", 5), ("train.batch_size", 5), ("parameter_budget", 5)],
 )
 def test_a_model_that_had_less_than_another_is_named_by_it(key, shorter, tmp_path, capsys):
     group, _, leaf = key.rpartition(".")
@@ -76,7 +76,13 @@ def test_a_model_that_had_less_than_another_is_named_by_it(key, shorter, tmp_pat
 
 @pytest.mark.parametrize(
     ("key", "groups"),
-    [("clip", 2), ("evaluate_every", 2), ("patience", 2), ("diagnose_every", 1), ("save_every", 1)],
+    [
+        ("clip_grad_norm", 2),
+        ("evaluate_every", 2),
+        ("patience", 2),
+        ("gradient_flow_every", 1),
+        ("checkpoint_every", 1),
+    ],
 )
 def test_only_what_can_change_a_result_tells_groups_apart(key, groups, tmp_path, capsys):
     for seed, value in enumerate((1, 2)):

@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-sync",
     "--hide-scrollbars",
     "--enable-logging=stderr",
-    "--virtual-time-budget=5000",
+    "--virtual-time-parameter_budget=5000",
 ]
 
 
@@ -62,7 +62,7 @@ def page(tmp_path_factory):
     config = {**CONFIG, "model": {"name": "a_name_without_any_space_for_ortho"}}
     write_run(root / "failed", "ortho", 7, status="failed", config=config, **tracebacks)
     (root / "ortho0" / "config.yaml").write_text("name: copy\n# <script>alert(1)</script>\n")
-    other = {"task": "another & task", "config": {**CONFIG, "train": {"clip": None}}}
+    other = {"task": "another & task", "config": {**CONFIG, "train": {"clip_grad_norm": None}}}
     write_run(root / "other", "rnn", machine="a machine", commit="abc123", **other)
     path = tmp_path / "page.html"
     assert compare.main([str(root), "--html", str(path)]) == 0
@@ -144,7 +144,7 @@ def test_the_page_has_headlines_tables_figures_settings_and_origin(page):
         )
     assert "at the last look (after step 800)" in text
     assert "# &lt;script&gt;" in text  # the file as it is
-    assert "&#34;clip&#34;: null" in text  # where there is no file
+    assert "&#34;clip_grad_norm&#34;: null" in text  # where there is no file
     assert "python -m benchmarks.compare" in text
     assert "<dt>torch</dt><dd>2.13 (12 of 13 runs)</dd>" in text
     assert "<dt>commit</dt><dd>abc123</dd>" in text

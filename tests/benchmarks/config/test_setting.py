@@ -13,7 +13,7 @@ CONFIG = {
     "logger": {"mode": "offline"},
     "orthogonal": {"init": "henaff"},
     "model": {"hidden_size": None, "init": "henaff", "nonlinearity": "modrelu"},
-    "train": {"steps": 3, "clip": None, "decay": 0.5, "save_every": 100, "diagnose_every": None},
+    "train": {"steps": 3, "clip_grad_norm": None, "decay_fraction": 0.5, "checkpoint_every": 100},
 }
 
 
@@ -30,11 +30,11 @@ def changed(key, value):
         ("name", "other"),
         ("seed", 3),
         ("threads", 1),
-        ("redo", "all"),
+        ("rerun", "all"),
         ("logger", {"mode": "disabled"}),
         ("orthogonal.init", "haar"),
-        ("train.save_every", 7),
-        ("train.diagnose_every", 7),
+        ("train.checkpoint_every", 7),
+        ("train.gradient_flow_every", 7),
         ("train.steps", 3.0),
         ("train.later", None),
         ("later", None),
@@ -48,11 +48,11 @@ def test_what_changes_no_result_is_no_part_of_a_setting(key, value):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("budget", 5),
+        ("parameter_budget", 5),
         ("seeds", 5),
         ("train.steps", 4),
-        ("train.decay", 0.25),
-        ("train.clip", 1),
+        ("train.decay_fraction", 0.25),
+        ("train.clip_grad_norm", 1),
         ("train.save", 1),
         ("model.init", "haar"),
         ("model", {}),
@@ -95,7 +95,7 @@ def test_a_setting_is_dotted_and_flat():
         "model.init": "henaff",
         "model.nonlinearity": "modrelu",
         "train.steps": 3,
-        "train.decay": 0.5,
+        "train.decay_fraction": 0.5,
     }
 
 

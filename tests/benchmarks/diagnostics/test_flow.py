@@ -214,7 +214,9 @@ def test_an_orthogonal_weight_keeps_the_gradient_only_where_the_slope_is_one(tmp
 
 
 def test_a_model_that_diverges_is_part_of_the_story(tmp_path):
-    subject = gradients.Case("wild", ("model=rnn", "model.nonlinearity=relu", "train.clip=null"), 9)
+    subject = gradients.Case(
+        "wild", ("model=rnn", "model.nonlinearity=relu", "train.clip_grad_norm=null"), 9
+    )
     story = gradients.train_and_measure(subject, 60, 5, 0)
     assert "at step" in story.outcome
     assert len(story.losses) < 5

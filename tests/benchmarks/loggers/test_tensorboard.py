@@ -25,7 +25,7 @@ def events(folder):
 
 @pytest.fixture
 def language(command):
-    options = ["train.diagnose_every=3", "logger=tensorboard", "seed=3"]
+    options = ["train.gradient_flow_every=3", "logger=tensorboard", "seed=3"]
     (folder,) = command(*TINY["language"], *options, name="language")
     return folder, events(folder)
 

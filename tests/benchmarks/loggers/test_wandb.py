@@ -22,7 +22,7 @@ from tests.benchmarks.wandb_server import serving
 def language(tmp_path_factory):
     """A run of the language benchmark, by its command line."""
     folder = tmp_path_factory.mktemp("language")
-    tiny = [*TINY["language"], "train.diagnose_every=100", "optimizer.lr=0.5", "seed=3"]
+    tiny = [*TINY["language"], "train.gradient_flow_every=100", "optimizer.lr=0.5", "seed=3"]
     subprocess.run(
         [sys.executable, "-m", "benchmarks.language", *tiny, "hydra.run.dir=run"],
         cwd=folder,

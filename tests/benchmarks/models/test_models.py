@@ -90,7 +90,7 @@ def test_tokens_are_embedded(name):
 @every
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_tied_readout_is_the_embedding(name, bidirectional):
-    network = Network(bidirectional=bidirectional, embedding_size=4, tied=True)
+    network = Network(bidirectional=bidirectional, embedding_size=4, tie_weights=True)
     model = build(name, network, input_size=11, output_size=11, tokens=True)
     assert model.readout.weight is model.embedding.weight
     assert model.projection.weight.shape == (4, 12 if bidirectional else 6)
@@ -100,22 +100,28 @@ def test_tied_readout_is_the_embedding(name, bidirectional):
 
 
 def test_tied_readout_of_the_same_width_needs_no_projection():
-    model = build("gru", Network(tied=True), input_size=11, output_size=11, tokens=True)
+    model = build("gru", Network(tie_weights=True), input_size=11, output_size=11, tokens=True)
     assert model.projection is None
     assert model(torch.randint(11, (7, 2)))[0].shape == (7, 2, 11)
 
 
 def test_tied_weight_starts_as_a_readout():
-    model = build("gru", Network(tied=True), 400, input_size=300, output_size=300, tokens=True)
+    model = build(
+        "gru", Network(tie_weights=True), 400, input_size=300, output_size=300, tokens=True
+    )
     assert model.embedding.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("network", "facts", "message"),
     [
-        (Network(segment=2, bidirectional=True), {}, "segment needs a network that reads in one"),
-        (Network(tied=True), {}, "tied=True needs a task whose input is tokens"),
-        (Network(tied=True), {"tokens": True}, "output_size=9 and input_size=10"),
+        (
+            Network(checkpoint_steps=2, bidirectional=True),
+            {},
+            "checkpoint_steps needs a network that reads in one",
+        ),
+        (Network(tie_weights=True), {}, "tie_weights=True needs a task whose input is tokens"),
+        (Network(tie_weights=True), {"tokens": True}, "output_size=9 and input_size=10"),
         (Network(embedding_size=3), {}, "embedding_size=3 needs a task whose input is tokens"),
     ],
 )
@@ -134,7 +140,7 @@ def test_shape_that_does_not_fit_the_task_is_refused(network, facts, message):
         {"dropout": -0.1},
         {"embedding_size": 0},
         {"layers": 2},
-        {"segment": 0},
+        {"checkpoint_steps": 0},
     ],
 )
 def test_network_out_of_range_is_refused(wrong):
@@ -149,7 +155,9 @@ PLAIN = sorted(set(NAMES) - {"exprnn", "dtriv", "scornn", "householder"})
 @pytest.mark.parametrize("name", PLAIN)
 def test_segments_change_no_answer_and_no_gradient(name, sequence_level):
     whole = build(name, Network(num_layers=2), sequence_level=sequence_level).double()
-    parts = build(name, Network(num_layers=2, segment=4), sequence_level=sequence_level).double()
+    parts = build(
+        name, Network(num_layers=2, checkpoint_steps=4), sequence_level=sequence_level
+    ).double()
     parts.load_state_dict(whole.state_dict())
     x, found = torch.randn(10, 3, 10, dtype=torch.float64), []
     for model in (whole, parts):
@@ -161,8 +169,10 @@ def test_segments_change_no_answer_and_no_gradient(name, sequence_level):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(PLAIN)))
 def test_segments_are_refused_where_each_would_make_the_weight_anew(name):
-    with pytest.raises(ValueError, match="segment needs a model whose weights are its parameters"):
-        build(name, Network(segment=4))
+    with pytest.raises(
+        ValueError, match="checkpoint_steps needs a model whose weights are its parameters"
+    ):
+        build(name, Network(checkpoint_steps=4))
 
 
 @every

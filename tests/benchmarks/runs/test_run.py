@@ -21,7 +21,7 @@ from tests.benchmarks.tuned_sources import sources
 
 @pytest.mark.drawn
 def test_a_run_leaves_all_its_files(command, capsys):
-    (folder,) = command(*TINY["copy"], "train.diagnose_every=100", "seed=3")
+    (folder,) = command(*TINY["copy"], "train.gradient_flow_every=100", "seed=3")
     names = {"metrics.jsonl", "run.json", "config.yaml", "checkpoint.pt", "best.pt", "loss.png"}
     names |= {"gradients.jsonl", "gradients.png", "wandb"}
     assert {path.name for path in folder.iterdir()} == {*names, ".lock"}
@@ -85,7 +85,7 @@ def test_gradients_of_the_baselines_are_clipped(command, model, clip):
         folder = command(
             *TINY["copy"], "logger=disabled", f"model={model}", f"optimizer={optimizer}"
         )[-1]
-        assert load(folder)[0]["config"]["train"]["clip"] == clip
+        assert load(folder)[0]["config"]["train"]["clip_grad_norm"] == clip
 
 
 @pytest.mark.sampled(4)
@@ -114,7 +114,7 @@ def test_every_benchmark_runs_every_kind_of_model(command, name):
 @pytest.mark.parametrize("name", ["pixels", "tagging"])
 def test_layers_and_directions_are_chosen_by_the_configuration(command, name):
     shape = ["network.num_layers=2", "network.bidirectional=true", "network.dropout=0.1"]
-    shape += ["train.diagnose_every=3"]
+    shape += ["train.gradient_flow_every=3"]
     (folder,) = command(*TINY[name], *shape, "logger=disabled", "model.hidden_size=4", name=name)
     saved = torch.load(folder / "best.pt", weights_only=True)["model"]
     assert "core.weight_hh_l1_reverse" in saved
@@ -125,7 +125,7 @@ def test_a_seed_decides_the_start_and_the_data_each_by_itself():
     cfg = compose("copy", TINY["copy"])
 
     def begin(seed):
-        task, settings, state = make_state(cfg, seed, cfg.budget)
+        task, settings, state = make_state(cfg, seed, cfg.parameter_budget)
         batch = task.training(settings.batch_size, 0, state.generator)
         return state.model.readout.weight, batch.input
 
@@ -186,7 +186,7 @@ def test_a_failing_end_still_closes_every_sink(command, monkeypatch, tmp_path):
 def test_a_file_name_with_dollars_can_be_drawn(command, tmp_path):
     (tmp_path / "a$^$b.txt").write_text("A penny saved is a penny earned. " * 50, encoding="utf-8")
     tiny = [a for a in TINY["language"] if not a.startswith("data.name")]
-    options = ["logger=disabled", "train.diagnose_every=3", "data.path='a$^$b.txt'"]
+    options = ["logger=disabled", "train.gradient_flow_every=3", "data.path='a$^$b.txt'"]
     (folder,) = command(*tiny, *options, name="language")
     assert (folder / "loss.png").exists()
 

@@ -14,10 +14,10 @@ def test_a_finished_run_is_skipped_and_stays_as_it_is(command, capsys):
     (path,) = command(*TINY["copy"], QUIET)
     before = {p: p.stat().st_mtime_ns for p in path.iterdir() if p.name != ".lock"}
     capsys.readouterr()
-    assert command(*TINY["copy"], QUIET, "threads=2", "train.save_every=1") == [path]
+    assert command(*TINY["copy"], QUIET, "threads=2", "train.checkpoint_every=1") == [path]
     assert {p: p.stat().st_mtime_ns for p in path.iterdir() if p.name != ".lock"} == before
     assert f"finished already: runs/copy/{path.name}" in capsys.readouterr().out
-    for wrong in ("threads=0", "redo=twice", "device=tpu", "seed=1.5"):
+    for wrong in ("threads=0", "rerun=twice", "device=tpu", "seed=1.5"):
         with pytest.raises(SystemExit) as stop:
             command(*TINY["copy"], QUIET, wrong, "hydra.run.dir=" + str(path))
         assert stop.value.code == 2
@@ -52,7 +52,7 @@ def test_redo_trains_anew_and_keeps_what_was(command):
     before = contents_of_files(path)
     (path / "notes.txt").write_text("mine")
     for attempt in (1, 2):
-        command(*TINY["copy"], QUIET, "redo=all")
+        command(*TINY["copy"], QUIET, "rerun=all")
         assert load(path)[0]["status"] == "finished"
         assert len(load(path)[1]) == 3
         assert (path / "earlier" / str(attempt) / "run.json").exists()
@@ -84,8 +84,8 @@ def test_a_failed_run_is_kept_with_its_traceback_and_tried_again_only_when_asked
     assert stop.value.code == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "no test today" in line
-    assert "redo=failed" in line
-    command(*tiny, "redo=failed")
+    assert "rerun=failed" in line
+    command(*tiny, "rerun=failed")
     about, rows = load(Path("here"))
     assert about["status"] == "finished"
     assert about["traceback"] is None
@@ -96,9 +96,9 @@ def test_a_failed_run_is_kept_with_its_traceback_and_tried_again_only_when_asked
 def test_a_diverged_run_tried_again_diverges_at_the_same_step(command):
     tiny = [*TINY["copy"], QUIET, "model=rnn", "model.nonlinearity=relu", "optimizer.lr=1e30"]
     errors = []
-    for redo in ("none", "failed", "all"):
+    for rerun in ("none", "failed", "all"):
         with pytest.raises(SystemExit) as stop:
-            command(*tiny, "train.steps=20", "hydra.run.dir=here", f"redo={redo}")
+            command(*tiny, "train.steps=20", "hydra.run.dir=here", f"rerun={rerun}")
         assert stop.value.code == 1
         about, rows = load(Path("here"))
         errors.append((about["error"], [row["loss"] for row in rows]))
@@ -144,7 +144,7 @@ def test_a_logger_that_refuses_leaves_a_finished_run_where_it_was(command, monke
     monkeypatch.setenv("HOME", str(path.parent))
     monkeypatch.setenv("NETRC", str(path.parent / "netrc"))
     with pytest.raises(SystemExit) as stop:
-        command(*TINY["copy"], "logger=online", "redo=all")
+        command(*TINY["copy"], "logger=online", "rerun=all")
     assert stop.value.code == 2
     assert contents_of_files(path) == before
     assert not (path / "earlier").exists()

@@ -102,7 +102,7 @@ def test_if_all_are_damaged_the_newest_is_named(here):
         save(here, step)
     damage(here / "checkpoint.pt")
     damage(here / "checkpoint-1.pt")
-    with pytest.raises(ConfigError, match=r"here/checkpoint\.pt cannot be read .* redo=all"):
+    with pytest.raises(ConfigError, match=r"here/checkpoint\.pt cannot be read .* rerun=all"):
         checkpoints.load(here, CONFIG)
 
 
@@ -224,6 +224,12 @@ def test_slow_steps_are_saved_by_the_clock(command, monkeypatch):
     )
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now.__setitem__(0, now[0] + 7) or now[0])
-    command(*TINY["copy"], QUIET, "train.steps=9", "train.save_minutes=1", "train.save_every=99")
+    command(
+        *TINY["copy"],
+        QUIET,
+        "train.steps=9",
+        "train.checkpoint_minutes=1",
+        "train.checkpoint_every=99",
+    )
     assert len(saved) > 2
     assert saved[-1] == 9

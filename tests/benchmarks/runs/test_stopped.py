@@ -125,8 +125,8 @@ def test_what_cannot_be_resumed_is_one_line_and_stays(command, monkeypatch, caps
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "here/" in line
-    assert "redo=all" in line
-    command(*tiny, "redo=all")
+    assert "rerun=all" in line
+    command(*tiny, "rerun=all")
     assert load(Path("here"))[0]["status"] == "finished"
     assert len(load(Path("here"))[1]) == 9
 
@@ -199,13 +199,13 @@ def test_a_run_that_diverged_is_saved_as_before_the_step(command, monkeypatch):
         if (what, step) == ("gradient norm", 5):
             raise loop.BadBatch("a bit of cosmic radiation")
 
-    tiny = [*TINY["copy"], *LONGER, QUIET, "train.save_every=3"]
+    tiny = [*TINY["copy"], *LONGER, QUIET, "train.checkpoint_every=3"]
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_check_finite", check)
         with pytest.raises(SystemExit) as stop:
             command(*tiny, "hydra.run.dir=parts")
         assert stop.value.code == 1
     assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 4
-    command(*tiny, "hydra.run.dir=parts", "redo=failed")
-    command(*tiny, "hydra.run.dir=whole", "redo=failed")  # as config.yaml has it
+    command(*tiny, "hydra.run.dir=parts", "rerun=failed")
+    command(*tiny, "hydra.run.dir=whole", "rerun=failed")  # as config.yaml has it
     assert_equal(left(Path("whole")), left(Path("parts")))

@@ -15,7 +15,7 @@ from tests import forks
 from tests.benchmarks.commandline import CONF, TINY, load
 
 SETTING = [*TINY["language"], "logger=disabled", "train.steps=12", "train.batch_size=6"]
-SETTING += ["train.evaluate_every=4", "train.diagnose_every=12", "train.save_every=4"]
+SETTING += ["train.evaluate_every=4", "train.gradient_flow_every=12", "train.checkpoint_every=4"]
 
 
 def start(folder, count, *arguments, name="language"):
@@ -58,8 +58,8 @@ def test_two_processes_are_as_one_and_write_once(tmp_path):
     assert names[0] == names[1]
 
 
-MANY = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.save_every=50"]
-MANY += ["train.diagnose_every=null", "optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5"]
+MANY = [*SETTING, "train.steps=800", "train.evaluate_every=400", "train.checkpoint_every=50"]
+MANY += ["train.gradient_flow_every=null", "optimizer.lr=1e-4", "optimizer.lr_ortho=1e-5"]
 # without the kinks of modReLU, where the rounding of a sum over processes decides a unit
 MANY += ["orthogonal.nonlinearity=tanh"]
 

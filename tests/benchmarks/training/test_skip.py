@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.config.errors import FAILED
 from benchmarks.records.record import from_json, to_json
-from benchmarks.runs import train as run
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.training import loop
 from benchmarks.training.settings import Settings
@@ -34,7 +34,7 @@ class Rotten(CopyMemory):
 
 
 def test_a_bad_batch_moves_nothing_and_the_next_one_goes_on():
-    settings = Settings(steps=6, batch_size=4, skip=2)
+    settings = Settings(steps=6, batch_size=4, max_nonfinite_batches=2)
     state = new_state(settings)
     steps = loop.fit(state, Rotten(3, 4), settings)
     records = list(itertools.islice(steps, 2))
@@ -53,7 +53,7 @@ def test_a_bad_batch_moves_nothing_and_the_next_one_goes_on():
 
 
 def test_the_batches_after_a_bad_one_are_those_that_would_have_come():
-    settings = Settings(steps=3, batch_size=4, skip=1)
+    settings = Settings(steps=3, batch_size=4, max_nonfinite_batches=1)
     after = []
     for task in (Rotten(), Rotten(2)):
         state = new_state(settings)
@@ -63,7 +63,7 @@ def test_the_batches_after_a_bad_one_are_those_that_would_have_come():
 
 
 def test_one_more_than_allowed_ends_the_run_as_before_its_step():
-    settings = Settings(steps=6, batch_size=4, skip=1)
+    settings = Settings(steps=6, batch_size=4, max_nonfinite_batches=1)
     state = new_state(settings)
     with pytest.raises(loop.BadBatch, match="loss is nan at step 5"):
         list(loop.fit(state, Rotten(3, 5), settings))
@@ -79,7 +79,7 @@ def test_a_gradient_that_is_not_finite_is_a_bad_batch_too():
             loss = super().loss(output, target)
             return loss + 0 * torch.sqrt(0 * output.sum()) if output.requires_grad else loss
 
-    settings = Settings(steps=2, batch_size=4, skip=2)
+    settings = Settings(steps=2, batch_size=4, max_nonfinite_batches=2)
     records = list(loop.fit(new_state(settings), Steep(), settings))
     assert [r["skipped"] for r in records] == [1, 2]
     assert all(math.isfinite(r["loss"]) and math.isnan(r["gradient_norm"]) for r in records)
@@ -91,7 +91,7 @@ def test_what_is_infinite_is_noted_as_it_is_read_back():
             loss = super().loss(output, target)
             return loss * math.inf if output.requires_grad else loss
 
-    settings = Settings(steps=2, batch_size=4, skip=2)
+    settings = Settings(steps=2, batch_size=4, max_nonfinite_batches=2)
     records = list(loop.fit(new_state(settings), Endless(), settings))
     for record in records:
         assert math.isnan(record["loss"])
@@ -130,7 +130,7 @@ def rotten(monkeypatch):
 def test_a_run_that_passes_over_batches_is_stopped_and_goes_on_bit_for_bit(
     command, monkeypatch, rotten
 ):
-    tiny = [*TINY["copy"], QUIET, "train.steps=9", *LONGER[1:], "train.skip=2"]
+    tiny = [*TINY["copy"], QUIET, "train.steps=9", *LONGER[1:], "train.max_nonfinite_batches=2"]
     rotten(3, 7)
     command(*tiny, "hydra.run.dir=whole")
     with monkeypatch.context() as patch:
@@ -148,12 +148,17 @@ def test_a_run_that_passes_over_batches_is_stopped_and_goes_on_bit_for_bit(
 
 def test_where_a_run_diverged_is_told(command, capsys, rotten):
     rotten(4)
-    tiny = [*TINY["copy"], QUIET, "train.steps=6", "train.save_every=2", "hydra.run.dir=here"]
+    tiny = [*TINY["copy"], QUIET, "train.steps=6", "train.checkpoint_every=2", "hydra.run.dir=here"]
     with pytest.raises(SystemExit) as stop:
         command(*tiny, "seed=7")
-    assert stop.value.code == run.cli.FAILED
+    assert stop.value.code == FAILED
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    for words in ("at step 4", "seed 7", "here/checkpoint.pt, of step 3", "train.skip"):
+    for words in (
+        "at step 4",
+        "seed 7",
+        "here/checkpoint.pt, of step 3",
+        "train.max_nonfinite_batches",
+    ):
         assert words in told
     assert torch.load("here/checkpoint.pt", weights_only=True)["state"]["step"] == 3
     assert load(Path("here"))[0]["error"] in told

@@ -71,7 +71,7 @@ def test_evaluation_set_is_fixed_and_does_not_disturb_training():
     ],
 )
 def test_a_loaded_checkpoint_continues_bit_for_bit(tmp_path, kind):
-    settings = Settings(steps=12, batch_size=8, decay=0.5)
+    settings = Settings(steps=12, batch_size=8, decay_fraction=0.5)
     state = new_state(settings, kind)
     list(itertools.islice(fit(state, TASK, settings), 5))
     checkpoints.write_file(tmp_path / "c.pt", {"state": state.state_dict()})
@@ -88,7 +88,7 @@ def test_a_loaded_checkpoint_continues_bit_for_bit(tmp_path, kind):
 
 
 def test_learning_rates_fall_to_zero_over_the_last_share():
-    settings = Settings(steps=10, batch_size=2, decay=0.4)
+    settings = Settings(steps=10, batch_size=2, decay_fraction=0.4)
     state = new_state(settings)
     rates = [state.optimizer.param_groups[0]["lr"] for _ in fit(state, TASK, settings)]
     expected = [1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]  # after each step
@@ -96,7 +96,7 @@ def test_learning_rates_fall_to_zero_over_the_last_share():
 
 
 def test_clipping_bounds_the_step_and_reports_the_norm_before():
-    settings = Settings(steps=1, batch_size=8, clip=1e-3)
+    settings = Settings(steps=1, batch_size=8, clip_grad_norm=1e-3)
     state = new_state(settings, functools.partial(torch.optim.SGD), model="rnn", lr=1.0)
     before = [p.detach().clone() for p in state.model.parameters()]
     (record,) = fit(state, TASK, settings)
@@ -170,7 +170,13 @@ def test_divergence_stops_the_run_with_the_step_named():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"batch_size": -1}, {"clip": 0}, {"decay": 1.5}, {"decay": float("nan")}],
+    [
+        {"steps": 0},
+        {"batch_size": -1},
+        {"clip_grad_norm": 0},
+        {"decay_fraction": 1.5},
+        {"decay_fraction": float("nan")},
+    ],
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
