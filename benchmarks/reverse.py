@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from orthornn import haar_
-from orthornn.recurrence.fused import run_forward
+from orthornn.recurrence import Inputs, Kind, eager
 from orthornn.recurrence.nonlinearity import LEAKY_SLOPE
 
 INPUTS, BATCH = 10, 16
@@ -54,7 +54,7 @@ def errors(name: str, steps: int, hidden: int, marks: Sequence[int]) -> dict[int
     w, v = haar_(torch.empty(hidden, hidden)), torch.randn(hidden, INPUTS) / hidden**0.5
     x, h0 = torch.randn(steps, BATCH, INPUTS), torch.randn(BATCH, hidden)
     bias = torch.full((hidden,), BIAS) if name == "modrelu" else None
-    states = run_forward(x, h0, w, v, None, bias, name)
+    states = eager.forward(Inputs(x, h0, w, v, None, bias), Kind(name))
     h, found = states[-1], {}
     for t in tqdm(
         reversed(range(steps)), name, steps, leave=False, disable=not sys.stderr.isatty()

@@ -6,7 +6,7 @@ in a step or an initialization throws a point of size 64 off its manifold by 2e-
 of them in a linear recurrence multiply the norm of its state by 1e9. So what moves, draws or
 projects a point, and the recurrence itself, run inside :func:`full_precision_matmul`.
 
-What autograd does by itself does not: the backward pass of ``OrthoRNN(backend="reference")``, of
+What autograd does by itself does not: the backward pass of ``OrthoRNN(backend="autograd")``, of
 :class:`orthornn.OrthoRNNCell` and of a retraction has the precision that the process asked for.
 """
 

@@ -15,11 +15,11 @@ def interpreted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")  # the new process starts with it, this one never has
         pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        pool.submit(_call, _packed(("available", (), {}, None))).result()
+        pool.submit(_call, _packed(("unavailable", (), None))).result()
 
-    def call(name, *arguments, chunk_bytes=None, **options):
-        asked = _packed((name, arguments, options, chunk_bytes))
-        return torch.load(io.BytesIO(pool.submit(_call, asked).result()))
+    def call(name, *arguments, chunk_bytes=None):
+        request = _packed((name, arguments, chunk_bytes))
+        return _unpacked(pool.submit(_call, request).result())
 
     yield call
     pool.shutdown()
@@ -31,14 +31,18 @@ def _packed(value):
     return stream.getvalue()
 
 
-def _call(asked):
+def _unpacked(content):
+    return torch.load(io.BytesIO(content), weights_only=False)
+
+
+def _call(request):
     from orthornn.recurrence.triton import engine
 
     torch.set_num_threads(1)
-    name, arguments, options, chunk_bytes = torch.load(io.BytesIO(asked))
+    name, arguments, chunk_bytes = _unpacked(request)
     usual = engine.CHUNK_BYTES
     engine.CHUNK_BYTES = chunk_bytes or usual
     try:
-        return _packed(getattr(engine, name)(*arguments, **options))
+        return _packed(getattr(engine, name)(*arguments))
     finally:
         engine.CHUNK_BYTES = usual

@@ -5,9 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from orthornn import OrthoRNN, OrthoRNNCell
-from orthornn.recurrence.dispatch import BACKENDS
-from orthornn.recurrence.engines import ENGINES
+from orthornn import OrthoRNN, OrthoRNNCell, backends
 
 
 def with_tanh(cls):
@@ -20,7 +18,7 @@ def with_tanh(cls):
 
 
 # the backends that this machine can run, but for the scan of linear recurrences
-RUNNING = sorted(b for b in BACKENDS if b not in ENGINES or ENGINES[b].missing() is None)
+RUNNING = sorted(name for name, reason in backends().items() if reason is None)
 RUNNING.remove("scan")
 LAYERS = {
     "torch.nn.RNN": nn.RNN,

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from orthornn._validation import check_choice, check_ranges
 from orthornn.init import INITIALIZERS
-from orthornn.recurrence.dispatch import check_backend, choose, runs
+from orthornn.recurrence import Inputs, Kind, check_backend, choose, run_recurrence
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
 
 from . import precision
@@ -151,13 +151,15 @@ class ElmanRNN(nn.RNNBase):
         """The name of the backend that runs the first layer over ``input``."""
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         w_hh: Any = self.weight_hh_l0
+        w_ih: Any = self.weight_ih_l0
         x = cast(input.data, precision.at_least_float32(w_hh.dtype))
         if sizes is None and x.dim() == 2:
             x = x.unsqueeze(1)
         elif sizes is None and self.batch_first:
             x = x.transpose(0, 1)
         h0 = x.new_empty(x.shape[1] if sizes is None else int(sizes[0]), self.hidden_size)
-        return runs(self.backend, (x, h0, w_hh), self.nonlinearity, sizes)
+        inputs = Inputs(x, h0, w_hh, cast(w_ih, x.dtype))
+        return choose(self.backend, inputs, Kind(self.nonlinearity, sizes))
 
     def extra_repr(self) -> str:
         options = {name: getattr(self, name) for name in (*self._options, "backend")}
@@ -228,16 +230,16 @@ class ElmanRNN(nn.RNNBase):
         if h0 is None:
             batch = x.shape[1] if layout is None else len(layout.last_rows)
             h0 = x.new_zeros(batch, self.hidden_size, dtype=dtype)
-        return choose(self.backend)(
+        inputs = Inputs(
             cast(x, dtype),
             cast(h0, dtype),
             cast(w_hh, dtype),
             cast(getattr(self, f"weight_ih{suffix}"), dtype),
             cast(total_bias(self, suffix), dtype),
             cast(getattr(self, f"modrelu_bias{suffix}", None), dtype),
-            self.nonlinearity,
-            None if layout is None else layout.batch_sizes,
         )
+        kind = Kind(self.nonlinearity, None if layout is None else layout.batch_sizes)
+        return run_recurrence(inputs, kind, self.backend)
 
     def _read_weight(self, name: str) -> Tensor:
         w: Tensor = getattr(self, name)

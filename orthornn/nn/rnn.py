@@ -46,7 +46,7 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
     * ``vmap``, per-sample gradients and, unless the input is packed,
       ``torch.compile(fullgraph=True)`` work. ``torch.export``, ONNX and ``torch.jit.trace`` unroll
       the loop and fix its length, and take no packed input; for long sequences export one step
-      (:class:`OrthoRNNCell`, or T = 1) and loop outside, or take ``backend="operator"``, which any
+      (:class:`OrthoRNNCell`, or T = 1) and loop outside, or take ``backend="custom_op"``, which any
       length fits, in torch. ``torch.jit.script`` does not work;
     * the output is kept for the backward pass: writing into it, as ``nn.ReLU(inplace=True)`` would,
       raises then; clone it first;
@@ -66,12 +66,12 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
             ``"identity"``; see :mod:`orthornn.init` for which suits which task.
         retraction: of the manifold, ``"polar"``, ``"svd"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
         backend: implementation of the recurrence; None picks the fastest that fits where it runs,
-            which :meth:`backend_for` names. ``"compiled"`` is C, made for this processor at first
-            use where there is a compiler, ``"scan"`` the linear recurrence in parallel chunks,
-            ``"fused"`` torch's operations with the adjoint by hand, ``"operator"`` the fastest as
-            one operator; none of these knows ``torch.func`` or a forward mode. ``"reference"`` is
-            the plain autograd loop and fits everywhere. :func:`orthornn.backends` says which of
-            them run here.
+            which :meth:`backend_for` names. ``"c"`` is compiled for this processor at first use,
+            where there is a compiler. ``"triton"`` runs on a GPU. ``"scan"`` runs the linear
+            recurrence in parallel chunks, ``"eager"`` torch's operations with the adjoint by hand.
+            ``"custom_op"`` is the fastest of them as one operator. None of these knows
+            ``torch.func`` or a forward mode. ``"autograd"`` is the plain loop under autograd, and
+            fits everywhere. :func:`orthornn.backends` says which of them run here.
         proj_size: refused, as by ``torch.nn.RNN``.
 
     Shape:

@@ -1,4 +1,4 @@
-"""The recurrence under autograd, with the adjoint of an engine."""
+"""The recurrence as one function under autograd, whichever backend runs it."""
 
 from __future__ import annotations
 
@@ -9,67 +9,61 @@ from torch import Tensor
 
 from orthornn._torch_internals import is_batched
 
-from .engines import ENGINES, Engine, fastest
-from .reference import see_through
+from . import custom_op, eager
+from .backend import Backend, Inputs, Kind, Needed
+from .dispatch import BACKENDS, choose
+from .reference import differentiable_backward, reference
 
 
-class _ByHand(torch.autograd.Function):
-    """An engine's forward pass with its adjoint, or the reference's own derivatives."""
+def run_recurrence(inputs: Inputs, kind: Kind, backend: str | None = None) -> Tensor:
+    """The states ``h_t = s(W h_{t-1} + V x_t + c)``, differentiable in every input.
+
+    Args:
+        inputs: the tensors.
+        kind: the nonlinearity, and the batch sizes of packed rows.
+        backend: a name of :func:`orthornn.backends`; None for the fastest that fits.
+
+    Returns:
+        h, (T, B, H) or packed (N, H).
+
+    Raises:
+        ValueError: for an unknown name, or a backend that cannot run these.
+    """
+    name = choose(backend, inputs, kind)
+    if name == "autograd":
+        return reference(inputs, kind)
+    h: Tensor
+    if name == "custom_op":
+        h = custom_op.recurrence(*inputs, *kind)
+    elif not torch.is_grad_enabled():
+        h = BACKENDS[name].forward(inputs, kind)
+    else:
+        h = _Recurrence.apply(*inputs, kind, BACKENDS[name])  # type: ignore[no-untyped-call]
+    return h
+
+
+class _Recurrence(torch.autograd.Function):
+    """A backend's forward pass with its adjoint.
+
+    A second derivative, and a batch of gradients under vmap, are those of the reference.
+    """
 
     @staticmethod
-    def forward(ctx: Any, engine: Engine, *arguments: Any) -> Tensor:
-        *inputs, nonlinearity, batch_sizes = arguments
-        states = engine.forward(*arguments)
-        ctx.save_for_backward(*inputs, batch_sizes, states)
-        ctx.engine, ctx.nonlinearity = engine, nonlinearity
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, kind, backend = arguments
+        states: Tensor = backend.forward(Inputs(*tensors), kind)
+        ctx.save_for_backward(*tensors, states)
+        ctx.kind, ctx.backend = kind, backend
         return states
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, batch_sizes, states = ctx.saved_tensors
-        needed = ctx.needs_input_grad[1:7]
+        *tensors, states = ctx.saved_tensors
+        *needs_grad, _, _ = ctx.needs_input_grad
+        inputs, kind, needed = Inputs(*tensors), ctx.kind, Needed(*needs_grad)
         if torch.is_grad_enabled() or is_batched(grad):
-            found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
-        else:
-            kind = (ctx.nonlinearity, batch_sizes)
-            fits = ctx.engine.unfit((*inputs, states, grad), *kind) is None  # it may be special
-            engine = ctx.engine if fits else ENGINES["fused"]
-            found = engine.backward(grad, inputs, states, *kind, needed)
-        return (None, *found, None, None)
-
-
-def by_hand(
-    x: Tensor,
-    h0: Tensor,
-    w_hh: Tensor,
-    w_ih: Tensor,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    nonlinearity: str,
-    batch_sizes: Tensor | None = None,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """The states by the engine of that name, or by the fastest that takes these tensors (None).
-
-    A second derivative, and a batch of gradients under vmap, fall back on
-    :func:`orthornn.recurrence.reference.reference`. Other arguments as in
-    :mod:`orthornn.recurrence.dispatch`.
-
-    Raises:
-        ValueError: for tensors that the named engine does not take.
-    """
-    inputs = (x, h0, w_hh, w_ih, bias, threshold)
-    if not x.numel():
-        name = "fused"  # nothing to run
-    if name is None:
-        engine = ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
-    else:
-        engine = ENGINES[name]
-        reason = engine.missing() or engine.unfit(inputs, nonlinearity, batch_sizes)
-        if reason is not None:
-            raise ValueError(f"backend {name!r} cannot run this: {reason}")
-    if not torch.is_grad_enabled():
-        return engine.forward(*inputs, nonlinearity, batch_sizes)
-    h: Tensor = _ByHand.apply(engine, *inputs, nonlinearity, batch_sizes)  # type: ignore[no-untyped-call]
-    return h
+            return *differentiable_backward(grad, inputs, kind, needed), None, None
+        backend: Backend = ctx.backend
+        if backend.unsupported((*inputs, states, grad), kind) is not None:
+            backend = eager  # grad may be special
+        return *backend.backward(grad, inputs, states, kind, needed), None, None

@@ -11,35 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .engines import ENGINES, Engine, fastest
-from .reference import see_through
+from .backend import Inputs, Kind, Needed
+from .dispatch import BACKENDS, fastest
+from .reference import differentiable_backward
 
+# of an operator, which takes tensors and strings alone: the fields of Inputs and of Kind
 _ARGUMENTS = (
-    "Tensor x, Tensor h0, Tensor w_hh, Tensor w_ih, Tensor? bias, Tensor? threshold, "
+    "Tensor x, Tensor h0, Tensor w_hh, Tensor w_ih, Tensor? bias, Tensor? modrelu_bias, "
     "str nonlinearity, Tensor? batch_sizes"
 )
 
+TENSORS = len(Inputs._fields)
 
-def _engine(
-    x: Tensor,
-    h0: Tensor,
-    w_hh: Tensor,
-    w_ih: Tensor,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    nonlinearity: str,
-    batch_sizes: Tensor | None = None,  # an operator is handed no argument that has its default
-) -> Engine:
-    inputs = (x, h0, w_hh, w_ih, bias, threshold)
-    return ENGINES[fastest(inputs, nonlinearity, batch_sizes)]
+
+def _grouped(arguments: tuple[Any, ...]) -> tuple[Inputs, Kind]:
+    """The arguments again; an operator is not handed the last one where it is the default."""
+    return Inputs(*arguments[:TENSORS]), Kind(*arguments[TENSORS:])
 
 
 @torch.library.custom_op(
     "orthornn::recurrence", mutates_args=(), schema=f"({_ARGUMENTS}=None) -> Tensor"
 )
 def recurrence(*arguments: Any) -> Tensor:
-    """See :mod:`orthornn.recurrence` for the arguments."""
-    return _engine(*arguments).forward(*arguments)
+    """The states, by the fastest backend."""
+    inputs, kind = _grouped(arguments)
+    return BACKENDS[fastest(inputs, kind)].forward(inputs, kind)
 
 
 @torch.library.custom_op(
@@ -50,21 +46,27 @@ def recurrence(*arguments: Any) -> Tensor:
 def recurrence_backward(
     grad: Tensor, states: Tensor, needed: list[bool], *arguments: Any
 ) -> list[Tensor]:
-    """The needed gradients of the first six arguments, in their order."""
-    *inputs, nonlinearity, batch_sizes = (*arguments, None)[:8]  # see _engine
-    found = _engine(*arguments).backward(grad, inputs, states, nonlinearity, batch_sizes, needed)
-    return [a for a in found if a is not None]
+    """The needed gradients, in the order of the inputs."""
+    inputs, kind = _grouped(arguments)
+    backend = BACKENDS[fastest(inputs, kind)]
+    gradients = backend.backward(grad, inputs, states, kind, Needed(*needed))
+    return [a for a in gradients if a is not None]
 
 
 @recurrence.register_fake
 def _(*arguments: Any) -> Tensor:
-    x, h0 = arguments[:2]
-    return x.new_empty(*x.shape[:-1], h0.shape[-1])  # type: ignore[no-any-return]
+    inputs, _ = _grouped(arguments)
+    return inputs.x.new_empty(*inputs.x.shape[:-1], inputs.h0.shape[-1])
 
 
 @recurrence_backward.register_fake
 def _(grad: Tensor, states: Tensor, needed: list[bool], *arguments: Any) -> list[Tensor]:
-    return [a.new_empty(a.shape) for a, asked in zip(arguments, needed, strict=False) if asked]
+    inputs, _ = _grouped(arguments)
+    return [
+        a.new_empty(a.shape)
+        for a, asked in zip(inputs, needed, strict=True)
+        if asked and a is not None
+    ]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -74,16 +76,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    *inputs, batch_sizes, states = ctx.saved_tensors
-    needed = ctx.needs_input_grad[:6]
+    *tensors, batch_sizes, states = ctx.saved_tensors
+    needed = ctx.needs_input_grad[:TENSORS]
+    inputs, kind = Inputs(*tensors), Kind(ctx.nonlinearity, batch_sizes)
     if torch.is_grad_enabled():
-        found = see_through(grad, inputs, ctx.nonlinearity, batch_sizes, needed)
-    else:
-        made = iter(
-            recurrence_backward(grad, states, needed, *inputs, ctx.nonlinearity, batch_sizes)
-        )
-        found = [next(made) if asked else None for asked in needed]
-    return (*found, None, None)
+        return *differentiable_backward(grad, inputs, kind, Needed(*needed)), None, None
+    gradients = iter(recurrence_backward(grad, states, needed, *inputs, *kind))
+    return *(next(gradients) if asked else None for asked in needed), None, None
 
 
 recurrence.register_autograd(_backward, setup_context=_setup_context)

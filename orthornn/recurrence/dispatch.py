@@ -1,108 +1,131 @@
-"""``h_t = s(W h_{t-1} + V x_t + c)``: the table of its implementations and the choice.
+"""The table of backends, and the one place that chooses among them.
 
-Every implementation has one signature, :data:`Recurrence`:
-``(x, h0, w_hh, w_ih, bias, threshold, nonlinearity, batch_sizes) -> h`` with
-
-    x (T, B, I), h0 (B, H), w_hh = W (H, H), w_ih = V (H, I), bias = c (H,) or None,
-    threshold = modReLU's b (H,) or None, batch_sizes None, h (T, B, H),
-
-all of one dtype; or packed, as in ``torch.nn.utils.rnn.PackedSequence``: x (N, I), h (N, H) and
-batch_sizes (T,), the falling numbers of sequences at each step, N in all, B at the first.
-
-A new implementation is one row of :data:`BACKENDS`, or of
-:data:`orthornn.recurrence.engines.ENGINES` where it brings its own adjoint; :func:`choose` and
-:func:`orthornn.recurrence.engines.fastest` are the only places that pick.
+A new backend is a module with the functions of :class:`orthornn.recurrence.backend.Backend` and a
+row of :data:`LOOPS`, fastest first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Protocol
+import functools
 
 import torch
-from torch import Tensor
 
 from orthornn._torch_internals import is_traced_or_transformed
 from orthornn._validation import short_repr
 
-from . import custom_op
-from .autograd import by_hand
-from .engines import ENGINES, fastest
-from .reference import reference
+from . import eager
+from .backend import Backend, Inputs, Kind, Tensors
+from .cpu import engine as cpu
+from .scan import Scan
+from .self_test import self_test
+from .triton import engine as triton
+
+LOOPS: dict[str, Backend] = {"triton": triton, "c": cpu, "eager": eager}  # step by step
+# by device: what has to give the numbers of torch's operations before it is trusted
+MACHINE_CODE = {"triton": "cuda", "c": "cpu"}
 
 
-class Recurrence(Protocol):
-    """The signature of every implementation."""
-
-    def __call__(
-        self,
-        x: Tensor,
-        h0: Tensor,
-        w_hh: Tensor,
-        w_ih: Tensor,
-        bias: Tensor | None,
-        threshold: Tensor | None,
-        nonlinearity: str,
-        batch_sizes: Tensor | None = None,
-        /,
-    ) -> Tensor:
-        """The states."""
+def _choose_loop(inputs: Inputs, kind: Kind) -> Backend:
+    return LOOPS[_first(LOOPS, inputs, kind)]
 
 
-BACKENDS: dict[str, Recurrence] = {
-    "reference": reference,
-    "operator": custom_op.recurrence,
-    **{name: partial(by_hand, name=name) for name in ENGINES},
+BACKENDS: dict[str, Backend] = {"scan": Scan(_choose_loop), **LOOPS}
+"""The backends that bring an adjoint, by name, fastest first."""
+# a loop that autograd differentiates, and the fastest backend as one operator of torch
+OTHERS = ("autograd", "custom_op")
+FORMER_NAMES = {
+    "compiled": "c",
+    "fused": "eager",
+    "operator": "custom_op",
+    "reference": "autograd",
 }
 
 
+def choose(backend: str | None, inputs: Inputs, kind: Kind) -> str:
+    """The name of the backend that runs these: the one named, or the fastest that fits (None).
+
+    ``torch.compile`` gets the fastest one as a single operator. What looks inside gets plain
+    operations: ``torch.export`` (and ONNX), ``make_fx``, ``torch.jit.trace``, ``torch.func`` and
+    forward-mode derivatives.
+
+    Raises:
+        ValueError: for an unknown name, or a backend that cannot run these.
+    """
+    if backend is None:
+        if is_traced_or_transformed():
+            return "autograd"
+        return "custom_op" if torch.compiler.is_compiling() else fastest(inputs, kind)
+    _check_name(backend)
+    if backend in OTHERS:
+        return backend
+    if not inputs.x.numel():
+        return "eager"  # nothing to run
+    _check_support(backend, inputs, kind)
+    return backend
+
+
+def fastest(inputs: Inputs, kind: Kind) -> str:
+    """The name of the first backend that is faster than the rest and can run these."""
+    return _first(BACKENDS, inputs, kind) if inputs.x.numel() else "eager"
+
+
 def check_backend(backend: str | None, nonlinearity: str = "identity") -> None:
-    """Refuse what :func:`choose` does not know, or neither it nor this machine can run.
+    """Refuse an unknown backend, and one that this machine or nonlinearity rules out.
 
     Raises:
         ValueError: naming the choices, or what is missing.
     """
     if backend is None:
         return
-    if not isinstance(backend, str) or backend not in BACKENDS:
-        raise ValueError(
-            f"backend must be None or one of {sorted(BACKENDS)}, got {short_repr(backend)}"
-        )
-    if backend not in ENGINES:
-        return
-    engine = ENGINES[backend]
-    if (reason := engine.missing() or engine.unfit((), nonlinearity, None)) is not None:
-        raise ValueError(f"backend {backend!r} cannot run this: {reason}")
-
-
-def choose(backend: str | None) -> Recurrence:
-    """The implementation to run: the one named, or the fastest that fits where it runs (None).
-
-    ``torch.compile`` gets the fastest one as a single operator; what looks inside gets the
-    reference: ``torch.export`` (and ONNX), ``make_fx``, ``torch.jit.trace``, ``torch.func`` and
-    forward-mode derivatives.
-
-    Raises:
-        ValueError: for an unknown name, or one that this machine cannot run.
-    """
-    check_backend(backend)
-    if backend is not None:
-        return BACKENDS[backend]
-    if is_traced_or_transformed():
-        return reference
-    return custom_op.recurrence if torch.compiler.is_compiling() else by_hand
+    _check_name(backend)
+    if backend in BACKENDS:
+        _check_support(backend, (), Kind(nonlinearity))
 
 
 def backends() -> dict[str, str | None]:
     """The names that ``OrthoRNN(backend=...)`` takes, each with why it cannot run here, or None."""
-    return {name: ENGINES[name].missing() if name in ENGINES else None for name in BACKENDS}
+    reasons = {name: unavailable(name) for name in BACKENDS}
+    return {**dict.fromkeys(OTHERS), **reasons}
 
 
-def runs(
-    backend: str | None, inputs: Sequence[Tensor | None], nonlinearity: str, sizes: Tensor | None
-) -> str:
-    """The name of what runs ``(x, h0, w_hh, w_ih, bias, threshold)``, outside any compiler."""
-    if backend is not None:
-        return backend
-    return "reference" if is_traced_or_transformed() else fastest(inputs, nonlinearity, sizes)
+@functools.cache
+def unavailable(name: str, dtype: torch.dtype = torch.float32) -> str | None:
+    """Why this machine cannot run a backend, or not trust it with a dtype; None if it can."""
+    backend = BACKENDS[name]
+    reason = backend.unavailable()
+    if reason is not None or name not in MACHINE_CODE:
+        return reason
+    is_gpu = MACHINE_CODE[name] == "cuda" and torch.cuda.is_available()
+    return self_test(backend, torch.device("cuda" if is_gpu else "cpu"), dtype)
+
+
+def _first(table: dict[str, Backend], inputs: Inputs, kind: Kind) -> str:
+    return next(
+        name
+        for name, backend in table.items()
+        if backend.is_faster(inputs, kind) and _unsupported(name, inputs, kind) is None
+    )
+
+
+def _unsupported(name: str, tensors: Tensors, kind: Kind) -> str | None:
+    """Why a backend cannot run these here; None if it can."""
+    reason = unavailable(name) or BACKENDS[name].unsupported(tensors, kind)
+    dtype = next((a.dtype for a in tensors if a is not None), torch.float32)
+    return reason or unavailable(name, dtype)
+
+
+def _check_name(backend: object) -> None:
+    name = backend if isinstance(backend, str) else ""
+    if name in BACKENDS or name in OTHERS:
+        return
+    choices = sorted((*BACKENDS, *OTHERS))
+    message = f"backend must be None or one of {choices}, got {short_repr(backend)}"
+    if name in FORMER_NAMES:
+        message += f", which is now called {FORMER_NAMES[name]!r}"
+    raise ValueError(message)
+
+
+def _check_support(backend: str, tensors: Tensors, kind: Kind) -> None:
+    reason = _unsupported(backend, tensors, kind)
+    if reason is not None:
+        raise ValueError(f"backend {backend!r} cannot run this: {reason}")

@@ -2,65 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from .backend import Gradients, Inputs, Kind, Needed
 from .nonlinearity import NONLINEARITIES
 
 
 def recurrence_step(
-    z: Tensor, h: Tensor, w_hh: Tensor, threshold: Tensor | None, nonlinearity: str
+    z: Tensor, h: Tensor, w_hh: Tensor, modrelu_bias: Tensor | None, nonlinearity: str
 ) -> Tensor:
     """One step ``s(W h + z)`` under autograd; ``z`` and ``h`` of shape ``(B, H)``."""
     z = torch.nn.functional.linear(h, w_hh) + z
     s = NONLINEARITIES[nonlinearity]
-    return s.apply(z) if threshold is None else s.apply(z, threshold)
+    return s.apply(z) if modrelu_bias is None else s.apply(z, modrelu_bias)
 
 
-def reference(
-    x: Tensor,
-    h0: Tensor,
-    w_hh: Tensor,
-    w_ih: Tensor,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    nonlinearity: str,
-    batch_sizes: Tensor | None = None,
-) -> Tensor:
-    """The recurrence in plain operations, for every transform and compiler that looks inside.
+def reference(inputs: Inputs, kind: Kind) -> Tensor:
+    """The states in plain operations, for every transform and compiler that looks inside.
 
-    Arguments as in :mod:`orthornn.recurrence`. Differentiable any number of times, backward and
-    forward.
+    Differentiable any number of times, backward and forward.
     """
-    h, states = h0, []
-    z = torch.nn.functional.linear(x, w_ih, bias)
+    sizes = kind.batch_sizes
+    h, states = inputs.h0, []
+    z = torch.nn.functional.linear(inputs.x, inputs.w_ih, inputs.bias)
     # split at once: z[t] would cost O(T²) in the backward pass
-    steps = z.unbind(0) if batch_sizes is None else torch.split(z, batch_sizes.tolist())
+    steps = z.unbind(0) if sizes is None else torch.split(z, sizes.tolist())
     for z_t in steps:
-        rows = h if batch_sizes is None else h[: len(z_t)]
-        h = recurrence_step(z_t, rows, w_hh, threshold, nonlinearity)
+        rows = h if sizes is None else h[: len(z_t)]
+        h = recurrence_step(z_t, rows, inputs.w_hh, inputs.modrelu_bias, kind.nonlinearity)
         states.append(h)
-    return torch.stack(states) if batch_sizes is None else torch.cat(states)
+    return torch.stack(states) if sizes is None else torch.cat(states)
 
 
-def see_through(
-    grad: Tensor,
-    inputs: Sequence[Tensor | None],
-    nonlinearity: str,
-    batch_sizes: Tensor | None,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """The gradients as differentiable functions, of the reference: ``create_graph``, vmap."""
-    wanted = [i for i, asked in enumerate(needed) if asked]
+def differentiable_backward(grad: Tensor, inputs: Inputs, kind: Kind, needed: Needed) -> Gradients:
+    """The gradients as differentiable functions, of :func:`reference`: ``create_graph``, vmap."""
+    names = [name for name, asked in needed._asdict().items() if asked]
 
-    def states(*given: Tensor) -> Tensor:
-        full = list(inputs)
-        for i, a in zip(wanted, given, strict=True):
-            full[i] = a
-        return reference(*full, nonlinearity, batch_sizes)  # type: ignore[arg-type, call-arg]
+    def states(*tensors: Tensor) -> Tensor:
+        return reference(inputs._replace(**dict(zip(names, tensors, strict=True))), kind)
 
-    pull = torch.func.vjp(states, *(inputs[i] for i in wanted))[1]
-    found = dict(zip(wanted, pull(grad), strict=True))
-    return [found.get(i) for i in range(len(inputs))]
+    pull = torch.func.vjp(states, *(getattr(inputs, name) for name in names))[1]
+    return Gradients(**dict(zip(names, pull(grad), strict=True)))

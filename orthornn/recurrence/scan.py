@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from orthornn._matmul_precision import full_precision_matmul
 
-from . import fused
-from .cpu import engine as cpu
+from . import eager
+from .backend import Backend, Gradients, Inputs, Kind, Needed, Tensors
 
-LEAST = 64  # steps, on a GPU
-LONG, LONG_COMPILED, NARROW = 500, 10_000, 256  # where one sequence gains on a thread of a CPU
+MIN_STEPS_GPU = 64
+MIN_STEPS_CPU, MIN_STEPS_COMPILED = 500, 10_000  # of one sequence, beside torch's loop and C's
+MAX_WIDTH_CPU = 256  # of its states
 
 # Note [Chunks as a batch]
 # h_t = W h_{t-1} + z_t is linear: the state after a chunk of C steps is W^C times the state before
@@ -27,116 +28,120 @@ LONG, LONG_COMPILED, NARROW = 500, 10_000, 256  # where one sequence gains on a 
 # added to the gradient of its last state. W^C is as orthogonal as W, so nothing grows.
 
 
-def unfit(
-    tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None
-) -> str | None:
-    """Why a scan cannot run this; None if it can."""
-    if nonlinearity != "identity":
-        return f"it takes the nonlinearity 'identity', got {nonlinearity!r}"
-    if batch_sizes is not None:
-        return "it takes no packed sequences"
-    for a in tensors:
-        if a is not None and (not a.numel() or a.is_neg() or a.device.type == "mps"):
-            return "it takes no empty tensors, no negated views, and no device without float64"
-    return None
+class Scan:
+    """The backend that runs a linear recurrence in chunks.
+
+    Args:
+        choose_loop: the backend that runs the chunks, from their inputs.
+    """
+
+    def __init__(self, choose_loop: Callable[[Inputs, Kind], Backend]) -> None:
+        self.choose_loop = choose_loop
+
+    def unavailable(self) -> None:
+        """It is made of the other backends."""
+
+    def unsupported(self, tensors: Tensors, kind: Kind) -> str | None:
+        """Why a scan cannot run this; None if it can."""
+        if kind.nonlinearity != "identity":
+            return f"it takes the nonlinearity 'identity', got {kind.nonlinearity!r}"
+        if kind.batch_sizes is not None:
+            return "it takes no packed sequences"
+        for a in tensors:
+            if a is not None and (not a.numel() or a.is_neg() or a.device.type == "mps"):
+                return "it takes no empty tensors, no negated views, and no device without float64"
+        return None
+
+    def is_faster(self, inputs: Inputs, kind: Kind) -> bool:
+        """Whether the machine has room for twice the operations in fewer sequential steps."""
+        x, h0 = inputs.x, inputs.h0
+        if kind.nonlinearity != "identity" or kind.batch_sizes is not None:
+            return False
+        if x.is_cuda:
+            return len(x) >= MIN_STEPS_GPU
+        if not x.is_cpu or x.shape[1] > 1 or len(x) < MIN_STEPS_CPU or h0.shape[-1] > MAX_WIDTH_CPU:
+            return False
+        return len(x) >= MIN_STEPS_COMPILED or self.choose_loop(inputs, kind) is eager
+
+    @full_precision_matmul()
+    def forward(self, inputs: Inputs, kind: Kind) -> Tensor:
+        """The states; see :class:`orthornn.recurrence.backend.Backend`."""
+        x, h0 = inputs.x, inputs.h0
+        chunks = _Chunks.of(x)
+        before = h0.new_zeros(chunks.number, *h0.shape)  # the state before each chunk
+        before[0] = h0
+        sides = inputs._replace(x=chunks.side_by_side(x), h0=before.flatten(0, 1))
+        loop = self.choose_loop(sides, kind)
+        after = loop.forward(sides, kind)[-1].view_as(before)
+        power, between = _power(inputs.w_hh, chunks.steps), after[0].double()
+        for k in range(1, chunks.number):
+            before[k] = between
+            between = torch.addmm(after[k].double(), between, power.t())
+        states = chunks.in_a_row(loop.forward(sides, kind))
+        if chunks.end == len(x):
+            return states
+        rest = inputs._replace(x=x[chunks.end :], h0=states[-1])
+        return torch.cat([states, loop.forward(rest, kind)])
+
+    @full_precision_matmul()
+    def backward(
+        self, grad: Tensor, inputs: Inputs, states: Tensor, kind: Kind, needed: Needed
+    ) -> Gradients:
+        """The gradients; see :class:`orthornn.recurrence.backend.Backend`."""
+        x, h0 = inputs.x, inputs.h0
+        chunks = _Chunks.of(x)
+        end = chunks.end
+        before = torch.cat([h0.unsqueeze(0), states[chunks.steps - 1 : end - 1 : chunks.steps]])
+        sides = inputs._replace(x=chunks.side_by_side(x), h0=before.flatten(0, 1))
+        loop = self.choose_loop(sides, kind)
+        g, h = chunks.side_by_side(grad).clone(), chunks.side_by_side(states)
+        last = g[-1].view(chunks.number, *h0.shape)
+        tail, between = Gradients(), torch.zeros_like(h0)
+        if end < len(x):  # the steps after the last whole chunk, one after the other
+            rest = inputs._replace(x=x[end:], h0=states[end - 1])
+            tail = loop.backward(grad[end:], rest, states[end:], kind, needed._replace(h0=True))
+            between = _of_h0(tail)
+        leaving = _of_h0(loop.backward(g, sides, h, kind, Needed(h0=True))).view_as(last)
+        power, between = _power(inputs.w_hh, chunks.steps), between.double()
+        for k in reversed(range(chunks.number)):
+            last[k] += between
+            between = torch.addmm(leaving[k].double(), between, power)
+        whole = loop.backward(g, sides, h, kind, needed)
+        dx = None if whole.x is None else chunks.in_a_row(whole.x)
+        return Gradients(
+            x=dx if dx is None or tail.x is None else torch.cat([dx, tail.x]),
+            h0=None if whole.h0 is None else whole.h0[: len(h0)].clone(),
+            w_hh=_sum(whole.w_hh, tail.w_hh),
+            w_ih=_sum(whole.w_ih, tail.w_ih),
+            bias=_sum(whole.bias, tail.bias),
+        )
 
 
-def pays(tensors: Sequence[Tensor | None], nonlinearity: str, batch_sizes: Tensor | None) -> bool:
-    """Whether the machine has room for the second pass beside the first."""
-    x, h0 = tensors[:2]
-    if x is None or h0 is None or nonlinearity != "identity" or batch_sizes is not None:
-        return False
-    if x.is_cuda:
-        return len(x) >= LEAST
-    if not x.is_cpu or x.shape[1] > 1 or len(x) < LONG or h0.shape[-1] > NARROW:
-        return False
-    return len(x) >= LONG_COMPILED or cpu.missing() is not None
+class _Chunks(NamedTuple):
+    """Time in a ``number`` of chunks of ``steps`` each, with some steps left over."""
 
+    steps: int
+    number: int
 
-@full_precision_matmul()
-def run_forward(
-    x: Tensor,
-    h0: Tensor,
-    w_hh: Tensor,
-    w_ih: Tensor,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    nonlinearity: str,
-    batch_sizes: Tensor | None = None,
-) -> Tensor:
-    """The states (T, B, H); see :mod:`orthornn.recurrence` for the arguments."""
-    chunk, tail = _cut(len(x))
-    head = len(x) - tail
-    side_by_side = _side_by_side(x[:head], chunk)
-    count = head // chunk
-    start = h0.new_zeros(count, *h0.shape)
-    start[0] = h0
-    weights = (w_hh, w_ih, bias, None, nonlinearity)
-    run = _engine(side_by_side, start)[0]
-    after = run(side_by_side, start.flatten(0, 1), *weights)[-1].view_as(start)
-    power, between = _power(w_hh, chunk), after[0].double()
-    for k in range(1, count):  # start[k] is to hold the state before chunk k
-        start[k] = between
-        between = torch.addmm(after[k].double(), between, power.t())
-    states = run(side_by_side, start.flatten(0, 1), *weights)
-    states = _in_a_row(states, count)
-    if not tail:
-        return states
-    return torch.cat([states, run(x[head:], states[-1], *weights)])
+    @classmethod
+    def of(cls, x: Tensor) -> _Chunks:
+        """Those of (T, B, ·): 2 C + T/C is least about there."""
+        steps = max(1, math.isqrt(len(x) // 2))
+        return cls(steps, len(x) // steps)
 
+    @property
+    def end(self) -> int:
+        """Where the last whole chunk ends."""
+        return self.steps * self.number
 
-@full_precision_matmul()
-def run_backward(
-    grad: Tensor,
-    inputs: Sequence[Tensor | None],
-    states: Tensor,
-    nonlinearity: str,
-    batch_sizes: Tensor | None,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed."""
-    x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
-    bias = inputs[4]
-    chunk, tail = _cut(len(x))
-    head = len(x) - tail
-    count = head // chunk
-    weights = (w_hh, w_ih, bias, None)
-    before = torch.cat([h0.unsqueeze(0), states[chunk - 1 : head - 1 : chunk]])
-    g = _side_by_side(grad[:head], chunk).clone()
-    x_side, h_side = _side_by_side(x[:head], chunk), _side_by_side(states[:head], chunk)
-    run = _engine(x_side, before)[1]
-    kind = (nonlinearity, None)
-    found: list[Any] = [None] * 6
-    last = g[-1].view(count, *h0.shape)
-    arriving = torch.zeros_like(h0)
-    if tail:  # the steps after the last whole chunk, one after the other
-        given = (x[head:], states[head - 1], *weights)
-        found = run(grad[head:], given, states[head:], *kind, [needed[0], True, *needed[2:]])
-        arriving = found[1]
-    sides = (x_side, before.flatten(0, 1), *weights)
-    only_h0 = [False, True, False, False, False, False]
-    leaving = run(g, sides, h_side, *kind, only_h0)[1].view_as(last)
-    power, between = _power(w_hh, chunk), arriving.double()
-    for k in reversed(range(count)):
-        last[k] += between
-        between = torch.addmm(leaving[k].double(), between, power)
-    parts: list[Tensor | None] = run(g, sides, h_side, *kind, needed)
-    if parts[0] is not None:
-        dx = _in_a_row(parts[0], count)
-        parts[0] = dx if found[0] is None else torch.cat([dx, found[0]])
-    if parts[1] is not None:
-        parts[1] = parts[1][: len(h0)].clone()
-    for i in (2, 3, 4):
-        if parts[i] is not None and found[i] is not None:
-            parts[i] += found[i]
-    return parts
+    def side_by_side(self, a: Tensor) -> Tensor:
+        """(T, B, ·) as (C, T/C · B, ·), less the steps left over."""
+        rows = a[: self.end].reshape(self.number, self.steps, *a.shape[1:])
+        return rows.transpose(0, 1).flatten(1, 2)
 
-
-def _engine(x: Tensor, h: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Any]]:
-    tensors, kind = (x, h.flatten(0, 1)), ("identity", None)
-    fits = cpu.pays(tensors, *kind) and cpu.unfit(tensors, *kind) is None
-    engine = cpu if fits else fused
-    return engine.run_forward, engine.run_backward
+    def in_a_row(self, a: Tensor) -> Tensor:
+        """The way back."""
+        return a.reshape(self.steps, self.number, -1, a.shape[-1]).transpose(0, 1).flatten(0, 1)
 
 
 def _power(w: Tensor, chunk: int) -> Tensor:
@@ -145,17 +150,10 @@ def _power(w: Tensor, chunk: int) -> Tensor:
     return power
 
 
-def _cut(steps: int) -> tuple[int, int]:
-    """The length of a chunk, about where 2 C + T/C is least, and the steps that are left over."""
-    chunk = max(1, math.isqrt(steps // 2))
-    return chunk, steps % chunk
+def _of_h0(gradients: Gradients) -> Tensor:
+    """That of h0, where it was asked for."""
+    return cast(Tensor, gradients.h0)
 
 
-def _side_by_side(a: Tensor, chunk: int) -> Tensor:
-    """(T, B, ·) as (C, T/C · B, ·)."""
-    return a.reshape(-1, chunk, *a.shape[1:]).transpose(0, 1).flatten(1, 2)
-
-
-def _in_a_row(a: Tensor, count: int) -> Tensor:
-    """The way back."""
-    return a.reshape(len(a), count, -1, a.shape[-1]).transpose(0, 1).flatten(0, 1)
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return a if a is None or b is None else a + b

@@ -1,4 +1,4 @@
-"""A trial of machine code before it is trusted: a small recurrence, there and back, against torch.
+"""Self-test of machine code: forward and backward of small recurrences must match torch.
 
 A compiler, a driver or a chip that nobody has tried yet costs speed then, and no wrong number.
 """
@@ -6,81 +6,69 @@ A compiler, a driver or a chip that nobody has tried yet costs speed then, and n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from orthornn._torch_internals import no_dispatch_modes
 
-from . import fused
+from . import eager
+from .backend import Backend, Inputs, Kind, Needed
 
-T, B, I, H = 5, 19, 2, 77  # more than one vector or tile, and no whole number of them
-SIZES = (19, 19, 11, 3)  # of a packed batch
-MODRELU = "modrelu"
+T, I, H = 5, 2, 77  # more than one vector or tile, and no whole number of them
+BATCH_SIZES = ((19, 19, 11, 3), (5, 5, 3, 1))  # many sequences, few: there may be code for each
+RELATIVE_ERROR = 1e-4
 
 
-def trial(
-    forward: Callable[..., Tensor],
-    backward: Callable[..., Any],
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
+def self_test(
+    backend: Backend, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> str | None:
-    """None if both give what torch's operations give, else what happened, in a line.
+    """None if the backend gives what torch's operations give, else what happened, in a line.
 
     Dense and packed, modReLU and tanh; whatever modes and defaults of torch are set.
     """
     try:
         with no_dispatch_modes():
             agreed = [
-                near
-                for kind in ((MODRELU, None), ("tanh", SIZES))
-                for near in _compare(forward, backward, device, dtype, *kind)
+                _close(a, b)
+                for inputs, kind in _problems(device, dtype)
+                for a, b in zip(_run(backend, inputs, kind), _run(eager, inputs, kind), strict=True)
             ]
     except Exception as error:
-        said = str(error).strip().partition("\n")[0]
-        return f"it failed in a trial: {type(error).__name__}: {said[:200]}"
-    return None if all(agreed) else "it gave other numbers than torch in a trial"
+        message = str(error).strip().partition("\n")[0]
+        return f"its self-test failed: {type(error).__name__}: {message[:200]}"
+    return None if all(agreed) else "its self-test gave other numbers than torch"
 
 
-def _compare(
-    forward: Callable[..., Tensor],
-    backward: Callable[..., Any],
-    device: torch.device,
-    dtype: torch.dtype,
-    nonlinearity: str,
-    sizes: tuple[int, ...] | None,
-) -> Iterator[bool]:
-    run: Callable[..., Tensor] = fused.run_forward
-    inputs = [a.to(device, dtype) for a in _problem()]
-    needed = [True] * 5 + [nonlinearity == MODRELU]
-    given: list[Tensor | None] = [*inputs] if needed[5] else [*inputs[:5], None]
-    packing = None if sizes is None else torch.tensor(sizes, device="cpu")
-    if packing is not None:
-        given[0] = inputs[0].flatten(0, 1)[: sum(SIZES)]
-    states = run(*given, nonlinearity, packing)
-    rest = (nonlinearity, packing, needed)
-    expected = states, *fused.run_backward(states, given, states, *rest)
-    found = forward(*given, nonlinearity, packing), *backward(states, given, states, *rest)
-    for a, b in zip(found, expected, strict=True):
-        yield _near(a, b)
+def _run(backend: Backend, inputs: Inputs, kind: Kind) -> tuple[Tensor | None, ...]:
+    """The backend's states, and its gradients at those of torch."""
+    states = eager.forward(inputs, kind)
+    needed = Needed(*(a is not None for a in inputs))
+    gradients = backend.backward(states, inputs, states, kind, needed)
+    return backend.forward(inputs, kind), *gradients
 
 
-def _problem() -> list[Tensor]:
+def _problems(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Inputs, Kind]]:
     """Inputs without a random draw; no pre-activation lies near modReLU's threshold."""
-    sizes = [(T, B, I), (B, H), (H, H), (H, I), (H,), (H,)]
-    x, h0, w, v, c, b = (
-        torch.arange(1, 1 + math.prod(size), dtype=torch.float64, device="cpu")
-        .mul(k + 1.3)
-        .sin()
-        .view(size)
-        for k, size in enumerate(sizes)
-    )
-    return [x, h0, torch.linalg.qr(w)[0], v, c, -b.abs() / 2]
+    for sizes in BATCH_SIZES:
+        shapes = [(T, sizes[0], I), (sizes[0], H), (H, H), (H, I), (H,), (H,)]
+        x, h0, w, v, c, b = (
+            torch.arange(1, 1 + math.prod(shape), dtype=torch.float64, device="cpu")
+            .mul(k + 1.3)
+            .sin()
+            .view(shape)
+            for k, shape in enumerate(shapes)
+        )
+        tensors = (x, h0, torch.linalg.qr(w)[0], v, c, -b.abs() / 2)
+        inputs = Inputs(*(a.to(device, dtype) for a in tensors))
+        yield inputs, Kind("modrelu")
+        packed = inputs.x.flatten(0, 1)[: sum(sizes)]
+        batch_sizes = torch.tensor(sizes, device="cpu")
+        yield inputs._replace(x=packed, modrelu_bias=None), Kind("tanh", batch_sizes)
 
 
-def _near(a: Tensor | None, b: Tensor | None) -> bool:
+def _close(a: Tensor | None, b: Tensor | None) -> bool:
     if a is None or b is None:
         return a is b
-    return bool((a - b).norm() <= 1e-4 * b.norm())
+    return bool((a - b).norm() <= RELATIVE_ERROR * b.norm())

@@ -117,7 +117,7 @@ def test_export_of_a_fixed_length_in_torch_s_own_operations(strict):
 
 
 def test_export_as_one_operator_leaves_the_length_open():
-    rnn = OrthoRNN(3, 5, backend="operator")
+    rnn = OrthoRNN(3, 5, backend="custom_op")
     time_axis = torch.export.Dim("time")
     program = torch.export.export(rnn, (torch.randn(6, 4, 3),), dynamic_shapes=({0: time_axis},))
     more = torch.randn(11, 4, 3)

@@ -189,7 +189,7 @@ def test_who_records_operations_sees_no_look_at_the_weight(use, monkeypatch):
         raise AssertionError("looked at")
 
     monkeypatch.setattr("orthornn.nn.off_manifold.checks.check_point", refuse)
-    rnn = OrthoRNN(3, 4, backend="reference")
+    rnn = OrthoRNN(3, 4, backend="autograd")
     use(rnn)
     with pytest.raises(AssertionError, match="looked at"):
         rnn(X)

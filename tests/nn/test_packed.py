@@ -33,7 +33,7 @@ def test_output_state_and_gradients_equal_torch(
 
 
 @pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
-@pytest.mark.parametrize("backend", [None, "reference", "operator"])
+@pytest.mark.parametrize("backend", [None, "autograd", "custom_op"])
 @every_length
 def test_every_sequence_runs_as_if_alone(nonlinearity, backend, lengths):
     rnn = OrthoRNN(3, 5, 2, nonlinearity, bidirectional=True, dtype=torch.float64, backend=backend)

@@ -223,4 +223,4 @@ def test_repr_shows_the_options():
     assert text == (
         "OrthoRNN(3, 5, num_layers=2, nonlinearity=modrelu, init=haar, retraction=polar)"
     )
-    assert repr(OrthoRNN(3, 5, backend="reference")).endswith("backend=reference)")
+    assert repr(OrthoRNN(3, 5, backend="autograd")).endswith("backend=autograd)")

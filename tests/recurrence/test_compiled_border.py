@@ -1,15 +1,19 @@
 """What stands between torch's tensors and compiled code: nothing unexpected gets through."""
 
+import functools
+
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-from orthornn import OrthoRNN
-from orthornn.recurrence import fused
+from orthornn import OrthoRNN, backends
+from orthornn.recurrence import Inputs, Kind, dispatch, eager
+from orthornn.recurrence.backend import Needed
 from orthornn.recurrence.cpu import engine
-from orthornn.recurrence.cpu.library import AMX, library
+from orthornn.recurrence.cpu.compiler import CannotCompile
+from orthornn.recurrence.cpu.kernel import AMX, VECTOR, load_kernel
 
-pytestmark = pytest.mark.skipif(engine.missing() is not None, reason=str(engine.missing()))
+pytestmark = pytest.mark.skipif(backends()["c"] is not None, reason=str(backends()["c"]))
 LARGEST = torch.finfo(torch.float32).max
 
 
@@ -22,7 +26,7 @@ def results(rnn, x, *, backend, h0=None, grad=None):
 
 def agree(rnn, x, **given):
     given = {"grad": torch.ones(rnn(x)[0].data.shape), **given}
-    found, expected = (results(rnn, x, backend=b, **given) for b in ("compiled", "fused"))
+    found, expected = (results(rnn, x, backend=b, **given) for b in ("c", "eager"))
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
@@ -47,7 +51,7 @@ def test_a_view_with_the_other_sign_keeps_its_sign(which, nonlinearity):
     h0 = negated(1, 1, 8) if which == "state" else None
     grad = negated(600, 1, 8) if which == "gradient" else plain(600, 1, 8)
     found, expected = (
-        results(rnn, x, backend=backend, h0=h0, grad=grad) for backend in (None, "reference")
+        results(rnn, x, backend=backend, h0=h0, grad=grad) for backend in (None, "autograd")
     )
     torch.testing.assert_close(found, expected)
 
@@ -58,21 +62,20 @@ def test_a_view_with_the_other_sign_keeps_its_sign(which, nonlinearity):
 def test_gradients_are_those_of_torch_beside_what_is_not_finite(nonlinearity, value, step):
     rnn, x = OrthoRNN(2, 64, nonlinearity=nonlinearity), torch.randn(10, 20, 2)
     x[step, 0, 0] = value
-    inputs = (x, torch.zeros(20, 64), *(p.detach() for p in list(rnn.parameters())[1::-1]))
-    threshold = -torch.rand(64) / 9 if nonlinearity == "modrelu" else None
-    inputs = (*inputs, None, threshold)
-    states = fused.run_forward(*inputs, nonlinearity)
-    needed = [True] * 4 + [False, threshold is not None]
-    given = (torch.ones_like(states), inputs, states, nonlinearity, None, needed)
-    found, expected = engine.run_backward(*given), fused.run_backward(*given)
-    for a, b in zip(found, expected, strict=True):
+    w_ih, w_hh = (p.detach() for p in list(rnn.parameters())[:2])
+    b = -torch.rand(64) / 9 if nonlinearity == "modrelu" else None
+    inputs, kind = Inputs(x, torch.zeros(20, 64), w_hh, w_ih, None, b), Kind(nonlinearity)
+    states = eager.forward(inputs, kind)
+    needed = Needed(*(a is not None for a in inputs))
+    arguments = (torch.ones_like(states), inputs, states, kind, needed)
+    for a, b in zip(engine.backward(*arguments), eager.backward(*arguments), strict=True):
         if a is not None:
             torch.testing.assert_close(a, b, equal_nan=True, rtol=1e-4, atol=1e-4)
 
 
 def test_an_empty_batch_is_nothing_to_do():
     for nonlinearity in ("relu", "identity"):
-        for backend in ("compiled", "fused", None):
+        for backend in ("c", "eager", None):
             rnn = OrthoRNN(3, 8, nonlinearity=nonlinearity, backend=backend)
             y, h = rnn(torch.empty(100, 0, 3))
             assert y.shape == (100, 0, 8)
@@ -81,8 +84,8 @@ def test_an_empty_batch_is_nothing_to_do():
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_tracer_and_a_transform_are_refused_by_name():
-    rnn, x = OrthoRNN(3, 8, backend="compiled"), torch.randn(20, 4, 3)
-    message = "backend 'compiled' cannot run this: a mode, a transform or a tracer"
+    rnn, x = OrthoRNN(3, 8, backend="c"), torch.randn(20, 4, 3)
+    message = "backend 'c' cannot run this: a mode, a transform or a tracer"
     with pytest.raises(ValueError, match=message):
         torch.vmap(lambda x: rnn(x)[0])(x.unsqueeze(0))
     with pytest.warns(DeprecationWarning, match="jit"), pytest.raises(ValueError, match=message):
@@ -90,22 +93,29 @@ def test_a_tracer_and_a_transform_are_refused_by_name():
 
 
 def test_float64_that_cannot_be_compiled_runs_in_torch(monkeypatch):
-    real = engine.missing
-    monkeypatch.setattr(
-        engine,
-        "missing",
-        lambda dtype=torch.float32: real(dtype) or ("no room" if dtype == torch.float64 else None),
-    )
+    def load(dtype, product=None):
+        if dtype == torch.float64:
+            raise CannotCompile("no room")
+        return load_kernel(dtype, product)
+
+    monkeypatch.setattr(engine, "load_kernel", load)
+    monkeypatch.setattr(dispatch, "unavailable", functools.cache(dispatch.unavailable.__wrapped__))
     x = torch.randn(30, 4, 3)
-    assert OrthoRNN(3, 8).backend_for(x) == "compiled"
-    assert OrthoRNN(3, 8).double().backend_for(x.double()) == "fused"
-    with pytest.raises(ValueError, match="'compiled' cannot run this: no room"):
-        OrthoRNN(3, 8, backend="compiled").double()(x.double())
+    assert OrthoRNN(3, 8).backend_for(x) == "c"
+    assert OrthoRNN(3, 8).double().backend_for(x.double()) == "eager"
+    with pytest.raises(ValueError, match=r"'c' cannot run this: its self-test failed: .*no room"):
+        OrthoRNN(3, 8, backend="c").double()(x.double())
 
 
-def test_every_product_that_may_run_has_been_tried(monkeypatch):
-    tried = []
-    monkeypatch.setattr(engine, "trial", lambda forward, *_: tried.append(forward.keywords["code"]))
-    engine.missing.__wrapped__()
-    assert set(tried) == {library(torch.float32), library(torch.float32, engine.VECTOR)}
-    assert library(torch.float32).product in (AMX, engine.VECTOR)
+def test_every_product_that_may_run_is_tested(monkeypatch):
+    used = []
+
+    def choose(h0):
+        used.append(choose_kernel(h0))
+        return used[-1]
+
+    choose_kernel = engine.choose_kernel
+    monkeypatch.setattr(engine, "choose_kernel", choose)
+    assert dispatch.unavailable.__wrapped__("c") is None
+    assert set(used) == {load_kernel(torch.float32), load_kernel(torch.float32, VECTOR)}
+    assert load_kernel(torch.float32).product in (AMX, VECTOR)

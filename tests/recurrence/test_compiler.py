@@ -17,9 +17,11 @@ from orthornn import OrthoRNN
 from orthornn.recurrence.cpu import engine
 y, _ = OrthoRNN(3, 8, nonlinearity="tanh")(torch.randn(20, 4, 3))
 y.sum().backward()
-print("states", tuple(y.shape), "missing", engine.missing())
+print("states", tuple(y.shape), "unavailable", engine.unavailable())
 """
-needs_compiler = pytest.mark.skipif(engine.missing() is not None, reason=str(engine.missing()))
+needs_compiler = pytest.mark.skipif(
+    engine.unavailable() is not None, reason=str(engine.unavailable())
+)
 
 
 def run(cache, code=RUN, **environment):
@@ -27,8 +29,8 @@ def run(cache, code=RUN, **environment):
     done = forked.python(code, environment=given)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout.startswith("states (20, 4, 8) missing ")
-    return done.stdout.rpartition("missing ")[2].strip()
+    assert done.stdout.startswith("states (20, 4, 8) unavailable ")
+    return done.stdout.rpartition("unavailable ")[2].strip()
 
 
 @needs_compiler
@@ -80,12 +82,12 @@ def test_what_somebody_else_made_is_not_loaded(tmp_path):
 )
 def test_without_a_compiler_the_recurrence_runs_in_torch(tmp_path, command, reason):
     assert reason in run(tmp_path, ORTHORNN_COMPILER=command)
-    ask = "try: OrthoRNN(3, 8, backend='compiled')\nexcept ValueError as e: sys.exit(str(e))"
+    ask = "try: OrthoRNN(3, 8, backend='c')\nexcept ValueError as e: sys.exit(str(e))"
     code = RUN + ask
     given = {**os.environ, "ORTHORNN_CACHE": str(tmp_path), "ORTHORNN_COMPILER": command}
     done = forked.python(code, environment=given)
     assert done.returncode == 1
-    assert done.stderr.startswith("backend 'compiled' cannot run this: ")
+    assert done.stderr.startswith("backend 'c' cannot run this: ")
     assert reason in done.stderr
 
 
@@ -105,7 +107,7 @@ def test_another_library_under_the_name_is_made_anew_or_left_alone(tmp_path):
 
 def test_cc_is_the_second_choice(tmp_path):
     assert run(tmp_path, CC="no-such-compiler") == "no C compiler is at hand: no-such-compiler"
-    if engine.missing() is None:
+    if engine.unavailable() is None:
         found = compiler.compiler()[0]
         assert run(tmp_path, CC="no-such-compiler", ORTHORNN_COMPILER=found) == "None"
 

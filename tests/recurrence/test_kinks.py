@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from orthornn import OrthoRNN, OrthoRNNCell
-from orthornn.recurrence.dispatch import BACKENDS
+from orthornn.recurrence import Inputs, Kind, run_recurrence
 from orthornn.recurrence.nonlinearity import LEAKY_SLOPE, NONLINEARITIES, modrelu
 from tests.peers import RUNNING
 
@@ -49,8 +49,8 @@ def by_backend(name):
     def step(z, b, nonlinearity):
         n = len(z)
         zero, w = torch.zeros(1, n), torch.eye(n)
-        states = BACKENDS[name](zero.unsqueeze(0), zero, w, w, z, b, nonlinearity, None)
-        return states[0, 0]
+        inputs = Inputs(zero.unsqueeze(0), zero, w, w, z, b)
+        return run_recurrence(inputs, Kind(nonlinearity), name)[0, 0]
 
     return step
 

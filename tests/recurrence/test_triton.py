@@ -5,7 +5,8 @@ import random
 import pytest
 import torch
 
-from orthornn.recurrence.fused import run_backward, run_forward
+from orthornn.recurrence import Inputs, Kind, eager
+from orthornn.recurrence.backend import Needed
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
 from orthornn.recurrence.reference import reference
 
@@ -17,7 +18,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 def problem(shape, nonlinearity, dtype, sizes=None, bias=True):
-    """The six inputs and a gradient; of packed rows where ``sizes`` has the batch at each step.
+    """The inputs and a gradient; of packed rows where ``sizes`` has the batch at each step.
 
     Small, or tanh would be so near to 1 that its slope had few digits.
     """
@@ -28,25 +29,24 @@ def problem(shape, nonlinearity, dtype, sizes=None, bias=True):
 
     steps = (T, B) if sizes is None else (sum(sizes),)
     w_hh = torch.linalg.qr(draw(H, H).double())[0].to(dtype)
-    threshold = draw(H, scale=0.1) if NONLINEARITIES[nonlinearity].has_bias else None
+    b = draw(H, scale=0.1) if NONLINEARITIES[nonlinearity].has_bias else None
     c = draw(H) if bias else None
-    return [draw(*steps, I), draw(B, H), w_hh, draw(H, I), c, threshold], draw(*steps, H)
+    return Inputs(draw(*steps, I), draw(B, H), w_hh, draw(H, I), c, b), draw(*steps, H)
 
 
 def exactly(inputs, g, nonlinearity, batch_sizes=None):
     """The states and the gradients of the reference in float64."""
-    leaves = [None if a is None else a.double().requires_grad_() for a in inputs]
-    h = reference(*leaves, nonlinearity, batch_sizes)
-    given = [a for a in leaves if a is not None]
-    found = iter(torch.autograd.grad(h, given, g.double()))
-    return [h.detach(), *(None if a is None else next(found) for a in leaves)]
+    leaves = Inputs(*(None if a is None else a.double().requires_grad_() for a in inputs))
+    h = reference(leaves, Kind(nonlinearity, batch_sizes))
+    gradients = iter(torch.autograd.grad(h, [a for a in leaves if a is not None], g.double()))
+    return [h.detach(), *(None if a is None else next(gradients) for a in leaves)]
 
 
-def both_ways(call, inputs, g, nonlinearity, batch_sizes=None, **options):
+def both_ways(call, inputs, g, nonlinearity, batch_sizes=None, **chunk):
     """The states and the gradients that the kernels find."""
-    h = call("run_forward", *inputs, nonlinearity, batch_sizes, **options)
-    asked = (g, inputs, h, nonlinearity, batch_sizes, [True] * 6)
-    return [h, *call("run_backward", *asked, **options)]
+    kind = Kind(nonlinearity, batch_sizes)
+    h = call("forward", inputs, kind, **chunk)
+    return [h, *call("backward", g, inputs, h, kind, Needed(*[True] * 6), **chunk)]
 
 
 def distance(found, expected):
@@ -117,22 +117,25 @@ def test_chunks_of_time_do_not_show(interpreted, steps, H, sizes):
     assert distance(found, expected) < bound((5, 4, 2, H), torch.float64)
 
 
-@pytest.mark.parametrize("frozen", range(6))
+@pytest.mark.parametrize("frozen", Inputs._fields)
 def test_a_gradient_that_is_not_wanted_is_not_made(interpreted, frozen):
     inputs, g = problem((3, 2, 3, 4), "modrelu", torch.float64)
-    h = run_forward(*inputs, "modrelu")
-    needed = [i != frozen for i in range(6)]
-    asked = (g, inputs, h, "modrelu", None, needed)
-    torch.testing.assert_close(interpreted("run_backward", *asked), run_backward(*asked))
+    h = eager.forward(inputs, Kind("modrelu"))
+    needed = Needed(*[True] * 6)._replace(**{frozen: False})
+    arguments = (g, inputs, h, Kind("modrelu"), needed)
+    torch.testing.assert_close(interpreted("backward", *arguments), eager.backward(*arguments))
 
 
 @every_dtype
 def test_memory_in_any_order(interpreted, dtype):
-    (x, h0, w, v, *biases), _ = problem((4, 3, 2, 5), "modrelu", dtype)
-    x = x.transpose(0, 1).contiguous().transpose(0, 1)
-    h0 = h0[:1].expand(3, 5)
-    inputs, g = [x, h0, w.t().contiguous().t(), v.t().contiguous().t(), *biases], torch.ones(())
-    g = g.to(dtype).expand(4, 3, 5)
+    inputs, _ = problem((4, 3, 2, 5), "modrelu", dtype)
+    inputs = inputs._replace(
+        x=inputs.x.transpose(0, 1).contiguous().transpose(0, 1),
+        h0=inputs.h0[:1].expand(3, 5),
+        w_hh=inputs.w_hh.t().contiguous().t(),
+        w_ih=inputs.w_ih.t().contiguous().t(),
+    )
+    g = torch.ones((), dtype=dtype).expand(4, 3, 5)
     found = both_ways(interpreted, inputs, g, "modrelu")
     assert distance(found, exactly(inputs, g, "modrelu")) < bound((4, 3, 2, 5), dtype)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks.speed.sizes import Size
 from orthornn import OrthoRNN
-from orthornn.recurrence.dispatch import BACKENDS, backends
+from orthornn.recurrence import backends
 
 from . import peers
 
@@ -26,12 +26,12 @@ OWN: dict[str, Callable[[Size], nn.Module]] = {
     "OrthoRNN relu": lambda s: OrthoRNN(s.I, s.H, nonlinearity="relu"),
     "OrthoRNN tanh": lambda s: OrthoRNN(s.I, s.H, nonlinearity="tanh"),
 }
-LOOP = "reference"
+LOOP = "autograd"
 
 
 def makers() -> dict[str, Callable[[Size], nn.Module]]:
     """Every layer by its name, and how it is made: also those that do not run here."""
-    return TORCH | OWN | {_called(name): _backend(name) for name in BACKENDS} | peers.installed()
+    return TORCH | OWN | {_called(name): _backend(name) for name in backends()} | peers.installed()
 
 
 def own(device: torch.device) -> list[str]:
@@ -40,7 +40,7 @@ def own(device: torch.device) -> list[str]:
     One of them is what runs without a name: how far the two are apart is noise.
     """
     refusing = refused(device)
-    return [*OWN, *(_called(name) for name in BACKENDS if name not in refusing)]
+    return [*OWN, *(_called(name) for name in backends() if name not in refusing)]
 
 
 def elman(device: torch.device) -> list[str]:
@@ -70,7 +70,7 @@ def left_out(device: torch.device) -> Iterator[str]:
 def refused(device: torch.device) -> dict[str, str]:
     """The backends that refuse to be made, or to run on the device, and what they say."""
     found = {}
-    for name in BACKENDS:
+    for name in backends():
         try:
             with torch.no_grad():
                 _backend(name)(Size(1, 1, 1, 1)).to(device)(torch.ones(1, 1, 1, device=device))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.speed.sizes import Size
 from benchmarks.speed.table import Action, Plan, Table
 from orthornn import OrthoRNN, in_segments
-from orthornn.recurrence.dispatch import backends
+from orthornn.recurrence import backends
 
 from .passes import sizes
 
@@ -22,7 +22,7 @@ LONG = (Size(10_000, 128, 10, 190),)
 ALONE = (Size(1000, 1, 10, 190), Size(10_000, 1, 10, 190))
 CLASSES = 10
 WHOLE, SEGMENTS = "OrthoRNN modrelu, all states held", "OrthoRNN modrelu, in_segments"
-LOOP = "OrthoRNN identity, fused"
+LOOP = "OrthoRNN identity, eager"
 
 
 def segment_tables(plan: Plan) -> Iterator[Table]:
@@ -37,7 +37,7 @@ def segment_memory_tables(plan: Plan) -> Iterator[Table]:
 
 def linear_tables(plan: Plan) -> Iterator[Table]:
     """A training step of the linear recurrence by what runs it here."""
-    names = [name for name in ("fused", "compiled", "scan", "triton") if backends()[name] is None]
+    names = [name for name in ("eager", "c", "scan", "triton") if backends()[name] is None]
     if plan.device.type == "cpu":
         names = [name for name in names if name != "triton"]
     for size in sizes(plan, ALONE):

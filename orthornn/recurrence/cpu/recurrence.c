@@ -5,7 +5,7 @@
  * no step waits for another thread.
  *
  * The left factor's rows are [h, 0, x, 1, 0]: h filled up to whole vectors, and a one that meets
- * the bias. In the adjoint (Note [The adjoint] in fused.py) they are δ, and the weight gradients are
+ * the bias. In the adjoint (Note [The adjoint] in eager.py) they are δ, and the weight gradients are
  * sums of δᵀ [h, 0, x, 1, 0] over chunks of rows that stay in cache.
  */
 
@@ -23,7 +23,7 @@ typedef struct {
     const int64_t *sizes, *starts; /* packed: sequences of each step, its first row; else NULL */
     const REAL *x; /* its steps and rows lie x_time and x_row apart */
     int64_t x_time, x_row;
-    const REAL *h0, *threshold;
+    const REAL *h0, *modrelu_bias;
     REAL *states;
     const REAL *factor; /* the right one: (depth, hidden); backward (hidden, hidden [+ inputs]) */
     const void *packed;
@@ -83,7 +83,7 @@ ALWAYS void apply(const int s, const Call *c, Left next, REAL *restrict states, 
     const long hidden = c->hidden;
     for (long half = 0; half < PANEL && panel * PANEL + half < hidden; half += LANES) {
         const long j = panel * PANEL + half, count = hidden - j;
-        const Vector b = c->threshold ? load_some(c->threshold + j, count) : (Vector){0};
+        const Vector b = c->modrelu_bias ? load_some(c->modrelu_bias + j, count) : (Vector){0};
         REAL *to = states + row * hidden + j;
         for (long r = 0; r < rows; r++, to += hidden) {
             const Vector h = value(s, load(z + r * PANEL + half), b);

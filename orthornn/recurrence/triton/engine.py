@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -18,17 +18,25 @@ from torch import Tensor
 
 from orthornn._matmul_precision import full_precision_matmul
 from orthornn._validation import short_repr
-from orthornn.recurrence.fused import add_products_
+from orthornn.recurrence.backend import (
+    Gradients,
+    Inputs,
+    Kind,
+    Needed,
+    Tensors,
+    unsupported_by_machine_code,
+)
+from orthornn.recurrence.eager import add_products_
 
 from .launch import launch_config
 
-KINDS = ("identity", "leaky_relu", "modrelu", "relu", "tanh")  # that elementwise.py knows
+NONLINEARITIES = ("identity", "leaky_relu", "modrelu", "relu", "tanh")  # of elementwise.py
 CHUNK_BYTES = 1 << 26  # of δ that are kept at a time, or of an input that has to be copied
 
 
 @functools.cache
-def available() -> str | None:
-    """None where Triton can run, else one sentence why not; found out once in a process."""
+def unavailable() -> str | None:
+    """Why Triton cannot run here, in a sentence; None if it can. Found out once in a process."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (extra 'gpu')"
     try:
@@ -43,37 +51,22 @@ def available() -> str | None:
     return None
 
 
-def fits(x: Tensor, h0: Tensor, nonlinearity: str) -> str | None:
-    """None where :func:`run_forward` takes these, else one sentence why not.
+def unsupported(tensors: Tensors, kind: Kind) -> str | None:
+    """Why the kernels do not take these; None if they do. They take any size, dense or packed."""
+    device = "cpu" if _interpreted() else "cuda"
+    return unsupported_by_machine_code(tensors, kind, NONLINEARITIES, device)
 
-    It takes any size, dense or packed. To be asked where Triton is :func:`available`.
-    """
-    if nonlinearity not in KINDS:
-        return f"nonlinearity must be one of {list(KINDS)}, got {short_repr(nonlinearity)}"
-    if x.dtype not in (torch.float32, torch.float64) or h0.dtype != x.dtype:
-        return f"x and h0 must be both float32 or both float64, got {x.dtype} and {h0.dtype}"
-    if x.device.type != "cuda" and not _interpreted():
-        return f"x must be on a GPU, got {x.device}"
-    return None
+
+def is_faster(inputs: Inputs, kind: Kind) -> bool:
+    """On a GPU, while W stays on the chip."""
+    h0 = inputs.h0
+    return h0.is_cuda and h0.shape[-1] <= (192 if h0.dtype == torch.float32 else 128)
 
 
 @full_precision_matmul()
-def run_forward(
-    x: Tensor,
-    h0: Tensor,
-    w_hh: Tensor,
-    w_ih: Tensor,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    nonlinearity: str,
-    batch_sizes: Tensor | None = None,
-) -> Tensor:
-    """The states, (T, B, H) or packed (N, H); see :mod:`orthornn.recurrence` for the arguments.
-
-    Raises:
-        ValueError: for what does not fit; see :func:`fits`.
-    """
-    _check(x, h0, nonlinearity)
+def forward(inputs: Inputs, kind: Kind) -> Tensor:
+    """The states; see :class:`orthornn.recurrence.backend.Backend`."""
+    x, h0, w_hh, w_ih, bias, modrelu_bias = inputs
     states = x.new_empty(*x.shape[:-1], h0.shape[-1])
     flat, v_t = states.flatten(0, -2), w_ih.t()
     step_bytes = x[0].numel() * x.element_size() if len(x) else 0
@@ -84,59 +77,37 @@ def run_forward(
             torch.mm(rows, v_t, out=z)
         else:
             torch.addmm(bias, rows, v_t, out=z)
-    m = _factor(w_hh.t())
-    for everything in _cut(x, batch_sizes, max(1, len(x))):
-        _run(everything, flat, flat, flat, h0, m, threshold, nonlinearity)
+    m = _padded(w_hh.t())
+    for all_steps in _cut(x, kind.batch_sizes, max(1, len(x))):
+        _run(all_steps, flat, flat, flat, h0, m, modrelu_bias, kind.nonlinearity)
     return states
 
 
 @full_precision_matmul()
-def run_backward(
-    grad: Tensor,
-    inputs: Sequence[Tensor | None],
-    states: Tensor,
-    nonlinearity: str,
-    batch_sizes: Tensor | None,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """Gradients of ``(x, h0, w_hh, w_ih, bias, threshold)``, None where not needed.
-
-    Args:
-        grad: of the states, of the same shape.
-        inputs: the six tensors that :func:`run_forward` took.
-        states: what it returned.
-        nonlinearity: as there.
-        batch_sizes: as there.
-        needed: which of the six gradients are asked for.
-
-    Raises:
-        ValueError: for what does not fit; see :func:`fits`.
-    """
-    x, h0, w_hh, w_ih = (a for a in inputs[:4] if a is not None)
-    _check(x, h0, nonlinearity)
-    dx, dh0, dw, dv, dc, db = (
-        a.new_zeros(a.shape) if a is not None and wanted else None
-        for a, wanted in zip(inputs, needed, strict=True)
-    )
-    B, H = h0.shape
-    flat, m = states.flatten(0, -2), _factor(w_hh)
-    chunks = list(_cut(x, batch_sizes, max(1, CHUNK_BYTES // max(1, B * H * x.element_size()))))
+def backward(grad: Tensor, inputs: Inputs, states: Tensor, kind: Kind, needed: Needed) -> Gradients:
+    """The gradients; see :class:`orthornn.recurrence.backend.Backend`."""
+    x, h0, w_hh, w_ih = inputs[:4]
+    gradients = Gradients.zeros(inputs, needed)
+    dw, (B, H) = gradients.w_hh, h0.shape
+    flat, m = states.flatten(0, -2), _padded(w_hh)
+    length = max(1, CHUNK_BYTES // max(1, B * H * x.element_size()))
+    chunks = list(_cut(x, kind.batch_sizes, length))
     carry = torch.zeros_like(h0, memory_format=torch.contiguous_format)
     for chunk in reversed(chunks):
         n, h, g = chunk.rows.stop - chunk.rows.start, chunk.of(states), chunk.of(grad)
         delta = torch.empty_like(h)
-        _run(chunk, g.contiguous(), h, delta, carry, m, None, nonlinearity)
+        _run(chunk, g.contiguous(), h, delta, carry, m, None, kind.nonlinearity)
         carry[: chunk.batch] = delta[: chunk.batch]
         if dw is not None:
             first = h0 if chunk.before is None else flat[chunk.before :]
             torch.addmm(dw, delta[: chunk.batch].t(), first[: chunk.batch], out=dw)
-            before = h[: n - chunk.batch] if batch_sizes is None else h[chunk.earlier()]
+            before = h[: n - chunk.batch] if kind.batch_sizes is None else h[chunk.earlier()]
             torch.addmm(dw, delta[chunk.batch :].t(), before, out=dw)
-        dx_part = None if dx is None else chunk.of(dx)
-        add_products_((dx_part, dv, dc, db), delta, h, chunk.of(x), w_ih)
-    if dh0 is not None:
-        torch.mm(carry, w_hh, out=dh0)
-    return [dx, dh0, dw, dv, dc, db]
+        dx = None if gradients.x is None else chunk.of(gradients.x)
+        add_products_(gradients._replace(x=dx), delta, h, chunk.of(x), w_ih)
+    if gradients.h0 is not None:
+        torch.mm(carry, w_hh, out=gradients.h0)
+    return gradients
 
 
 class _Chunk(NamedTuple):
@@ -161,8 +132,8 @@ class _Chunk(NamedTuple):
         """Where, in the chunk, the state before each row is; of the rows after its first step."""
         sizes = self.starts.diff()
         n = self.rows.stop - self.rows.start
-        here = torch.arange(self.batch, n, device=sizes.device)
-        return here - sizes[:-1].repeat_interleave(sizes[1:], output_size=n - self.batch)
+        rows = torch.arange(self.batch, n, device=sizes.device)
+        return rows - sizes[:-1].repeat_interleave(sizes[1:], output_size=n - self.batch)
 
 
 def _cut(x: Tensor, batch_sizes: Tensor | None, length: int) -> Iterator[_Chunk]:
@@ -193,24 +164,24 @@ def _cut(x: Tensor, batch_sizes: Tensor | None, length: int) -> Iterator[_Chunk]
 
 def _run(
     chunk: _Chunk,
-    given: Tensor,
+    addend: Tensor,
     states: Tensor,
     out: Tensor,
     before: Tensor,
     m: Tensor,
-    threshold: Tensor | None,
+    modrelu_bias: Tensor | None,
     nonlinearity: str,
 ) -> None:
-    """Launch Note [One loop for both directions]: forward where ``out`` is ``given``."""
+    """Launch Note [One loop for both directions]: forward where ``out`` is ``addend``."""
     B, H = before.shape
     launch = launch_config(B, H, out.dtype, _multiprocessors(out.device))
     kernel = getattr(_kernels(), launch.kernel)
-    back = out is not given
+    back = out is not addend
     before = before.contiguous()
-    b = before if threshold is None else threshold.contiguous()
+    b = before if modrelu_bias is None else modrelu_bias.contiguous()
     with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]
         kernel[(-(-B // launch.rows),)](
-            *(given, states, out, before, m, b, chunk.starts, chunk.lengths, B, H, len(m)),
+            *(addend, states, out, before, m, b, chunk.starts, chunk.lengths, B, H, len(m)),
             KIND=nonlinearity,
             BACK=back,
             **launch.constants,
@@ -219,16 +190,10 @@ def _run(
         )
 
 
-def _factor(w: Tensor) -> Tensor:
+def _padded(w: Tensor) -> Tensor:
     """M row by row, with zeros up to a multiple of 16."""
     more = -len(w) % 16
     return torch.nn.functional.pad(w, (0, more, 0, more)).contiguous()
-
-
-def _check(x: Tensor, h0: Tensor, nonlinearity: str) -> None:
-    refused = available() or fits(x, h0, nonlinearity)
-    if refused is not None:
-        raise ValueError(refused)
 
 
 @functools.cache

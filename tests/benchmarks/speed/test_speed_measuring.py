@@ -15,8 +15,7 @@ from benchmarks.speed.parts import PARTS
 from benchmarks.speed.sizes import TINY, Size
 from benchmarks.speed.table import THROUGHPUT, Measured, Plan, Table
 from benchmarks.speed.timing import SLOW, TURN, Clock, rounds, seconds
-from orthornn.recurrence.dispatch import BACKENDS
-from orthornn.recurrence.reference import reference
+from orthornn.recurrence import BACKENDS, backends, custom_op, eager
 
 CPU = torch.device("cpu")
 PLAN = Plan(CPU, sizes=None, quick=True, threads=1, repeats=2)
@@ -44,9 +43,10 @@ def test_a_peer_runs_over_all_steps_and_every_parameter_learns(name):
 
 
 def test_the_layers_follow_the_table_of_backends(monkeypatch):
-    monkeypatch.setitem(BACKENDS, "new", reference)
-    rows = {f"OrthoRNN modrelu, {name}": name for name in BACKENDS if name != "reference"}
-    rows["OrthoRNN modrelu, autograd loop"] = "reference"
+    monkeypatch.setitem(BACKENDS, "new", eager)
+    rows = {f"OrthoRNN modrelu, {name}": name for name in backends() if name != "autograd"}
+    rows["OrthoRNN modrelu, autograd loop"] = "autograd"
+    assert "new" in rows.values()
     refused = layers.refused(CPU)
     assert "scan" in refused  # it is for linear recurrences
     assert {row for row, name in rows.items() if name not in refused} < set(layers.own(CPU))
@@ -64,15 +64,15 @@ def test_a_backend_that_refuses_is_left_out_by_name(when, monkeypatch):
         raise ValueError("x must be on another machine")
 
     def refusing(*arguments, **options):
-        return refuse() if options.get("backend") == "operator" else real(*arguments, **options)
+        return refuse() if options.get("backend") == "custom_op" else real(*arguments, **options)
 
     if when == "made":
         monkeypatch.setattr(layers, "OrthoRNN", refusing)
     else:
-        monkeypatch.setitem(BACKENDS, "operator", refuse)
-    assert "OrthoRNN modrelu, operator" not in layers.candidates(CPU)
-    assert "OrthoRNN modrelu, fused" in layers.candidates(CPU)
-    (line,) = [line for line in layers.left_out(CPU) if "operator" in line]
+        monkeypatch.setattr(custom_op, "recurrence", refuse)
+    assert "OrthoRNN modrelu, custom_op" not in layers.candidates(CPU)
+    assert "OrthoRNN modrelu, eager" in layers.candidates(CPU)
+    (line,) = [line for line in layers.left_out(CPU) if "custom_op" in line]
     assert "another machine" in line
 
 

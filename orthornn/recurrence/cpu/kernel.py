@@ -1,7 +1,8 @@
-"""recurrence.c as a library in this process, for a dtype and by one way of making products."""
+"""recurrence.c as a kernel in this process, for a dtype and by one way of making products."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import re
@@ -31,14 +32,17 @@ class _Call(ctypes.Structure):
         ),
         *((name, _POINTER) for name in ("sizes", "starts", "x")),
         *((name, _INTEGER) for name in ("x_time", "x_row")),
-        *((name, _POINTER) for name in ("h0", "threshold", "states", "factor", "packed", "grad")),
+        *(
+            (name, _POINTER)
+            for name in ("h0", "modrelu_bias", "states", "factor", "packed", "grad")
+        ),
         *((name, _INTEGER) for name in ("grad_time", "grad_row")),
         *((name, _POINTER) for name in ("carry", "dx", "dw", "db")),
         ("chunk", _INTEGER),
     ]
 
 
-class Library:
+class CompiledKernel:
     """One compilation of recurrence.c: for a dtype, by one way of making products."""
 
     def __init__(self, dtype: torch.dtype, product: str) -> None:
@@ -47,8 +51,8 @@ class Library:
         Raises:
             CannotCompile: where there is no compiler, or this processor lacks what is asked for.
         """
-        wanted = r"#define __AMX_?BF16__ ", "#define __AVX512BF16__ "
-        if product == AMX and not all(re.search(name, macros()) for name in wanted):
+        macro_names = r"#define __AMX_?BF16__ ", "#define __AVX512BF16__ "
+        if product == AMX and not all(re.search(name, macros()) for name in macro_names):
             raise CannotCompile("the processor or its compiler has no AMX")
         real, integer = TYPES[dtype]
         slope = f"((REAL){LEAKY_SLOPE!r})"
@@ -74,15 +78,15 @@ class Library:
 
 
 @functools.cache
-def library(dtype: torch.dtype, product: str | None = None) -> Library:
+def load_kernel(dtype: torch.dtype, product: str | None = None) -> CompiledKernel:
     """The one with these products, or with the fastest that run here (None).
 
     Raises:
         CannotCompile: where there is none.
     """
-    if product is None and dtype == torch.float32:
-        try:
-            return library(dtype, AMX)
-        except CannotCompile:
-            pass
-    return Library(dtype, product or VECTOR)
+    if product is not None:
+        return CompiledKernel(dtype, product)
+    if dtype == torch.float32:
+        with contextlib.suppress(CannotCompile):
+            return load_kernel(dtype, AMX)
+    return load_kernel(dtype, VECTOR)
