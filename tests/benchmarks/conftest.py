@@ -1,6 +1,7 @@
 """Benchmarks called as on a command line, in this process and in an empty folder."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -13,6 +14,17 @@ from benchmarks.diagnostics import figures
 
 rendered = figures.render_figure
 EMPTY = {}
+
+
+@pytest.fixture
+def default_signals():
+    """Signals act as they do in a terminal, also under nohup or in the background of a script."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    handlers |= {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from benchmarks.runs import train as run
 from benchmarks.training import loop
 from tests.benchmarks.commandline import TINY, load
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 QUIET = "logger=disabled"
 DIVERGING = ["model.nonlinearity=relu", "train.steps=20"]
 

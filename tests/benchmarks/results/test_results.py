@@ -20,6 +20,8 @@ from tests.benchmarks.fake_runs import write_run
 from tests.benchmarks.keeping import TINY, call, define, edit, keep, pretend
 from tests.benchmarks.sweeping import ROOT
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 @pytest.mark.slow
 def test_an_experiment_is_trained_kept_and_reported_by_one_command(results, capsys):

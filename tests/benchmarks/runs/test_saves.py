@@ -17,6 +17,8 @@ from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.faults.left import left
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 CONFIG = {"task": {"delay": 5}, "seed": 0}
 
 

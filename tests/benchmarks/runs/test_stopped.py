@@ -14,6 +14,8 @@ from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.faults.left import left
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize(

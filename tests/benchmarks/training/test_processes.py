@@ -14,6 +14,8 @@ from benchmarks.training.distributed import ALONE, Processes, make_processes
 from tests import forks
 from tests.benchmarks.commandline import CONF, TINY, load
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 SETTING = [*TINY["language"], "logger=disabled", "train.steps=12", "train.batch_size=6"]
 SETTING += ["train.evaluate_every=4", "train.gradient_flow_every=12", "train.checkpoint_every=4"]
 

@@ -18,6 +18,8 @@ from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.benchmarks.training.test_train import new_state
 from tests.faults.left import left
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 class Rotten(CopyMemory):
     """Copy memory of which some batches are not a number."""
