@@ -2,9 +2,8 @@
 
 Python takes 3 to 7 s to import them; a fork of a process that has begins 10 ms after it was asked
 for. It is a process of its own all the same, which can be stopped or killed, with the environment,
-the folder and the output that it is given. It is for measurements and tests that start hundreds;
-who trains for an hour starts a new one, with the code as it is then. Where forks are not safe, as
-on macOS with what torch loads there, it is a new one here too.
+the folder and the output that it is given. Where forks are not safe, as on macOS with what torch
+loads there, it is a new process.
 """
 
 from __future__ import annotations
@@ -14,27 +13,17 @@ import importlib
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-_FORKS = sys.platform == "linux"
-_CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-PRELOADED = [
-    "benchmarks.cli.train",
-    "benchmarks.generate",
-    "torch._dynamo",
-]  # which an optimizer imports
+FORKS = sys.platform == "linux"
+PRELOADED = ["benchmarks.cli.train", "benchmarks.generate"]
+PRELOADED += ["torch._dynamo"]  # which an optimizer imports
+_CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 _CONTEXT.set_forkserver_preload(PRELOADED)
-_ONE_AT_A_TIME = threading.Lock()  # the environment is that of all threads
-_SERVED = {
-    "PYTHONPATH": (str(ROOT), os.pathsep),
-    # of the lock of a progress bar, which a killed process cannot take back
-    "PYTHONWARNINGS": ("ignore:resource_tracker:UserWarning", ","),
-}
 
 
 def start(
@@ -61,15 +50,12 @@ def start(
     The exit code of the process is that of the function where it exits, and 1 after an error, which
     is printed.
     """
-    given = dict(os.environ if environment is None else environment)
+    variables = dict(os.environ if environment is None else environment)
     where = (Path.cwd() if folder is None else folder, out, err)
     process: BaseProcess = _CONTEXT.Process(  # type: ignore[attr-defined]
-        target=_become, args=(call, arguments, given, *where)
+        target=_become, args=(call, arguments, variables, *where)
     )
-    with _ONE_AT_A_TIME:
-        if _FORKS:
-            _serve()
-        process.start()
+    process.start()
     return process
 
 
@@ -77,23 +63,6 @@ def benchmark(name: str, arguments: Sequence[str]) -> None:
     """Be ``python -m benchmarks.NAME`` with the arguments of a command line."""
     sys.argv = [f"benchmarks.{name}", *arguments]
     importlib.import_module("benchmarks.cli.train").main(name)
-
-
-def _serve() -> None:
-    """See that the process that is forked runs, and finds what it is to import."""
-    from multiprocessing.forkserver import ensure_running
-
-    before = {key: os.environ.get(key) for key in _SERVED}
-    for key, (value, between) in _SERVED.items():
-        os.environ[key] = between.join(filter(None, [value, before[key]]))
-    try:
-        ensure_running()
-    finally:
-        for key, old in before.items():
-            if old is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = old
 
 
 def _become(

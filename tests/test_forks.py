@@ -53,7 +53,7 @@ def test_what_is_to_be_done_at_exit_is_done_and_threads_are_as_many_as_asked_for
 
 def test_a_fork_has_imported_already_and_can_be_a_benchmark(tmp_path):
     code = "import sys; print('benchmarks.runs.train' in sys.modules)"
-    assert run(code, tmp_path)[1] == f"{forks._FORKS}\n"
+    assert run(code, tmp_path)[1] == f"{forks.FORKS}\n"
     error = tmp_path / "err"
     process = forks.start(forks.benchmark, "copy", ["task.delay=0"], folder=tmp_path, err=error)
     process.join(60)

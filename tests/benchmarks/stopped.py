@@ -4,7 +4,7 @@ import os
 
 from benchmarks.runs import train as run
 from benchmarks.training import loop
-from tests.faults.left import differences
+from tests.faults.run_output import differences
 
 QUIET = "logger=disabled"
 LONGER = [

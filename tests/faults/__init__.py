@@ -1,1 +1,1 @@
-"""What becomes of a run when things go wrong, measured: ``python -m tests.faults``."""
+"""What becomes of a run when things go wrong: ``pytest tests/faults --kills 200 ...``."""

@@ -15,7 +15,7 @@ from benchmarks.runs import checkpoints, folder, train
 from benchmarks.system import atomic_files, seeding
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
-from tests.faults.left import left
+from tests.faults.run_output import read_output
 
 pytestmark = pytest.mark.usefixtures("default_signals")
 
@@ -202,7 +202,7 @@ def test_a_run_with_damaged_files_ends_as_if_nothing_had_been(command, monkeypat
     capsys.readouterr()
     command(*tiny, "hydra.run.dir=parts")
     assert ("warning" in capsys.readouterr().err) == ("checkpoint.pt" in names)
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))
     checkpoints.read_file(Path("parts/best.pt"))
 
 

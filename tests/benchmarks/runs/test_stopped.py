@@ -12,7 +12,7 @@ from benchmarks.runs import train as run
 from benchmarks.training import loop
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
-from tests.faults.left import left
+from tests.faults.run_output import read_output
 
 pytestmark = pytest.mark.usefixtures("default_signals")
 
@@ -43,7 +43,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(command, monkeypatch, capsys, name, m
     assert len(rows) == torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 5
     assert Path("parts/loss.png").exists()
     command(*tiny, "hydra.run.dir=parts", name=name)
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))
     about = load(Path("parts"))[0]
     assert (about["status"], about["error"]) == ("finished", None)
     assert [again["step"] for again in about["resumed"]] == [5]
@@ -82,7 +82,7 @@ def test_a_second_interrupt_acts_at_once_and_saves_no_half_step(
     assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == saved
     command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=parts")
     command(*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=whole")
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))
 
 
 def damage_checkpoints(path):
@@ -192,7 +192,7 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_in_its_place(com
     assert not Path("parts/checkpoint.pt").exists()
     command(*tiny, "hydra.run.dir=parts")
     command(*tiny, "hydra.run.dir=whole")
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))
     assert not Path("parts/earlier").exists()
 
 
@@ -210,4 +210,4 @@ def test_a_run_that_diverged_is_saved_as_before_the_step(command, monkeypatch):
     assert torch.load("parts/checkpoint.pt", weights_only=True)["state"]["step"] == 4
     command(*tiny, "hydra.run.dir=parts", "rerun=failed")
     command(*tiny, "hydra.run.dir=whole", "rerun=failed")  # as config.yaml has it
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))

@@ -13,7 +13,7 @@ from benchmarks.system import atomic_files
 from benchmarks.training import loop
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal
-from tests.faults.left import left
+from tests.faults.run_output import read_output
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -67,7 +67,7 @@ def test_a_full_disk_stops_a_run_that_ends_as_if_nothing_had_been(
     if Path("parts/run.json").exists():
         assert '"status": "running"' in Path("parts/run.json").read_text()
     command(*tiny, "hydra.run.dir=parts")
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))
     assert load(Path("parts"))[0]["status"] == "finished"
 
 

@@ -16,7 +16,7 @@ from benchmarks.training.settings import Settings
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.benchmarks.training.test_train import new_state
-from tests.faults.left import left
+from tests.faults.run_output import read_output
 
 pytestmark = pytest.mark.usefixtures("default_signals")
 
@@ -140,7 +140,7 @@ def test_a_run_that_passes_over_batches_is_stopped_and_goes_on_bit_for_bit(
         with pytest.raises(SystemExit):
             command(*tiny, "hydra.run.dir=parts")
     command(*tiny, "hydra.run.dir=parts")
-    assert_equal(left(Path("whole")), left(Path("parts")))
+    assert_equal(read_output(Path("whole")), read_output(Path("parts")))
     about, rows = load(Path("parts"))
     assert [row["step"] for row in rows if "skipped" in row] == [3, 7]
     assert [row["step"] for row in rows if row["loss"] is None] == [3, 7]

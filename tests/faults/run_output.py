@@ -12,11 +12,11 @@ import torch
 from benchmarks.records.files import BEST, CHECKPOINT, METADATA, METRICS
 from benchmarks.runs import checkpoints
 
-Left = dict[str, Any]
-WITH_SECONDS = (METRICS, METADATA, CHECKPOINT, ".lock")
+RunOutput = dict[str, Any]
+FILES_WITH_TIMES = (METRICS, METADATA, CHECKPOINT, ".lock")
 
 
-def left(folder: Path) -> Left:
+def read_output(folder: Path) -> RunOutput:
     """Weights, best weights, states, records, looks, scores, and the bytes of all other files.
 
     Which checkpoints before the newest are kept depends on where a run was stopped: they are read,
@@ -27,7 +27,7 @@ def left(folder: Path) -> Left:
     state = checkpoints.read_file(folder / CHECKPOINT)["state"]
     files: dict[str, Any] = {}
     for path in sorted(folder.iterdir()):
-        if path.name in WITH_SECONDS or path.is_dir():  # an attempt set aside is no part of it
+        if path.name in FILES_WITH_TIMES or path.is_dir():  # an attempt set aside is no part of it
             continue
         if path.suffix != ".pt":
             files[path.name] = path.read_bytes()
