@@ -160,7 +160,7 @@ every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
 @every_value
 @every_optimizer
 def test_optimizers_are_given_anything(kind, value):
-    torchs = kind.__mro__[1]
+    torchs = kind.__mro__[2]
     plain = [nn.Parameter(torch.ones(2))]
     for wrap in (lambda v: v, lambda v: [v], lambda v: [{"params": v}]):
         check(lambda wrap=wrap: kind(wrap(value)), lambda wrap=wrap: torchs(wrap(value)))
@@ -175,7 +175,7 @@ def test_optimizers_are_given_anything(kind, value):
 @every_value
 @every_optimizer
 def test_optimizers_with_any_option_leave_a_point_a_point(kind, value):
-    torchs = kind.__mro__[1]
+    torchs = kind.__mro__[2]
     for name in options(kind, "params"):
         x = point()
         x.grad = torch.randn(N, N)
