@@ -4,7 +4,7 @@ from .init import cayley_, haar_, henaff_, identity_
 from .manifolds.stiefel import SpecialOrthogonal, Stiefel
 from .nn.cell import OrthoRNNCell
 from .nn.checkpointing import in_segments
-from .nn.off_manifold import DepartureWarning as DepartureWarning  # the former name
+from .nn.off_manifold import DepartureWarning as DepartureWarning  # its former name
 from .nn.off_manifold import OffManifoldWarning
 from .nn.param_groups import param_groups
 from .nn.recurrent_weight import project_

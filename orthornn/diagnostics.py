@@ -19,7 +19,7 @@ from ._validation import check_choice
 from .manifolds.stiefel import Stiefel
 from .recurrence.nonlinearity import NONLINEARITIES
 
-MAX_STATE_ELEMENTS = 1 << 22  # numbers in the states of a stretch of time
+MAX_STATE_ELEMENTS = 1 << 22  # in the states of a segment of time
 
 
 def orthogonality_error(module: nn.Module) -> float | None:
@@ -77,7 +77,7 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
     s is all that is carried from step to step: h of every layer, for an LSTM h and then c. Its
     singular values tell what survives T steps: all are 1 for a linear orthogonal recurrence, and
     ``σ^T`` for one scaled by σ. The sequence runs S times side by side, so that one backward pass
-    finds all rows, a stretch of it at a time, so that memory does not grow with T.
+    finds all rows, a segment of it at a time, so that memory does not grow with T.
 
     Args:
         rnn: ``(x, state) -> (output, state)``, time first, in one direction.
@@ -98,33 +98,35 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
     if state is None:
         with torch.no_grad():
             _, after = rnn(x[:1].unsqueeze(1))
-        parts = [torch.zeros_like(part) for part in _parts(after)]
+        parts = [torch.zeros_like(part) for part in _state_parts(after)]
         state = tuple(parts) if isinstance(after, tuple) else parts[0]
-    copies = sum(part.numel() for part in _parts(state))
+    copies = sum(part.numel() for part in _state_parts(state))
     length = max(1, MAX_STATE_ELEMENTS // copies**2)
-    total, state = _stretch(rnn, x[:length], state)
+    total, state = _jacobian_of_segment(rnn, x[:length], state)
     for t in range(length, len(x), length):
-        stretch, state = _stretch(rnn, x[t : t + length], state)
-        total = stretch @ total
+        segment, state = _jacobian_of_segment(rnn, x[t : t + length], state)
+        total = segment @ total
     return total
 
 
-def _stretch(
+def _jacobian_of_segment(
     rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
     """The Jacobian over some steps, and the state after them."""
-    copies = sum(part.numel() for part in _parts(state))
-    starts = [p.detach().expand(-1, copies, -1).clone().requires_grad_() for p in _parts(state)]
+    copies = sum(part.numel() for part in _state_parts(state))
+    starts = [
+        p.detach().expand(-1, copies, -1).clone().requires_grad_() for p in _state_parts(state)
+    ]
     start = tuple(starts) if isinstance(state, tuple) else starts[0]
     _, end = rnn(x.unsqueeze(1).expand(-1, copies, -1), start)
-    rows = torch.cat([part.transpose(0, 1).flatten(1) for part in _parts(end)], 1)
+    rows = torch.cat([part.transpose(0, 1).flatten(1) for part in _state_parts(end)], 1)
     gradients = torch.autograd.grad(rows.diagonal().sum(), starts)
-    ends = tuple(part[:, :1].detach() for part in _parts(end))
+    ends = tuple(part[:, :1].detach() for part in _state_parts(end))
     matrix = torch.cat([g.transpose(0, 1).flatten(1) for g in gradients], 1)
     return matrix, ends if isinstance(end, tuple) else ends[0]
 
 
-def _parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _state_parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return state if isinstance(state, tuple) else (state,)
 
 
@@ -180,9 +182,9 @@ def check_retraction(
         u: a tangent vector at x; a random one of norm 1 if None.
         geodesic: ``(x, u)`` to a point.
     """
-    x, u = _start(manifold, x, u)
+    x, u = _start_in_float64(manifold, x, u)
     curve = geodesic or torch.add
-    return _slope(
+    return _measure_slope(
         lambda t: torch.linalg.vector_norm(manifold.retr(x, t * u) - curve(x, t * u)),
         torch.linalg.vector_norm(x),
         2 if geodesic is None else 3,
@@ -206,19 +208,21 @@ def check_gradient(
         x: a point; computed with in float64.
         u: a tangent vector at x; a random one of norm 1 if None.
     """
-    x, u = _start(manifold, x, u)
+    x, u = _start_in_float64(manifold, x, u)
     leaf = x.clone().requires_grad_()
     value = cost(leaf)
     (egrad,) = torch.autograd.grad(value, leaf)
     with torch.no_grad():
         value = value.detach()
         slope = manifold.inner(x, manifold.egrad2rgrad(x, egrad), u).sum()
-        return _slope(
+        return _measure_slope(
             lambda t: (cost(manifold.retr(x, t * u)) - value - t * slope).abs(), value.abs(), 2
         )
 
 
-def _start(manifold: geoopt.Manifold, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+def _start_in_float64(
+    manifold: geoopt.Manifold, x: Tensor, u: Tensor | None
+) -> tuple[Tensor, Tensor]:
     x = x.detach().double().as_subclass(Tensor)
     if u is None:
         u = manifold.proju(x, torch.randn_like(x))
@@ -226,7 +230,7 @@ def _start(manifold: geoopt.Manifold, x: Tensor, u: Tensor | None) -> tuple[Tens
     return x, u.detach().double()
 
 
-def _slope(error: Callable[[float], Tensor], scale: Tensor, expected: int) -> Slope:
+def _measure_slope(error: Callable[[float], Tensor], scale: Tensor, expected: int) -> Slope:
     """The median slope between neighbouring steps, over the errors that are more than rounding."""
     steps = [10 ** (-1 - k / 4) for k in range(13)]
     errors = [float(error(t)) for t in steps]

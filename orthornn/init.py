@@ -44,7 +44,7 @@ def haar_(
             is not square.
     """
     _check("haar_", tensor)
-    check_component(tensor, determinant)
+    check_determinant_of(tensor, determinant)
     wide = tensor.shape[-2] < tensor.shape[-1]
     shape = tensor.mT.shape if wide else tensor.shape
     dtype = torch.promote_types(tensor.dtype, torch.float32)  # there is no QR in half precision
@@ -114,7 +114,7 @@ def identity_(
             is not square.
     """
     _check("identity_", tensor)
-    check_component(tensor, determinant)
+    check_determinant_of(tensor, determinant)
     with torch.no_grad():
         tensor.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
     return tensor if determinant is None else reflect_(tensor, determinant)
@@ -130,7 +130,7 @@ def reflect_(tensor: Tensor, determinant: int) -> Tensor:
     Raises:
         ValueError: if ``tensor`` is not square or ``determinant`` neither 1 nor -1.
     """
-    check_component(tensor, determinant)
+    check_determinant_of(tensor, determinant)
     if tensor.is_meta:
         return tensor
     with torch.no_grad():
@@ -140,7 +140,7 @@ def reflect_(tensor: Tensor, determinant: int) -> Tensor:
     return tensor
 
 
-def check_component(tensor: Tensor, determinant: int | None) -> None:
+def check_determinant_of(tensor: Tensor, determinant: int | None) -> None:
     """Refuse a determinant that this tensor cannot have."""
     check_determinant(determinant)
     if determinant is not None and (tensor.ndim < 2 or tensor.shape[-2] != tensor.shape[-1]):

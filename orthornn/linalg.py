@@ -24,7 +24,7 @@ from torch import Tensor
 
 LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
-CONVERGENCE_RADIUS = 0.9  # Frobenius norm of e below which convergence is certain
+CONVERGENCE_RADIUS = 0.9  # Frobenius norm of e below which the iteration converges
 MAX_STEPS = 14  # steps from farther away before the SVD: enough for σ_max / σ_min of about 100
 
 
@@ -101,7 +101,7 @@ def polar(m: Tensor) -> Tensor:
     e = gram_error(m)
     r, f = _row_and_frobenius_norm(e)
     if not f < CONVERGENCE_RADIUS:
-        start, m = m, m / _scale(e)
+        start, m = m, m / _downscale_factor(e)
         for _ in range(MAX_STEPS):
             e = gram_error(m)
             r, f = _row_and_frobenius_norm(e)
@@ -288,7 +288,7 @@ def _row_and_frobenius_norm(e: Tensor) -> tuple[float, float]:
     return math.sqrt(squares.max()), math.sqrt(squares.sum(-1).max())
 
 
-def _scale(e: Tensor) -> Tensor:
+def _downscale_factor(e: Tensor) -> Tensor:
     """What to divide m by, shape ``(..., 1, 1)``, so that its singular values are at most 1.2."""
     norms = torch.linalg.matrix_norm(e), torch.linalg.matrix_norm(e, torch.inf)
     bound: Tensor = (1 + torch.minimum(*norms)).sqrt() / 1.2

@@ -1,4 +1,4 @@
-"""The methods of a manifold take matrices: checked, at full precision, wide ones on their side."""
+"""Decorators of a manifold's methods: check matrices, multiply exactly, transpose wide points."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def check_matrix(name: str, x: object) -> None:
         raise ValueError(f"expected {name} of shape (..., n, p), got {tuple(x.shape)}")
 
 
-def of_matrices(method: Method) -> Method:
-    """Run a method with exact products; where it fails, say which argument is no matrix.
+def checked_matrices(method: Method) -> Method:
+    """Run a method in full precision; where it fails, say which argument is no matrix.
 
     Raises:
         TypeError: for what is not a tensor.
         ValueError: for a tensor of fewer than two axes.
     """
-    exact = full_precision_matmul()(method)
+    in_full_precision = full_precision_matmul()(method)
 
     @functools.wraps(method)
     def checked(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         try:
-            return exact(self, x, *args, **kwargs)
+            return in_full_precision(self, x, *args, **kwargs)
         except (AttributeError, IndexError):  # asked only now: a point's own axes take 10 us to ask
             check_matrix("a point", x)
             for second in args[:1]:
@@ -51,7 +51,7 @@ def of_matrices(method: Method) -> Method:
     return checked  # type: ignore[return-value]
 
 
-def upright(method: Method) -> Method:
+def on_tall(method: Method) -> Method:
     """Run a method that is written for n >= p on the transposes where the point is wide.
 
     Always in the precision of its arguments: autocast would round the point to bfloat16, and so
@@ -63,16 +63,16 @@ def upright(method: Method) -> Method:
     """
 
     @functools.wraps(method)
-    @of_matrices
-    def turned(self: Any, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
+    @checked_matrices
+    def on_transposes(self: Any, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
         if not x.is_meta and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                return turned(self, x, *args, **kwargs)
+                return on_transposes(self, x, *args, **kwargs)
         if x.shape[-2] >= x.shape[-1]:
             return method(self, x, *args, **kwargs)
         for name, tensor in kwargs.items():
             check_matrix(name, tensor)
-        named = {name: tensor.mT for name, tensor in kwargs.items()}
-        return method(self, x.mT, *(tensor.mT for tensor in args), **named).mT
+        transposed = {name: tensor.mT for name, tensor in kwargs.items()}
+        return method(self, x.mT, *(tensor.mT for tensor in args), **transposed).mT
 
-    return turned  # type: ignore[return-value]
+    return on_transposes  # type: ignore[return-value]

@@ -154,12 +154,12 @@ def logarithm(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     gains: list[Tensor] = []
     u = tangent(x, y - x)
     for _ in range(MAX_ITERATIONS):
-        gain, missing = _shoot(x, y, u, metric)
+        gain, missing = _shooting_step(x, y, u, metric)
         if missing <= target:
             return u
         memory = ANDERSON_WINDOW if missing < 1 else 1  # far away the gain is not linear
         tries, gains = [*tries, u][-memory:], [*gains, gain][-memory:]
-        u = tangent(x, _anderson(tries, gains))
+        u = tangent(x, _anderson_step(tries, gains))
     raise RuntimeError(
         f"the logarithm did not converge in {MAX_ITERATIONS} geodesics: "
         f"‖exp(u) - y‖ = {missing:.1e}; the points may be too far apart"
@@ -174,7 +174,7 @@ def _half_circle(x: Tensor) -> Tensor:
     return half
 
 
-def _shoot(x: Tensor, y: Tensor, u: Tensor, metric: Metric) -> tuple[Tensor, float]:
+def _shooting_step(x: Tensor, y: Tensor, u: Tensor, metric: Metric) -> tuple[Tensor, float]:
     """What to add to u, to first order, and ``‖exp(u) - y‖``."""
     middle, reached = metric.geodesic(x, u / 2), metric.geodesic(x, u)
     gap = y - reached
@@ -183,7 +183,7 @@ def _shoot(x: Tensor, y: Tensor, u: Tensor, metric: Metric) -> tuple[Tensor, flo
     return transport(middle, x, back), missing
 
 
-def _anderson(tries: list[Tensor], gains: list[Tensor]) -> Tensor:
+def _anderson_step(tries: list[Tensor], gains: list[Tensor]) -> Tensor:
     """The next try of ``u <- u + gain(u)`` where the gain, linear in between, would vanish."""
     last = tries[-1] + gains[-1]
     if len(tries) == 1:

@@ -24,7 +24,7 @@ from orthornn.linalg import skew
 
 from . import checks, metrics
 from .checks import Check
-from .matrix_methods import of_matrices, upright
+from .matrix_methods import checked_matrices, on_tall
 from .metrics import METRICS
 from .retractions import RETRACTIONS
 
@@ -93,7 +93,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
     def _settings(self) -> tuple[str, str, int | None]:
         return self.retraction, self.metric, self.determinant
 
-    @of_matrices
+    @checked_matrices
     def inner(
         self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False
     ) -> Tensor:
@@ -104,35 +104,35 @@ class Stiefel(Manifold):  # type: ignore[misc]
         product = METRICS[self.metric].inner(x, u, v)
         return product if keepdim else product[..., 0, 0]
 
-    @upright
+    @on_tall
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
         """Orthogonal projection of ``u`` on the tangent space, ``u - x sym(xᵀu)``."""
         return metrics.tangent(x, u)
 
-    @upright
+    @on_tall
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         """Riemannian gradient of the Euclidean gradient ``u``: ``<gradient, v> = tr(uᵀv)``."""
         return METRICS[self.metric].gradient(x, u)
 
-    @upright
+    @on_tall
     def projx(self, x: Tensor) -> Tensor:
         """Nearest point, the polar factor of ``x`` (by SVD, from any distance); no derivative."""
         if self.determinant is None:
             return linalg.polar_svd(x)
         return linalg.nearest_rotation(x, self.determinant)
 
-    @upright
+    @on_tall
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """The point that the chosen retraction reaches from ``x`` along the tangent ``u``."""
         retract = RETRACTIONS[self.retraction].retract or METRICS[self.metric].geodesic
         return retract(x, u)
 
-    @upright
+    @on_tall
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """The geodesic from ``x`` with velocity ``u``, at time 1."""
         return METRICS[self.metric].geodesic(x, u)
 
-    @upright
+    @on_tall
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """The tangent vector at ``x`` whose geodesic reaches ``y`` at time 1.
 
@@ -145,7 +145,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
         """
         return metrics.logarithm(x, y, METRICS[self.metric])
 
-    @of_matrices
+    @checked_matrices
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Geodesic distance, ``(..., n, p)`` to ``(...)``; Inf between unequal determinants.
 
@@ -163,7 +163,7 @@ class Stiefel(Manifold):  # type: ignore[misc]
         apart = apart[..., None, None] if keepdim else apart
         return torch.where(apart, torch.inf, self.inner(x, u, keepdim=keepdim).sqrt())
 
-    @upright
+    @on_tall
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Carry the tangent ``v`` at ``x`` to ``y`` by a rotation that takes x to y.
 
@@ -172,24 +172,24 @@ class Stiefel(Manifold):  # type: ignore[misc]
         """
         return metrics.transport(x, y, v)
 
-    @of_matrices
+    @checked_matrices
     def to_lie_algebra(self, x: Tensor, u: Tensor) -> Tensor:
         """``a = skew(xᵀu)``: the tangent part of ``u`` in the Lie algebra, for square ``x``."""
         return skew(x.mT @ u)
 
-    @of_matrices
+    @checked_matrices
     def from_lie_algebra(self, x: Tensor, a: Tensor) -> Tensor:
         """The tangent vector ``x a`` of the skew ``a``, for square ``x``."""
         return x @ a
 
-    @of_matrices
+    @checked_matrices
     def gradient_in_lie_algebra(self, x: Tensor, g: Tensor) -> Tensor:
         """``to_lie_algebra(x, egrad2rgrad(x, g))``, with one product instead of three."""
         a = skew(x.mT @ g)
         scale = METRICS[self.metric].square_gradient
         return a if scale == 1 else a.mul_(scale)
 
-    @of_matrices
+    @checked_matrices
     def retract_skew(self, x: Tensor, a: Tensor, scale: float = 1.0) -> Tensor:
         """``retr(x, from_lie_algebra(x, scale * a))``, with one product less, for square ``x``."""
         return RETRACTIONS[self.retraction].retract_skew(x, a, scale)

@@ -56,9 +56,9 @@ def in_segments(
     length = input.shape[axis]
     for a in along:
         if not isinstance(a, Tensor) or a.shape[axis : axis + 1] != (length,):
-            came = f"the shape {tuple(a.shape)}" if isinstance(a, Tensor) else type(a).__name__
+            got = f"the shape {tuple(a.shape)}" if isinstance(a, Tensor) else type(a).__name__
             raise ValueError(
-                f"along must hold tensors with {length} steps in axis {axis}, got {came}"
+                f"along must hold tensors with {length} steps in axis {axis}, got {got}"
             )
     if steps is None:
         steps = max(1, math.isqrt(length))
@@ -67,20 +67,20 @@ def in_segments(
         output, state = rnn(part, state)
         return None if read is None else read(output, *others), state
 
-    read_out: list[Tensor] = []
+    results: list[Tensor] = []
     state: Any = hx
     for part, *others in zip(*(torch.split(a, steps, axis) for a in (input, *along)), strict=True):
         if torch.is_grad_enabled():
-            found, state = checkpoint(run, part, state, *others, use_reentrant=False)
+            result, state = checkpoint(run, part, state, *others, use_reentrant=False)
         else:
-            found, state = run(part, state, *others)
+            result, state = run(part, state, *others)
         if read is None:
             continue
-        if not isinstance(found, Tensor) or found.dim() <= axis:
-            came = "a number" if isinstance(found, Tensor) else type(found).__name__
-            raise TypeError(f"read must give a tensor with time in axis {axis}, got {came}")
-        read_out.append(found)
-    return torch.cat(read_out, axis) if read_out else None, state
+        if not isinstance(result, Tensor) or result.dim() <= axis:
+            got = "a number" if isinstance(result, Tensor) else type(result).__name__
+            raise TypeError(f"read must give a tensor with time in axis {axis}, got {got}")
+        results.append(result)
+    return torch.cat(results, axis) if results else None, state
 
 
 def _check(rnn: object, input: object, read: object, steps: object) -> None:

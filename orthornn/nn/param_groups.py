@@ -45,7 +45,7 @@ def param_groups(
     if not isinstance(model, nn.Module):
         raise TypeError(f"param_groups expects a torch.nn.Module, got {type(model).__name__}")
     for name, rate in (("lr", lr), ("lr_ortho", lr_ortho), ("lr_modrelu", lr_modrelu)):
-        _check_rate(name, rate)
+        _check_learning_rate(name, rate)
     params = [p for p in model.parameters() if p.requires_grad]
     apart = _modrelu_biases(model) if lr_modrelu is not None else set()
     biases = [p for p in params if id(p) in apart]
@@ -71,7 +71,7 @@ def _modrelu_biases(model: nn.Module) -> set[int]:
     }
 
 
-def _check_rate(name: str, rate: object) -> None:
+def _check_learning_rate(name: str, rate: object) -> None:
     if rate is None or isinstance(rate, Tensor):
         return
     if isinstance(rate, bool) or not isinstance(rate, Real):
