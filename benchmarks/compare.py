@@ -15,12 +15,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .comparison.figures import plot
-from .comparison.groups import by_task
-from .comparison.table import table
-from .comparison.writers.csv import delimited
-from .comparison.writers.latex import latex
-from .comparison.writers.markdown import markdown
+from .comparison.figures import plot_learning_curves
+from .comparison.groups import group_by_task
+from .comparison.table import make_table
+from .comparison.writers.csv import csv_text
+from .comparison.writers.latex import latex_text
+from .comparison.writers.markdown import markdown_text
 from .records.run import Run, find_runs, read_run
 
 PROGRESS_DELAY_SECONDS = 2  # seconds of reading before a progress bar appears
@@ -48,21 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = _read_runs(find_runs(folders))
     if not runs:
         parser.error(f"no runs below {', '.join(map(str, folders))}")
-    tables = [table(task, groups) for task, groups in by_task(runs).items()]
+    tables = [make_table(task, groups) for task, groups in group_by_task(runs).items()]
     screen = sys.stderr if "-" in wanted.values() else sys.stdout
     for number, found in enumerate(tables, start=1):
         path = figures / FIGURE_NAME.format(number)
-        plot(found, path)
-        print(f"\n{markdown(found)}\n\nlearning curves: {path}", file=screen)
+        plot_learning_curves(found, path)
+        print(f"\n{markdown_text(found)}\n\nlearning curves: {path}", file=screen)
     if "csv" in wanted:
-        _write(wanted["csv"], delimited(tables))
+        _write(wanted["csv"], csv_text(tables))
     if "latex" in wanted:
-        _write(wanted["latex"], latex(tables))
+        _write(wanted["latex"], latex_text(tables))
     if "html" in wanted:
-        from .comparison.writers.html import page
+        from .comparison.writers.html import html_page
 
         given = sys.argv[1:] if arguments is None else arguments
-        _write(wanted["html"], page(tables, f"{parser.prog} {shlex.join(given)}"))
+        _write(wanted["html"], html_page(tables, f"{parser.prog} {shlex.join(given)}"))
     for kind, name in wanted.items():
         if name != "-":
             print(f"{kind}: {name}", file=screen)

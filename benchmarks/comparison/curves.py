@@ -14,7 +14,7 @@ from benchmarks.diagnostics.figures import running_mean
 from benchmarks.records.files import GRADIENTS
 from benchmarks.records.run import Run
 
-MOST_POINTS = 500
+MAX_POINTS = 500
 
 
 class Curve(NamedTuple):
@@ -39,7 +39,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return np.array(running_mean(values.tolist()))
 
 
-def recorded(
+def record_curve(
     runs: Sequence[Run],
     name: str,
     prepare: Callable[[np.ndarray], np.ndarray] = np.asarray,
@@ -54,14 +54,14 @@ def recorded(
     return _over_seeds(sides)
 
 
-def through_time(runs: Sequence[Run]) -> tuple[Curve, int] | None:
+def gradient_curve(runs: Sequence[Run]) -> tuple[Curve, int] | None:
     """``‖∂L/∂h_t‖ / ‖∂L/∂h_T‖`` against t at the last look of each run, and the step of that look.
 
     None if no run has looked, or nothing could be seen.
     """
     sides, step = [], 0
     for run in runs:
-        last = _last_look(run)
+        last = _last_gradient_flow(run)
         norms = np.array(last.get("gradient_norms") or [0.0], dtype=float)
         if np.isfinite(norms).all() and norms[-1] > 0:
             sides.append((np.arange(1.0, len(norms) + 1), norms / norms[-1]))
@@ -70,7 +70,7 @@ def through_time(runs: Sequence[Run]) -> tuple[Curve, int] | None:
     return None if curve is None else (curve, step)
 
 
-def thin(curve: Curve, most: int = MOST_POINTS) -> Curve:
+def thin_curve(curve: Curve, most: int = MAX_POINTS) -> Curve:
     """At most ``most`` points: of each stretch the least and the greatest, and all of its band."""
     count = len(curve.x)
     if count <= most:
@@ -104,7 +104,7 @@ def _least(values: np.ndarray) -> float:
     return float(known.min()) if len(known) else float("nan")
 
 
-def _last_look(run: Run) -> dict[str, Any]:
+def _last_gradient_flow(run: Run) -> dict[str, Any]:
     """The last whole line of ``gradients.jsonl``; empty without one."""
     try:
         lines = (run.folder / GRADIENTS).read_text(encoding="utf-8").split("\n")[:-1]

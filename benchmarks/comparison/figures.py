@@ -16,16 +16,16 @@ from matplotlib.figure import Figure
 
 from benchmarks.diagnostics.figures import escape_dollars, scale_loss
 
-from .curves import thin
-from .palette import GREY, LIGHT, MOST, Look, looks
-from .panels import Panel, learning
-from .table import Table
+from .curves import thin_curve
+from .palette import LIGHT, MAX_COLORED_GROUPS, OTHERS_GREY, LineStyle, line_styles
+from .panels import Panel, learning_panel
+from .table import TaskTable
 
-GREY_POINTS = 100  # of a curve without a colour of its own
-MOST_DOTS = 40
+MAX_GREY_POINTS = 100  # of a curve without a colour of its own
+MAX_DOTS = 40
 
 
-class Ink(NamedTuple):
+class Colors(NamedTuple):
     """The colours of a figure: of text and axes, of the grid, of grey curves, of the hues."""
 
     text: str
@@ -34,40 +34,48 @@ class Ink(NamedTuple):
     hues: tuple[str, ...]
 
 
-PAPER = Ink("black", "0.85", GREY, LIGHT)
+PAPER_COLORS = Colors("black", "0.85", OTHERS_GREY, LIGHT)
 # stand for the variables of the page's style, which differ by day and night
-SCREEN = Ink("#010101", "#010102", "#010103", tuple(f"#0102{k:02d}" for k in range(len(LIGHT))))
-VARIABLES = {
-    SCREEN.text: "currentColor",
-    SCREEN.grid: "var(--grid)",
-    SCREEN.grey: "var(--grey)",
-    **{colour: f"var(--hue-{k})" for k, colour in enumerate(SCREEN.hues)},
+SCREEN_COLORS = Colors(
+    "#010101", "#010102", "#010103", tuple(f"#0102{k:02d}" for k in range(len(LIGHT)))
+)
+CSS_VARIABLES = {
+    SCREEN_COLORS.text: "currentColor",
+    SCREEN_COLORS.grid: "var(--grid)",
+    SCREEN_COLORS.grey: "var(--grey)",
+    **{colour: f"var(--hue-{k})" for k, colour in enumerate(SCREEN_COLORS.hues)},
 }
 
 
-def plot(table: Table, path: Path) -> None:
+def plot_learning_curves(table: TaskTable, path: Path) -> None:
     """Write a PNG of the learning curves, with the groups' names below."""
-    panel = learning(table)
-    count = min(len(table.rows), MOST + 1)
+    panel = learning_panel(table)
+    count = min(len(table.rows), MAX_COLORED_GROUPS + 1)
     figure = Figure(figsize=(8, 4.5 + 0.2 * ((count + 1) // 2)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    drawn = looks(len(table.rows))
-    draw(axes, panel, drawn, PAPER)
+    drawn = line_styles(len(table.rows))
+    draw_panel(axes, panel, drawn, PAPER_COLORS)
     axes.set_title(escape_dollars(table.task), fontsize=10)
     for row, look, curve in zip(table.rows, drawn, panel.curves, strict=True):
         if curve is not None and look.hue is not None:
             seeds = f"{curve.seeds} seed{'s' if curve.seeds > 1 else ''}"
             label = escape_dollars(f"{row.group.name}, {row.parameters:,} parameters, {seeds}")
-            axes.plot([], [], look.stroke, color=look.colour, label=label)
-    if len(table.rows) > MOST:
-        axes.plot([], [], color=GREY, lw=0.6, label=f"{len(table.rows) - MOST} others")
+            axes.plot([], [], look.stroke, color=look.color, label=label)
+    if len(table.rows) > MAX_COLORED_GROUPS:
+        axes.plot(
+            [],
+            [],
+            color=OTHERS_GREY,
+            lw=0.6,
+            label=f"{len(table.rows) - MAX_COLORED_GROUPS} others",
+        )
     if axes.get_legend_handles_labels()[0]:
         figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     figure.savefig(path)
 
 
-def svg(panel: Panel, size: tuple[float, float], name: str) -> str:
+def panel_svg(panel: Panel, size: tuple[float, float], name: str) -> str:
     """A panel as an ``svg`` element whose colours are those of the page around it.
 
     Args:
@@ -78,14 +86,14 @@ def svg(panel: Panel, size: tuple[float, float], name: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot(), panel, looks(len(panel.curves)), SCREEN)
+        draw_panel(figure.add_subplot(), panel, line_styles(len(panel.curves)), SCREEN_COLORS)
         text = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
-    return _slim(text.getvalue())
+    return _slim_svg(text.getvalue())
 
 
-def draw(axes: Axes, panel: Panel, drawn: list[Look], ink: Ink) -> None:
+def draw_panel(axes: Axes, panel: Panel, drawn: list[LineStyle], ink: Colors) -> None:
     """Every group's median, with its band; the best groups on top."""
     seen: list[float] = []
     for place, (curve, look) in enumerate(zip(panel.curves, drawn, strict=True)):
@@ -93,8 +101,8 @@ def draw(axes: Axes, panel: Panel, drawn: list[Look], ink: Ink) -> None:
             continue
         coloured = look.hue is not None
         colour = ink.grey if look.hue is None else ink.hues[look.hue]
-        shown = thin(curve) if coloured else thin(curve, GREY_POINTS)
-        dots = "." if panel.dots and coloured and len(shown.x) <= MOST_DOTS else ""
+        shown = thin_curve(curve) if coloured else thin_curve(curve, MAX_GREY_POINTS)
+        dots = "." if panel.dots and coloured and len(shown.x) <= MAX_DOTS else ""
         width = 1.6 if coloured else 0.6
         order = 3 - place / len(drawn)
         style: dict[str, Any] = {"color": colour, "lw": width, "zorder": order, "marker": dots}
@@ -124,12 +132,12 @@ def draw(axes: Axes, panel: Panel, drawn: list[Look], ink: Ink) -> None:
         spine.set_linewidth(0.6)
 
 
-def _slim(text: str) -> str:
+def _slim_svg(text: str) -> str:
     """The element alone: a tenth of a point is enough, and ids that nothing refers to collide."""
     text = text[text.index("<svg") :]
     used = set(re.findall(r"#([\w.-]+)", text))
     text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
     text = re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
-    for stand_in, variable in VARIABLES.items():
+    for stand_in, variable in CSS_VARIABLES.items():
         text = text.replace(stand_in, variable)
     return re.sub(r"\n\s*", "\n", text)

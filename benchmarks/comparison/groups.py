@@ -12,7 +12,7 @@ from benchmarks.config.fingerprint import setting
 from benchmarks.records.run import Run
 
 # what makes runs of two models unequal; a step size or a clip of its own is each model's right
-EXTENT = ("parameter_budget", "train.steps", "train.epochs", "train.batch_size")
+EXTENT_KEYS = ("parameter_budget", "train.steps", "train.epochs", "train.batch_size")
 OUTCOMES = ("finished", "failed", "interrupted", "unfinished")
 
 
@@ -47,7 +47,7 @@ def outcome(run: Run) -> str:
     return str(status) if status in OUTCOMES else "unfinished"
 
 
-def by_task(runs: list[Run]) -> dict[str, list[Group]]:
+def group_by_task(runs: list[Run]) -> dict[str, list[Group]]:
     """Task title to its groups of runs; within a group only the seed differs.
 
     A group is named by its model, by the settings in which it differs from another group of the
@@ -59,10 +59,10 @@ def by_task(runs: list[Run]) -> dict[str, list[Group]]:
         own = setting(run.metadata["config"])
         key = json.dumps([run.metadata["model"], own], sort_keys=True)
         tasks.setdefault(run.metadata["task"], {}).setdefault(key, (own, []))[1].append(run)
-    return {task: _named(list(groups.values())) for task, groups in tasks.items()}
+    return {task: _name_groups(list(groups.values())) for task, groups in tasks.items()}
 
 
-def differing(settings: list[dict[str, Any]]) -> list[str]:
+def differing_keys(settings: list[dict[str, Any]]) -> list[str]:
     """The keys whose values are not the same in all of ``settings``, in the order of the names."""
     values: dict[str, set[str]] = {}
     for own in settings:
@@ -75,23 +75,25 @@ def differing(settings: list[dict[str, Any]]) -> list[str]:
     )
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value of a setting as an override gives it: ``null``, and ``1e+30``, not thirty digits."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.10g}"
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _named(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
+def _name_groups(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
     models: dict[str, list[dict[str, Any]]] = {}
     for own, runs in found:
         models.setdefault(runs[0].metadata["model"], []).append(own)
-    extent = set(EXTENT) & set(differing([own for own, _ in found]))
-    keys = {model: sorted(extent | set(differing(settings))) for model, settings in models.items()}
+    extent = set(EXTENT_KEYS) & set(differing_keys([own for own, _ in found]))
+    keys = {
+        model: sorted(extent | set(differing_keys(settings))) for model, settings in models.items()
+    }
     named = []
     for own, runs in found:
         model = runs[0].metadata["model"]
-        details = [f"{key.rpartition('.')[2]}={shown(own.get(key))}" for key in keys[model]]
+        details = [f"{key.rpartition('.')[2]}={format_value(own.get(key))}" for key in keys[model]]
         named.append(Group(", ".join([model, *details]), _one_per_seed(runs), own))
     return named
 

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 LIGHT = ("#0072b2", "#c44e00", "#00805c", "#a8488a", "#8a6d00")  # on white
 DARK = ("#5bb8f0", "#ff9552", "#2fcf9f", "#ea9dcc", "#e3c540")  # on black
-GREY = "#8c8c8c"
+OTHERS_GREY = "#8c8c8c"
 STROKES = ("-", "--", ":")
-MOST = 10  # groups in a colour of their own
+MAX_COLORED_GROUPS = 10  # groups in a colour of their own
 
 
-class Look(NamedTuple):
-    """The look of a group.
+class LineStyle(NamedTuple):
+    """How the curve of a group is drawn.
 
     Attributes:
         hue: its place among the hues; None for grey.
@@ -27,12 +27,15 @@ class Look(NamedTuple):
     stroke: str
 
     @property
-    def colour(self) -> str:
+    def color(self) -> str:
         """On white."""
-        return GREY if self.hue is None else LIGHT[self.hue]
+        return OTHERS_GREY if self.hue is None else LIGHT[self.hue]
 
 
-def looks(count: int) -> list[Look]:
-    """The looks of ``count`` groups, the best first."""
-    coloured = [Look(k % len(LIGHT), STROKES[k // len(LIGHT)]) for k in range(min(count, MOST))]
-    return coloured + [Look(None, "-")] * (count - len(coloured))
+def line_styles(count: int) -> list[LineStyle]:
+    """The styles of ``count`` groups, the best first."""
+    coloured = [
+        LineStyle(k % len(LIGHT), STROKES[k // len(LIGHT)])
+        for k in range(min(count, MAX_COLORED_GROUPS))
+    ]
+    return coloured + [LineStyle(None, "-")] * (count - len(coloured))

@@ -10,12 +10,12 @@ import numpy as np
 from benchmarks.records.run import Run
 from benchmarks.records.text import show_loss
 
-from .curves import Curve, recorded, smooth, through_time
-from .table import Table
+from .curves import Curve, gradient_curve, record_curve, smooth
+from .table import TaskTable
 
-FLOOR = 1e-40  # what a log scale shows of a gradient that has vanished
-SEEDS = "median over seeds, band from the lowest to the highest"
-SMOOTHED = "mean over the last hundredth of all steps"
+GRADIENT_FLOOR = 1e-40  # what a log scale shows of a gradient that has vanished
+SEEDS_NOTE = "median over seeds, band from the lowest to the highest"
+SMOOTHED_NOTE = "mean over the last hundredth of all steps"
 
 
 class Panel(NamedTuple):
@@ -41,7 +41,7 @@ class Panel(NamedTuple):
     dots: bool = False
 
 
-def learning(table: Table) -> Panel:
+def learning_panel(table: TaskTable) -> Panel:
     """The training loss against the step, over the finished seeds of each group."""
     abouts = [row.group.runs[0].metadata for row in table.rows]
     baseline = float(abouts[0]["baseline"])
@@ -50,28 +50,28 @@ def learning(table: Table) -> Panel:
     lines += [(target, f"target {target:.0e}") for target in sorted(targets)]
     return Panel(
         "Learning curves",
-        f"Training loss, {SMOOTHED}; {SEEDS}.",
+        f"Training loss, {SMOOTHED_NOTE}; {SEEDS_NOTE}.",
         "optimizer step",
         "training loss",
-        _curves(table, lambda runs: recorded(runs, "loss", smooth)),
+        _curves(table, lambda runs: record_curve(runs, "loss", smooth)),
         lines,
         baseline,
     )
 
 
-def panels(table: Table) -> list[Panel]:
+def task_panels(table: TaskTable) -> list[Panel]:
     """All figures of a task that show anything, the learning curves first."""
-    first = learning(table)
-    looked = [through_time(row.group.finished) for row in table.rows]
+    first = learning_panel(table)
+    looked = [gradient_curve(row.group.finished) for row in table.rows]
     steps = sorted({step for _, step in filter(None, looked)})
     found = [
         first,
         Panel(
             "Validation loss",
-            f"At every evaluation; {SEEDS}.",
+            f"At every evaluation; {SEEDS_NOTE}.",
             "optimizer step",
             "validation loss",
-            _curves(table, lambda runs: recorded(runs, "validation_loss")),
+            _curves(table, lambda runs: record_curve(runs, "validation_loss")),
             first.lines,
             first.baseline,
             dots=True,
@@ -79,7 +79,7 @@ def panels(table: Table) -> list[Panel]:
         Panel(
             "Gradient through time",
             "How much of the gradient of the last answer reaches step t, at the last look "
-            f"(after step {', '.join(map(str, steps))}); {SEEDS}.",
+            f"(after step {', '.join(map(str, steps))}); {SEEDS_NOTE}.",
             "time step t",
             "‖∂L/∂h_t‖ / ‖∂L/∂h_T‖",
             [None if look is None else _floored(look[0]) for look in looked],
@@ -87,26 +87,28 @@ def panels(table: Table) -> list[Panel]:
         ),
         Panel(
             "Gradient norm",
-            f"Norm over all parameters, before clipping, {SMOOTHED}; {SEEDS}.",
+            f"Norm over all parameters, before clipping, {SMOOTHED_NOTE}; {SEEDS_NOTE}.",
             "optimizer step",
             "gradient norm",
-            _curves(table, lambda runs: recorded(runs, "gradient_norm", smooth)),
+            _curves(table, lambda runs: record_curve(runs, "gradient_norm", smooth)),
         ),
         Panel(
             "Orthogonality error",
-            f"Frobenius norm of WᵀW - I after the step; {SEEDS}.",
+            f"Frobenius norm of WᵀW - I after the step; {SEEDS_NOTE}.",
             "optimizer step",
             "‖WᵀW-I‖",
-            _curves(table, lambda runs: recorded(runs, "orthogonality_error")),
+            _curves(table, lambda runs: record_curve(runs, "orthogonality_error")),
         ),
     ]
     return [panel for panel in found if any(c is not None and len(c.x) > 1 for c in panel.curves)]
 
 
-def _curves(table: Table, curve: Callable[[list[Run]], Curve | None]) -> list[Curve | None]:
+def _curves(table: TaskTable, curve: Callable[[list[Run]], Curve | None]) -> list[Curve | None]:
     return [curve(row.group.finished) for row in table.rows]
 
 
 def _floored(curve: Curve) -> Curve:
-    middle, low, high = (np.maximum(p, FLOOR) for p in (curve.middle, curve.low, curve.high))
+    middle, low, high = (
+        np.maximum(p, GRADIENT_FLOOR) for p in (curve.middle, curve.low, curve.high)
+    )
     return Curve(curve.x, middle, low, high, curve.seeds)

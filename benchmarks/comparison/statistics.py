@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import bootstrap, ttest_ind_from_stats
 
 ALPHA = 0.05
-LEAST = 3  # seeds on either side, below which nothing is tested
+MIN_SEEDS = 3  # seeds on either side, below which nothing is tested
 NO_SPREAD = 1e-12  # relative to the values: what rounding alone can leave
 
 Kind = Literal["best", "alike", "worse", "few", "flat", "none"]
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
     p: float | None = None
 
 
-WORDS: dict[Kind, str] = {
+VERDICT_WORDS: dict[Kind, str] = {
     "best": "best",
     "alike": "≈ best",
     "worse": "worse",
@@ -40,7 +40,7 @@ WORDS: dict[Kind, str] = {
 }
 
 
-def against_best(samples: Sequence[Sequence[float]], higher: bool, log: bool) -> list[Verdict]:
+def compare_with_best(samples: Sequence[Sequence[float]], higher: bool, log: bool) -> list[Verdict]:
     """Compare each group's values with those of the group that has the best mean.
 
     Welch's t-test, two-sided, at 5 % after Holm's (1979) correction over all the groups that are
@@ -51,35 +51,35 @@ def against_best(samples: Sequence[Sequence[float]], higher: bool, log: bool) ->
         higher: whether more is better.
         log: whether means and tests are of the logarithm, as for values over orders of magnitude.
     """
-    scaled = [on_scale(values, log) for values in samples]
+    scaled = [to_scale(values, log) for values in samples]
     ranked = [k for k, values in enumerate(scaled) if len(values) and np.isfinite(values).all()]
     if not ranked:
         return [Verdict("none")] * len(samples)
-    best = min(ranked, key=lambda k: rank(samples[k], higher, log))
+    best = min(ranked, key=lambda k: ranking_score(samples[k], higher, log))
     verdicts = {k: _untested(scaled[k], scaled[best]) for k in ranked if k != best}
     tested = [k for k, verdict in verdicts.items() if verdict is None]
     raw = [_welch(scaled[k], scaled[best]) for k in tested]
-    for k, p in zip(tested, holm(raw), strict=True):
+    for k, p in zip(tested, holm_correction(raw), strict=True):
         verdicts[k] = Verdict("worse" if p < ALPHA else "alike", p)
     verdicts[best] = Verdict("best")
     return [verdicts.get(k) or Verdict("none") for k in range(len(samples))]
 
 
-def rank(values: Sequence[float], higher: bool, log: bool) -> float:
+def ranking_score(values: Sequence[float], higher: bool, log: bool) -> float:
     """The mean on the scale of the test, so that less is better; infinite where there is none."""
-    scaled = on_scale(values, log)
+    scaled = to_scale(values, log)
     if not len(scaled) or not np.isfinite(scaled).all():
         return math.inf
     return float(-scaled.mean() if higher else scaled.mean())
 
 
-def on_scale(values: Sequence[float], log: bool) -> np.ndarray:
+def to_scale(values: Sequence[float], log: bool) -> np.ndarray:
     """The values, or their logarithms; a value of 0 counts as the least number above it."""
     found = np.asarray(values, dtype=float)
     return np.log(np.maximum(found, np.finfo(float).tiny)) if log else found
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm_correction(p: Sequence[float]) -> list[float]:
     """Holm's step-down correction of p-values, in their own order."""
     adjusted = [0.0] * len(p)
     least = 0.0
@@ -89,19 +89,19 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def words(verdict: Verdict) -> str:
+def describe_verdict(verdict: Verdict) -> str:
     """The verdict with its p-value, for a table."""
-    return WORDS[verdict.kind] + ("" if verdict.p is None else f", p {show_p(verdict.p)}")
+    return VERDICT_WORDS[verdict.kind] + ("" if verdict.p is None else f", p {format_p(verdict.p)}")
 
 
-def show_p(p: float) -> str:
+def format_p(p: float) -> str:
     """Two digits, or that it is below a thousandth."""
     return "< 0.001" if p < 0.001 else f"= {p:.2g}"
 
 
 def _untested(values: np.ndarray, best: np.ndarray) -> Verdict | None:
     """The verdict where no test can be made; None where one can."""
-    if min(len(values), len(best)) < LEAST:
+    if min(len(values), len(best)) < MIN_SEEDS:
         return Verdict("few")
     if _constant(values) and _constant(best):
         return Verdict("alike" if np.isclose(values[0], best[0], NO_SPREAD, 0) else "flat")
@@ -124,13 +124,13 @@ def _deviation(values: np.ndarray) -> float:
 
 Interval = tuple[float, float]
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 MIN_VALUES = 3  # values below which there is no interval
 RESAMPLES = 9999
-AT_ONCE = 4_000_000  # numbers that are resampled at a time
+MAX_RESAMPLED_NUMBERS = 4_000_000  # numbers that are resampled at a time
 
 
-def intervals(samples: Sequence[Sequence[float]]) -> list[Interval | None]:
+def bootstrap_intervals(samples: Sequence[Sequence[float]]) -> list[Interval | None]:
     """95 % percentile bootstrap intervals of means (Efron, 1979); None below three values.
 
     None as well where a value is not finite. Samples of equal size are resampled together. Of few
@@ -147,9 +147,9 @@ def intervals(samples: Sequence[Sequence[float]]) -> list[Interval | None]:
     return found
 
 
-def interval(values: Sequence[float]) -> Interval | None:
+def bootstrap_interval(values: Sequence[float]) -> Interval | None:
     """:func:`intervals` of one sample."""
-    return intervals([values])[0]
+    return bootstrap_intervals([values])[0]
 
 
 def _bounds(stacked: np.ndarray) -> list[Interval]:
@@ -158,9 +158,9 @@ def _bounds(stacked: np.ndarray) -> list[Interval]:
         (stacked,),
         np.mean,
         axis=-1,
-        confidence_level=LEVEL,
+        confidence_level=CONFIDENCE_LEVEL,
         n_resamples=RESAMPLES,
-        batch=max(1, AT_ONCE // stacked.size),
+        batch=max(1, MAX_RESAMPLED_NUMBERS // stacked.size),
         method="percentile",
         rng=np.random.default_rng(0),
     )

@@ -11,9 +11,9 @@ from benchmarks.records.run import Run
 from benchmarks.records.text import prefix_test_scores, show_loss
 
 from .groups import Group, outcome
-from .statistics import Interval, Verdict, against_best, intervals, rank
+from .statistics import Interval, Verdict, bootstrap_intervals, compare_with_best, ranking_score
 
-MOST_LISTED = 5  # seeds whose values stand one by one; more are summed up
+MAX_LISTED_SEEDS = 5  # seeds whose values stand one by one; more are summed up
 
 
 class Cell(NamedTuple):
@@ -25,7 +25,7 @@ class Cell(NamedTuple):
         mean: of the values; None without any.
         bounds: the interval of the mean; None below three values and where a mean says nothing.
         text: the number for a person.
-        aside: what goes with it: the interval.
+        interval: in brackets, for a person; empty without bounds.
     """
 
     values: list[float]
@@ -33,15 +33,15 @@ class Cell(NamedTuple):
     mean: float | None
     bounds: Interval | None
     text: str
-    aside: str = ""
+    interval: str = ""
 
     @property
     def line(self) -> str:
         """Number and interval on one line."""
-        return f"{self.text} {self.aside}".rstrip()
+        return f"{self.text} {self.interval}".rstrip()
 
 
-class Row(NamedTuple):
+class GroupRow(NamedTuple):
     """A group, its cells by the names of their columns, and how it stands to the best group."""
 
     group: Group
@@ -66,7 +66,7 @@ class Row(NamedTuple):
         return ", ".join([str(counts["finished"]), *others])
 
 
-class Table(NamedTuple):
+class TaskTable(NamedTuple):
     """The groups of one task, the best first.
 
     Attributes:
@@ -78,12 +78,12 @@ class Table(NamedTuple):
 
     task: str
     columns: list[Column]
-    rows: list[Row]
+    rows: list[GroupRow]
     decisive: Column
 
-    def best(self, column: Column) -> list[Row]:
+    def best(self, column: Column) -> list[GroupRow]:
         """The rows with the best mean of a column; none where no way is better or all are equal."""
-        if column.better is None or column.form != "mean":
+        if column.better is None or column.aggregate != "mean":
             return []
         means = {k: r.cells[column.name].mean for k, r in enumerate(self.rows)}
         known = {mean for mean in means.values() if mean is not None}
@@ -103,53 +103,55 @@ class Table(NamedTuple):
         ]
 
 
-def table(task: str, groups: list[Group]) -> Table:
+def make_table(task: str, groups: list[Group]) -> TaskTable:
     """Measure the groups of a task and rank them by its decisive number, then by validation."""
     metadata = groups[0].runs[0].metadata
-    final = decisive(metadata)
+    final = decisive_column(metadata)
     higher = final.better == "higher"
     has_target = any(group.runs[0].metadata["target_loss"] is not None for group in groups)
-    found = [column for column in columns(metadata) if has_target or not column.needs_target]
+    found = [column for column in task_columns(metadata) if has_target or not column.needs_target]
 
     def order(group: Group) -> tuple[float, float]:
         validation = found[0].values(group)
         mean = statistics.fmean(validation) if validation else math.inf
-        return rank(final.values(group), higher, final.log), mean
+        return ranking_score(final.values(group), higher, final.log), mean
 
     ranked = sorted(groups, key=order)
     values = [column.values(group) for group in ranked for column in found]
-    bounds = iter(intervals(values))  # of all cells at once, which is faster by far
+    bounds = iter(bootstrap_intervals(values))  # of all cells at once, which is faster by far
     sampled = iter(values)
-    cells = [{c.name: _cell(c, g, next(sampled), next(bounds)) for c in found} for g in ranked]
-    verdicts = against_best([row[final.name].values for row in cells], higher, final.log)
-    return Table(task, found, [Row(*r) for r in zip(ranked, cells, verdicts, strict=True)], final)
+    cells = [{c.name: _make_cell(c, g, next(sampled), next(bounds)) for c in found} for g in ranked]
+    verdicts = compare_with_best([row[final.name].values for row in cells], higher, final.log)
+    return TaskTable(
+        task, found, [GroupRow(*r) for r in zip(ranked, cells, verdicts, strict=True)], final
+    )
 
 
-def _cell(column: Column, group: Group, values: list[float], bounds: Interval | None) -> Cell:
+def _make_cell(column: Column, group: Group, values: list[float], bounds: Interval | None) -> Cell:
     missing = len(group.finished) - len(values)
     mean = statistics.fmean(values) if values else None
     show = column.show
     if (
-        column.form == "each"
+        column.aggregate == "each"
         and group.runs[0].metadata["target_loss"] is None
         and column.needs_target
     ):
         return Cell(values, missing, mean, None, "-")
-    if column.form == "each":
-        return Cell(values, missing, mean, None, _each(values, missing, show))
+    if column.aggregate == "each":
+        return Cell(values, missing, mean, None, _format_each(values, missing, show))
     if mean is None:
         return Cell(values, missing, None, None, "-")
-    if column.form == "largest":
+    if column.aggregate == "largest":
         return Cell(values, missing, mean, None, show(max(values)))
-    aside = "" if bounds is None else f"[{show(bounds[0])}, {show(bounds[1])}]"
-    return Cell(values, missing, mean, bounds, show(mean), aside)
+    interval = "" if bounds is None else f"[{show(bounds[0])}, {show(bounds[1])}]"
+    return Cell(values, missing, mean, bounds, show(mean), interval)
 
 
-def _each(values: list[float], missing: int, show: Callable[[float], str]) -> str:
+def _format_each(values: list[float], missing: int, show: Callable[[float], str]) -> str:
     """The values of all seeds in their order of size; of many, the median and the ends."""
     if not values:
         return "never" if missing else "-"
-    if len(values) + missing <= MOST_LISTED:
+    if len(values) + missing <= MAX_LISTED_SEEDS:
         return ", ".join([show(v) for v in sorted(values)] + ["never"] * missing)
     never = [f"{missing} never"] if missing else []
     low, high = show(min(values)), show(max(values))
@@ -168,8 +170,8 @@ class Column(NamedTuple):
         heading: for a person.
         show: how a value is written.
         better: which way is better; None where neither is.
-        form: ``mean``, with an interval; ``each``, the value of every seed, for what some seeds
-            never reach; ``largest`` over the seeds.
+        aggregate: ``mean``, with an interval; ``each``, the value of every seed, for what some
+            seeds never reach; ``largest`` over the seeds.
         latex: the heading in LaTeX, where it is not the heading.
         needs_target: whether it exists only where a task has a target.
         log: whether groups are compared by its logarithm: losses differ by orders of magnitude.
@@ -179,7 +181,7 @@ class Column(NamedTuple):
     heading: str
     show: Callable[[float], str]
     better: Better | None = None
-    form: Literal["mean", "each", "largest"] = "mean"
+    aggregate: Literal["mean", "each", "largest"] = "mean"
     latex: str = ""
     needs_target: bool = False
     log: bool = False
@@ -192,15 +194,15 @@ class Column(NamedTuple):
         return [f[self.name] for f in found if f.get(self.name) is not None]
 
 
-def _count(value: float) -> str:
+def _format_count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _digits(value: float) -> str:
+def _format_digits(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _power(value: float) -> str:
+def _format_power(value: float) -> str:
     return f"{value:.0e}"
 
 
@@ -209,14 +211,16 @@ _LOSSES = (
     Column("test_loss", "test loss", show_loss, "lower", log=True),
 )
 _SPEEDS = (
-    Column("steps_below_baseline", "steps to beat the baseline", _count, "lower", "each"),
-    Column("steps_to_target", "steps to target", _count, "lower", "each", needs_target=True),
-    Column("seconds_to_target", "seconds to target", _count, "lower", "each", needs_target=True),
-    Column("steps_per_second", "steps/s", _digits, "higher"),
+    Column("steps_below_baseline", "steps to beat the baseline", _format_count, "lower", "each"),
+    Column("steps_to_target", "steps to target", _format_count, "lower", "each", needs_target=True),
+    Column(
+        "seconds_to_target", "seconds to target", _format_count, "lower", "each", needs_target=True
+    ),
+    Column("steps_per_second", "steps/s", _format_digits, "higher"),
     Column(
         "largest_orthogonality_error",
         "‖WᵀW-I‖",
-        _power,
+        _format_power,
         "lower",
         "largest",
         latex=r"$\Vert W^\top W - I\Vert$",
@@ -224,19 +228,19 @@ _SPEEDS = (
 )
 
 
-def columns(metadata: dict[str, Any]) -> list[Column]:
+def task_columns(metadata: dict[str, Any]) -> list[Column]:
     """Those of the task of a run, by its ``run.json``: losses, test scores, speeds."""
-    scores = [_score(name, metric) for name, metric in metadata["metrics"].items()]
+    scores = [_score_column(name, metric) for name, metric in metadata["metrics"].items()]
     return [*_LOSSES, *scores, *_SPEEDS]
 
 
-def decisive(metadata: dict[str, Any]) -> Column:
+def decisive_column(metadata: dict[str, Any]) -> Column:
     """What ranks the groups: the first metric of the task on the test set, or the loss there."""
     for name, metric in metadata["metrics"].items():
-        return _score(name, metric)
+        return _score_column(name, metric)
     return _LOSSES[1]
 
 
-def _score(name: str, metric: dict[str, Any]) -> Column:
+def _score_column(name: str, metric: dict[str, Any]) -> Column:
     show = f"{{:{metric['show']}}}".format
     return Column(f"test_{name}", f"test {name.replace('_', ' ')}", show, metric["better"])

@@ -15,7 +15,7 @@ from benchmarks.records.record import Record
 from benchmarks.records.text import run_title
 from benchmarks.system import atomic_files
 
-BLUE, GREY, GREEN = "#1f5fa8", "#707070", "#2a8a4a"
+BLUE, LINE_GREY, GREEN = "#1f5fa8", "#707070", "#2a8a4a"
 SMOOTHING_PARTS = 100
 LOG_SCALE_FACTOR = 20  # a loss that changes by more than this factor is drawn on a log scale
 
@@ -48,9 +48,9 @@ def plot_run(records: list[Record], about: dict[str, Any], path: Path) -> None:
     baseline, target = about["baseline"], about["target_loss"]
     scale_loss(axes, losses, baseline)
     label = f"memoryless baseline {baseline:.3g}"
-    axes.axhline(baseline, color=GREY, ls="--", lw=1, label=label)
+    axes.axhline(baseline, color=LINE_GREY, ls="--", lw=1, label=label)
     if target is not None:
-        axes.axhline(target, color=GREY, ls=":", lw=1, label=f"target {target:.0e}")
+        axes.axhline(target, color=LINE_GREY, ls=":", lw=1, label=f"target {target:.0e}")
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.25)

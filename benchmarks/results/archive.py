@@ -26,7 +26,7 @@ from benchmarks.records.run import Run, describes_run, parse_lines, read_run
 from benchmarks.runs.folder import look
 from benchmarks.system import atomic_files
 
-from .definition import Job
+from .planned_runs import PlannedRun
 
 RUNS, RECORDS = "runs.jsonl.gz", "records.jsonl.gz"
 RUN = "run"  # the key of a line that names its run
@@ -76,12 +76,12 @@ def save_kept(folder: Path, runs: Mapping[str, Run]) -> None:
     _write_lines(folder / RECORDS, records)
 
 
-def keep_runs(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
+def keep_runs(planned: Sequence[PlannedRun], all_runs: Path, folder: Path) -> list[PlannedRun]:
     """Keep the runs that are complete, thinned, beside those that have been kept before.
 
     Args:
-        jobs: all runs of the experiment.
-        runs: the folder for all runs.
+        planned: all runs of the experiment.
+        all_runs: the folder for all runs.
         folder: the experiment's.
 
     Returns those that have been kept now.
@@ -91,11 +91,11 @@ def keep_runs(jobs: Sequence[Job], runs: Path, folder: Path) -> list[Job]:
         ValueError: if a run is damaged.
     """
     kept, added = load_kept(folder), []
-    for job in tqdm(jobs, "keeping", delay=2, disable=None, leave=False, unit=" runs"):
-        source = runs / job.composed().folder
+    for plan in tqdm(planned, "keeping", delay=2, disable=None, leave=False, unit=" runs"):
+        source = all_runs / plan.composed().folder
         if is_complete(source):
-            kept[job.folder] = thin_run(read_run(source), MAX_RECORD_BYTES // len(jobs))
-            added.append(job)
+            kept[plan.name] = thin_run(read_run(source), MAX_RECORD_BYTES // len(planned))
+            added.append(plan)
     if added:
         save_kept(folder, kept)
     return added
@@ -116,14 +116,14 @@ def is_complete(run: Path) -> bool:
 
 def thin_run(run: Run, max_bytes: int) -> Run:
     """A run with at most so many bytes of records, or with those that cannot be left out."""
-    records = thin(run.records, max_bytes)
+    records = thin_records(run.records, max_bytes)
     metadata = {**run.metadata, THINNED: {"of": len(run.records), "kept": len(records)}}
     if metadata["error"] is not None:  # which names files of the machine
         metadata["error"] = metadata["error"].replace(f"{run.folder.resolve()}{os.sep}", "")
     return Run(run.folder, metadata, records)
 
 
-def thin(records: list[Record], max_bytes: int) -> list[Record]:
+def thin_records(records: list[Record], max_bytes: int) -> list[Record]:
     """Every k-th record, the first and the last, and those with validation scores, rounded.
 
     k is the least power of two with which they take at most ``max_bytes`` as lines of JSON, where

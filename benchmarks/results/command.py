@@ -14,23 +14,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, REFUSALS, one_line
+from benchmarks.records.run import Run
 
-from . import check, pages, rerun
+from . import check, rerun
 from .archive import keep_runs, load_kept
-from .definition import RESULTS, DefinitionError, Experiment, Job, Measurement, contents, jobs, load
-
-Definitions = dict[str, Experiment | Measurement]
+from .definition import RESULTS, DefinitionError, Experiment, Measurement
+from .outputs import stale_outputs, write_outputs
+from .planned_runs import PlannedRun, planned_runs
+from .report import Report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; the exit code: 1 if something failed or is not right."""
     options = _parser().parse_args(arguments)
     try:
-        failures = COMMANDS[options.command](_definitions(options), options)
+        report = Report(options.results)
+        _check_options(report, options)
+        failures = COMMANDS[options.command](report, options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (OSError, *REFUSALS) as error:
@@ -43,93 +47,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return FAILED if failures else 0
 
 
-def _definitions(options: argparse.Namespace) -> Definitions:
-    """The experiments that are meant.
+def _check_options(report: Report, options: argparse.Namespace) -> None:
+    """Refuse what the command line cannot mean.
 
     Raises:
-        DefinitionError: if there is one that is not.
+        DefinitionError: if it names no experiment, or too many.
     """
-    there = contents(options.results).experiments
-    unlisted = [name for name in options.names if name not in there]
-    if unlisted:
-        raise DefinitionError(f"no experiment {', '.join(unlisted)}; there are: {', '.join(there)}")
+    choices = ", ".join(report.definitions)
+    unknown = [name for name in options.names if name not in report.definitions]
+    if unknown:
+        raise DefinitionError(f"no experiment {', '.join(unknown)}; there are: {choices}")
     if options.command in ("run", "keep") and not options.names:
-        raise DefinitionError(f"{options.command} which experiments? there are: {', '.join(there)}")
+        raise DefinitionError(f"{options.command} which experiments? there are: {choices}")
     if options.command in ("write", "check") and options.names:
         raise DefinitionError(f"{options.command} takes no names, it is of all experiments")
     if options.jobs < 1:
         raise DefinitionError(f"--jobs must be at least 1, got {options.jobs}")
-    return {name: load(name, options.results) for name in options.names or there}
 
 
-def _run(definitions: Definitions, options: argparse.Namespace) -> list[str]:
+def _run(report: Report, options: argparse.Namespace) -> list[str]:
     failures = []
-    for name, definition in definitions.items():
-        folder = options.results / name
+    for name in options.names:
+        definition, folder = report.definition(name), report.folder / name
         if isinstance(definition, Measurement):
-            failures += rerun.measure(definition, folder)
+            failures += rerun.run_measurement(definition, folder)
             continue
-        todo = jobs(definition)
+        runs = planned_runs(definition)
         if options.missing:
             kept = load_kept(folder)
-            todo = [job for job in todo if not check.as_defined(job, kept.get(job.folder))]
-        print(f"{name}: {len(todo)} runs", flush=True)
+            runs = [run for run in runs if not check.as_defined(run, kept.get(run.name))]
+        print(f"{name}: {len(runs)} runs", flush=True)
         try:
-            failures += rerun.train(todo, options.runs, options.jobs)
+            failures += rerun.train_runs(runs, options.runs, options.jobs)
         finally:
-            _keep_one(name, definition, options)
-    return failures + _write(definitions, options)
+            _keep_one(definition, options.runs, folder)
+    return failures + _write(report, options)
 
 
-def _keep(definitions: Definitions, options: argparse.Namespace) -> list[str]:
+def _keep(report: Report, options: argparse.Namespace) -> list[str]:
     if not options.runs.is_dir():
         raise DefinitionError(f"--runs: no folder {options.runs}")
-    for name, definition in definitions.items():
+    for name in options.names:
+        definition = report.definition(name)
         if isinstance(definition, Experiment):
-            _keep_one(name, definition, options)
-    return _write(definitions, options)
+            _keep_one(definition, options.runs, report.folder / name)
+    return _write(report, options)
 
 
-def _keep_one(name: str, definition: Experiment, options: argparse.Namespace) -> None:
-    wanted, folder = jobs(definition), options.results / name
-    done = keep_runs(wanted, options.runs, folder)
-    told = f"{len(done)} kept from {options.runs}, {_count(wanted, folder)} of {len(wanted)} in all"
-    print(f"{name}: {told}", flush=True)
+def _keep_one(experiment: Experiment, all_runs: Path, folder: Path) -> None:
+    runs = planned_runs(experiment)
+    added = keep_runs(runs, all_runs, folder)
+    count = f"{_count_kept(runs, load_kept(folder))} of {len(runs)} in all"
+    print(f"{folder.name}: {len(added)} kept from {all_runs}, {count}", flush=True)
 
 
-def _count(jobs: Sequence[Job], folder: Path) -> int:
-    """How many of the runs of an experiment have been kept."""
-    return len({job.folder for job in jobs} & load_kept(folder).keys())
+def _count_kept(runs: Sequence[PlannedRun], kept: Mapping[str, Run]) -> int:
+    return sum(run.name in kept for run in runs)
 
 
-def _write(definitions: Definitions, options: argparse.Namespace) -> list[str]:
-    written = pages.write(options.results)
+def _write(report: Report, options: argparse.Namespace) -> list[str]:
+    written = write_outputs(report)
     print(f"written: {', '.join(written) or 'nothing, all is as the records have it'}")
     return []
 
 
-def _check(definitions: Definitions, options: argparse.Namespace) -> list[str]:
-    found = pages.stale(options.results)
-    for name, definition in definitions.items():
+def _check(report: Report, options: argparse.Namespace) -> list[str]:
+    lines = stale_outputs(report)
+    for name, definition in report.definitions.items():
         if isinstance(definition, Experiment):
-            found += check.faults(definition, options.results / name)
-    return found
+            lines += check.find_faults(name, definition, report.kept(name))
+    return lines
 
 
-def _list(definitions: Definitions, options: argparse.Namespace) -> list[str]:
-    for name, definition in definitions.items():
+def _list(report: Report, options: argparse.Namespace) -> list[str]:
+    for name in options.names or report.definitions:
+        definition = report.definition(name)
         if isinstance(definition, Measurement):
             print(f"{name}: {definition.title}")
             continue
-        wanted = jobs(definition)
-        there = _count(wanted, options.results / name)
-        print(f"{name}: {definition.title} ({there} of {len(wanted)} runs)")
-        for job in wanted if options.names else ():
-            print(f"  {job.command}")
+        runs = planned_runs(definition)
+        count = _count_kept(runs, report.kept(name))
+        print(f"{name}: {definition.title} ({count} of {len(runs)} runs)")
+        for run in runs if options.names else ():
+            print(f"  {run.command}")
     return []
 
 
-COMMANDS: dict[str, Callable[[Definitions, argparse.Namespace], list[str]]] = {
+COMMANDS: dict[str, Callable[[Report, argparse.Namespace], list[str]]] = {
     "run": _run,
     "keep": _keep,
     "write": _write,

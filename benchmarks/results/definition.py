@@ -1,36 +1,28 @@
-"""An experiment as ``results/NAME/experiment.yaml`` defines it: settings, seeds, numbers."""
+"""What ``results/NAME/experiment.yaml`` and ``results/contents.yaml`` define, read and checked."""
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections import Counter
 from dataclasses import field
-from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from benchmarks.comparison.groups import differing
-from benchmarks.config.compose import Composed, compose_run, expand
-from benchmarks.config.errors import refusing
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULTS = ROOT / "results"
-DEFINITION, CONTENTS = "experiment.yaml", "contents.yaml"
-STRICT = ConfigDict(extra="forbid")
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+RESULTS = REPOSITORY / "results"
+DEFINITION_FILE, CONTENTS_FILE = "experiment.yaml", "contents.yaml"
+FORBID_EXTRA = ConfigDict(extra="forbid")
 
 
 class DefinitionError(ValueError):
     """A definition cannot be read; the message names the file and the key."""
 
 
-@dataclass(frozen=True, config=STRICT)
-class Row:
+@dataclass(frozen=True, config=FORBID_EXTRA)
+class RowDefinition:
     """One model, or one variant of it.
 
     Attributes:
@@ -45,7 +37,7 @@ class Row:
     seeds: list[int] | None = None
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID_EXTRA)
 class Experiment:
     """Runs of one benchmark on one task.
 
@@ -63,7 +55,7 @@ class Experiment:
 
     title: str
     benchmark: str
-    rows: Annotated[list[Row], Field(min_length=1)]
+    rows: Annotated[list[RowDefinition], Field(min_length=1)]
     columns: list[str]
     overrides: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
@@ -71,7 +63,7 @@ class Experiment:
     note: str = ""
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID_EXTRA)
 class Measurement:
     """A program that trains nothing that is kept, and writes its own numbers.
 
@@ -90,7 +82,7 @@ class Measurement:
     note: str = ""
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID_EXTRA)
 class TableColumn:
     """A column of a summary table: one number of one experiment."""
 
@@ -99,8 +91,8 @@ class TableColumn:
     number: str
 
 
-@dataclass(frozen=True, config=STRICT)
-class Summary:
+@dataclass(frozen=True, config=FORBID_EXTRA)
+class SummaryTable:
     """A table over several experiments, for the README.
 
     Attributes:
@@ -114,8 +106,8 @@ class Summary:
     head: str = "model"
 
 
-@dataclass(frozen=True, config=STRICT)
-class Digest:
+@dataclass(frozen=True, config=FORBID_EXTRA)
+class AblationTable:
     """A table with one number of several experiments, one row for each, for the README.
 
     Attributes:
@@ -129,8 +121,8 @@ class Digest:
     heading: str
 
 
-@dataclass(frozen=True, config=STRICT)
-class Overview:
+@dataclass(frozen=True, config=FORBID_EXTRA)
+class FrontFigure:
     """The figure of the first page: learning curves, and gradients through time beside them.
 
     Attributes:
@@ -144,8 +136,8 @@ class Overview:
     rows: list[str]
 
 
-@dataclass(frozen=True, config=STRICT)
-class Contents:
+@dataclass(frozen=True, config=FORBID_EXTRA)
+class ReportContents:
     """All experiments in the order in which they are reported, and what is made of several.
 
     Attributes:
@@ -157,38 +149,40 @@ class Contents:
 
     experiments: list[str]
     glossary: dict[str, str] = field(default_factory=dict)
-    tables: dict[str, Summary | Digest] = field(default_factory=dict)
-    overview: Overview | None = None
+    tables: dict[str, SummaryTable | AblationTable] = field(default_factory=dict)
+    overview: FrontFigure | None = None
 
 
-def load(name: str, results: Path = RESULTS) -> Experiment | Measurement:
+def load_definition(name: str, results: Path = RESULTS) -> Experiment | Measurement:
     """The definition of an experiment.
 
     Raises:
         DefinitionError: if there is none, or it is wrong.
     """
-    path = results / name / DEFINITION
+    path = results / name / DEFINITION_FILE
     if not path.is_file():
-        there = ", ".join(sorted(p.parent.name for p in results.glob(f"*/{DEFINITION}"))) or "none"
+        there = (
+            ", ".join(sorted(p.parent.name for p in results.glob(f"*/{DEFINITION_FILE}"))) or "none"
+        )
         raise DefinitionError(f"no experiment {name!r}; there are: {there}")
-    content = _read(path)
+    content = _read_yaml(path)
     kind = Measurement if isinstance(content, dict) and "command" in content else Experiment
-    made: Experiment | Measurement = _checked(kind, content, path)
+    made: Experiment | Measurement = _validate(kind, content, path)
     return made
 
 
-def contents(results: Path = RESULTS) -> Contents:
+def load_contents(results: Path = RESULTS) -> ReportContents:
     """What there is.
 
     Raises:
         DefinitionError: if it cannot be read.
     """
-    path = results / CONTENTS
-    made: Contents = _checked(Contents, _read(path), path)
+    path = results / CONTENTS_FILE
+    made: ReportContents = _validate(ReportContents, _read_yaml(path), path)
     return made
 
 
-def _read(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, OmegaConfBaseException) as error:
@@ -198,83 +192,10 @@ def _read(path: Path) -> Any:
         raise DefinitionError(f"{path} is no YAML: {first}") from error
 
 
-def _checked(kind: Any, content: Any, path: Path) -> Any:
+def _validate(kind: Any, content: Any, path: Path) -> Any:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise DefinitionError(f"{path}: {where}: {first['msg']}") from error
-
-
-class Job(NamedTuple):
-    """One run.
-
-    Attributes:
-        row: the name of its row.
-        label: of its group: the row's, with what tells it from the others of a search.
-        benchmark: the module that trains.
-        overrides: all that make the setting.
-        seed: the random seed.
-    """
-
-    row: str
-    label: str
-    benchmark: str
-    overrides: tuple[str, ...]
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """The name of its records below an experiment's folder."""
-        return f"{re.sub(r'[^a-z0-9.]+', '-', self.label.lower()).strip('-')}-seed{self.seed}"
-
-    def composed(self) -> Composed:
-        """Its configuration, and its folder below the one for all runs.
-
-        Raises:
-            ConfigError: if there is no such configuration.
-        """
-        overrides = [*self.overrides, f"seed={self.seed}"]
-        return refusing(self.label, lambda: compose_run(self.benchmark, overrides))
-
-    def arguments(self, *more: str) -> list[str]:
-        """Of the interpreter, for a process that does it."""
-        return ["-m", f"benchmarks.{self.benchmark}", *self.overrides, f"seed={self.seed}", *more]
-
-    @property
-    def command(self) -> str:
-        """For a person to type."""
-        return shlex.join(["python", *self.arguments("threads=1")])
-
-
-def jobs(experiment: Experiment) -> list[Job]:
-    """All runs of an experiment, row by row.
-
-    Raises:
-        DefinitionError: if two of them would have one name, or an override cannot be read.
-    """
-    expanded = [(row, _settings(experiment, row)) for row in experiment.rows]
-    found = []
-    for row, settings in expanded:
-        namesakes = [s for other, theirs in expanded if other.name == row.name for s in theirs]
-        telling = differing([_values(setting) for setting in namesakes])
-        for overrides, seed in product(settings, row.seeds or experiment.seeds):
-            values = _values(overrides)
-            told = [f"{key.rpartition('.')[2]}={values[key]}" for key in values if key in telling]
-            label = ", ".join([row.name, *told])
-            found.append(Job(row.name, label, experiment.benchmark, tuple(overrides), seed))
-    twice = [name for name, count in Counter(job.folder for job in found).items() if count > 1]
-    if twice:
-        raise DefinitionError(f"several runs of one name: {', '.join(twice)}")
-    return found
-
-
-def _settings(experiment: Experiment, row: Row) -> list[list[str]]:
-    overrides = [*experiment.overrides, *row.overrides]
-    return refusing(f"overrides of {row.name}", lambda: expand(overrides))
-
-
-def _values(overrides: list[str]) -> dict[str, str]:
-    """The values by their keys, of which the last counts."""
-    return {key: value for key, _, value in (o.partition("=") for o in overrides)}

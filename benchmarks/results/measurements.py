@@ -15,30 +15,32 @@ from benchmarks.records.text import show_loss
 from .definition import DefinitionError, Measurement
 
 
-def table(measurement: Measurement, folder: Path) -> str:
+def measurement_table(measurement: Measurement, folder: Path) -> str:
     """The numbers of a measurement as Markdown.
 
     Raises:
         DefinitionError: if nothing here can show what its program writes.
     """
     program = measurement.command[0]
-    if program not in TABLES:
-        raise DefinitionError(f"{folder}: no table of {program}; there are: {', '.join(TABLES)}")
-    path = numbers(measurement, folder)
+    if program not in TABLE_WRITERS:
+        raise DefinitionError(
+            f"{folder}: no table of {program}; there are: {', '.join(TABLE_WRITERS)}"
+        )
+    path = numbers_file(measurement, folder)
     if not path.is_file():
         return "Not run."
-    return TABLES[program](json.loads(path.read_text(encoding="utf-8")), measurement.shown)
+    return TABLE_WRITERS[program](json.loads(path.read_text(encoding="utf-8")), measurement.shown)
 
 
-def numbers(measurement: Measurement, folder: Path) -> Path:
+def numbers_file(measurement: Measurement, folder: Path) -> Path:
     """The file of its numbers."""
     (found,) = [folder / name for name in measurement.files if name.endswith(".json")]
     return found
 
 
-def stories(measurement: Measurement, folder: Path) -> list[CaseResult]:
+def load_case_results(measurement: Measurement, folder: Path) -> list[CaseResult]:
     """What ``benchmarks.gradients`` has written; none where it was not run."""
-    path = numbers(measurement, folder)
+    path = numbers_file(measurement, folder)
     if not path.is_file():
         return []
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -54,7 +56,7 @@ def stories(measurement: Measurement, folder: Path) -> list[CaseResult]:
     ]
 
 
-def _gradients(content: dict[str, Any], shown: list[str]) -> str:
+def _gradients_table(content: dict[str, Any], shown: list[str]) -> str:
     rows = [["model", "before training", "after training", "last loss"]]
     for model in content["models"]:
         shares = [
@@ -69,7 +71,7 @@ def _gradients(content: dict[str, Any], shown: list[str]) -> str:
     return f"{head}\n\n{markdown_table(rows)}"
 
 
-def _speed(content: dict[str, Any], shown: list[str]) -> str:
+def _speed_tables(content: dict[str, Any], shown: list[str]) -> str:
     """Ratios to the reference of each table: a table per part, in it a row per size."""
     parts: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for measured in content["tables"]:
@@ -80,11 +82,11 @@ def _speed(content: dict[str, Any], shown: list[str]) -> str:
     for what, found in parts.items():
         reference = found[0][1]["reference"]
         told.append(f"{what[0].upper()}{what[1:]}, as a multiple of {reference}:")
-        told.append(_ratios(found, shown))
+        told.append(_ratio_table(found, shown))
     return "\n\n".join(told)
 
 
-def _ratios(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
+def _ratio_table(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
     names = list(dict.fromkeys(name for _, t in found for name in t["values"]))
     names = [name for name in shown or names if name in names]
     rows = [["", *names]]
@@ -96,7 +98,7 @@ def _ratios(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
     return markdown_table(rows)
 
 
-TABLES: dict[str, Callable[[dict[str, Any], list[str]], str]] = {
-    "benchmarks.gradients": _gradients,
-    "benchmarks.speed": _speed,
+TABLE_WRITERS: dict[str, Callable[[dict[str, Any], list[str]], str]] = {
+    "benchmarks.gradients": _gradients_table,
+    "benchmarks.speed": _speed_tables,
 }

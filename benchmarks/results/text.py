@@ -1,4 +1,4 @@
-"""The texts that the records make: the README's tables, and the pages of ``results/``.
+"""The pages that the records make: those of ``results/``, and the tables in the READMEs.
 
 A README says where a table goes: between ``<!-- results: NAME -->`` and ``<!-- end -->``.
 """
@@ -7,38 +7,29 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.comparison.table import table
-from benchmarks.comparison.writers.markdown import markdown
-from benchmarks.records.run import Run
-from benchmarks.records.text import show_loss
+from benchmarks.comparison.table import make_table
+from benchmarks.comparison.writers.markdown import markdown_text
 
-from . import measurements, tables
-from .definition import (
-    RESULTS,
-    Contents,
-    DefinitionError,
-    Digest,
-    Experiment,
-    Measurement,
-    Summary,
-    contents,
-    load,
+from .definition import AblationTable, DefinitionError, Measurement, SummaryTable
+from .figures import CURVES_FIGURE
+from .measurements import measurement_table
+from .report import Report
+from .rows import ResultRow
+from .run_facts import describe_runs
+from .tables import ablation_table, experiment_table, summary_table
+
+BLOCK_START, BLOCK_END = "<!-- results: ", "<!-- end -->"
+BLOCK_STARTS = re.compile(rf"^{BLOCK_START}", re.MULTILINE)
+WHOLE_BLOCK = re.compile(
+    rf"^({BLOCK_START}([\w-]+) -->\n).*?({BLOCK_END})", re.DOTALL | re.MULTILINE
 )
-from .figures import CURVES
-from .tables import Line, lines
-
-OPEN, END = "<!-- results: ", "<!-- end -->"
-BEGUN = re.compile(rf"^{OPEN}", re.MULTILINE)
-BLOCK = re.compile(rf"^({OPEN}([\w-]+) -->\n).*?({END})", re.DOTALL | re.MULTILINE)
-PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
-INDEX, COMPARED = "README.md", "compare.md"
-RUN = "python -m benchmarks.results run"
-HEAD = """# Results
+README_PAGES = ("README.md", "benchmarks/README.md", "orthornn/README.md")  # beside the results
+INDEX_PAGE, COMPARE_PAGE = "README.md", "compare.md"
+RUN_COMMAND = "python -m benchmarks.results run"
+INDEX_HEAD = """# Results
 
 Written by `python -m benchmarks.results write` from the records below; each section names the
 command that makes them anew. A folder holds the definition (`experiment.yaml`), the description of
@@ -53,136 +44,80 @@ steps. Seconds are of one thread on a shared machine with other work on it, so t
 length can differ by a half; where rows come from several machines, it is said which."""
 
 
-def blocks(results: Path = RESULTS) -> Mapping[str, Callable[[], str]]:
-    """What can stand in a README, by its name."""
-    there = contents(results)
-    found = {
-        name: partial(_block, load(name, results), name, results) for name in there.experiments
-    }
-    return found | {
-        name: partial(_block, table, name, results) for name, table in there.tables.items()
-    }
+def index_page(report: Report) -> str:
+    """The page of all experiments."""
+    glossary = [
+        _wrap(f"- *{word}*: {meaning}") for word, meaning in report.contents.glossary.items()
+    ]
+    sections = [_section(name, report) for name in report.definitions]
+    return "\n\n".join(filter(None, [INDEX_HEAD, "\n".join(glossary), *sections])) + "\n"
 
 
-def _block(made: Experiment | Measurement | Summary | Digest, name: str, results: Path) -> str:
-    if isinstance(made, Summary):
-        return tables.of_summary(made, results)
-    if isinstance(made, Digest):
-        return tables.of_digest(made, results)
-    if isinstance(made, Measurement):
-        return measurements.table(made, results / name)
-    return tables.of_experiment(*lines(name, results))
+def compare_page(rows: Sequence[ResultRow]) -> str:
+    """The table that ``benchmarks.compare`` prints, under the names of the rows."""
+    groups = [row.group for row in rows if row.kept]
+    return markdown_text(make_table(groups[0].runs[0].metadata["task"], groups)) + "\n"
 
 
-def filled(page: Path, results: Path = RESULTS) -> str:
+def fill_page(page: Path, report: Report) -> str:
     """The text of a page with all its tables as the records have them.
 
     Raises:
         DefinitionError: if it names a table that there is not, or the end of one is missing.
     """
-    text, known = page.read_text(encoding="utf-8"), blocks(results)
-    begun, whole = len(BEGUN.findall(text)), len(BLOCK.findall(text))
-    if begun != whole:
+    text = page.read_text(encoding="utf-8")
+    starts, whole = len(BLOCK_STARTS.findall(text)), len(WHOLE_BLOCK.findall(text))
+    if starts != whole:
         raise DefinitionError(
-            f"{page}: {begun} tables begin with {OPEN}NAME -->, {whole} end with {END}"
+            f"{page}: {starts} tables begin with {BLOCK_START}NAME -->, "
+            f"{whole} end with {BLOCK_END}"
         )
 
     def fill(match: re.Match[str]) -> str:
         head, name, end = match.groups()
-        if name not in known:
-            raise DefinitionError(f"{page}: no table {name!r}; there are: {', '.join(known)}")
-        return f"{head}{known[name]()}\n{end}"
+        choices = report.contents.tables.keys() | report.definitions.keys()
+        if name not in choices:
+            raise DefinitionError(
+                f"{page}: no table {name!r}; there are: {', '.join(sorted(choices))}"
+            )
+        return f"{head}{readme_table(name, report)}\n{end}"
 
-    return BLOCK.sub(fill, text)
-
-
-def index(results: Path = RESULTS) -> str:
-    """The page of all experiments."""
-    there: Contents = contents(results)
-    words = [_wrapped(f"- *{word}*: {meaning}") for word, meaning in there.glossary.items()]
-    sections = [_section(name, results) for name in there.experiments]
-    return "\n\n".join(filter(None, [HEAD, "\n".join(words), *sections])) + "\n"
+    return WHOLE_BLOCK.sub(fill, text)
 
 
-def _wrapped(item: str) -> str:
-    """An item of a list, in lines of at most 100 characters."""
-    return textwrap.fill(item, 100, subsequent_indent="  ", break_on_hyphens=False)
+def readme_table(name: str, report: Report) -> str:
+    """The table of that name: one over several experiments, or that of an experiment.
 
-
-def compared(found: list[Line]) -> str:
-    """The table that ``benchmarks.compare`` prints, under the names of the rows."""
-    groups = [line.group for line in found if line.known]
-    return markdown(table(groups[0].runs[0].metadata["task"], groups)) + "\n"
-
-
-def _section(name: str, results: Path) -> str:
-    definition = load(name, results)
-    parts = [f"## {definition.title}", f"`{RUN} {name}`"]
+    Raises:
+        DefinitionError: if there is none.
+    """
+    table = report.contents.tables.get(name)
+    if isinstance(table, SummaryTable):
+        return summary_table(table, report)
+    if isinstance(table, AblationTable):
+        return ablation_table(table, report)
+    definition = report.definition(name)
     if isinstance(definition, Measurement):
-        parts += [measurements.table(definition, results / name)]
+        return measurement_table(definition, report.folder / name)
+    return experiment_table(definition, report.rows(name))
+
+
+def _section(name: str, report: Report) -> str:
+    definition = report.definition(name)
+    parts = [f"## {definition.title}", f"`{RUN_COMMAND} {name}`"]
+    if isinstance(definition, Measurement):
+        parts.append(readme_table(name, report))
         parts += [f"![{name}]({name}/{f})" for f in definition.files if f.endswith(".png")]
+    elif not any(row.kept for row in report.rows(name)):
+        return "\n\n".join([*parts, "Not run yet."])
     else:
-        found: list[Line] = lines(name, results)[1]
-        if not any(line.known for line in found):
-            return "\n\n".join([*parts, "Not run yet."])
-        parts += [facts(definition, found), tables.of_experiment(definition, found)]
+        parts += [describe_runs(definition, report.rows(name)), readme_table(name, report)]
         if not definition.choose:
-            parts.append(f"![learning curves]({name}/{CURVES})")
-            parts.append(f"[Means, intervals and tests]({name}/{COMPARED})")
+            parts.append(f"![learning curves]({name}/{CURVES_FIGURE})")
+            parts.append(f"[Means, intervals and tests]({name}/{COMPARE_PAGE})")
     return "\n\n".join(filter(None, [*parts, definition.note.strip()]))
 
 
-KIND = re.compile(r"\w+, \d+ cores")  # "x86_64, 2 cores"
-
-
-def facts(experiment: Experiment, found: Sequence[Line]) -> str:
-    """In sentences; of lines of which at least one was run."""
-    runs = [run for line in found for run in line.known]
-    told = [_task(runs[0]), _training(runs)]
-    if any("second" in name for name in experiment.columns):
-        told += _machines(found)
-    return " ".join(told)
-
-
-def _task(run: Run) -> str:
-    title = run.metadata["task"]
-    baseline = show_loss(run.metadata["baseline"])
-    return f"{title[0].upper()}{title[1:]}; memoryless baseline {baseline}."
-
-
-def _training(runs: Sequence[Run]) -> str:
-    """How long it was, in batches of which size, and by which optimizer."""
-    configs = [run.metadata["config"] for run in runs]
-    steps = sorted({run.summary["steps"] for run in runs if run.metadata["status"] == "finished"})
-    sizes = sorted({config["train"]["batch_size"] for config in configs})
-    names = sorted({_optimizer(config) for config in configs})
-    told = [f"{_either(steps)} steps"] if steps else []
-    return ", ".join([*told, f"batches of {_either(sizes)}", _either(names)]) + "."
-
-
-def _optimizer(config: dict[str, Any]) -> str:
-    target: str = config["optimizer"]["algorithm"]["_target_"]
-    return target.rpartition(".")[2].removeprefix("Riemannian")
-
-
-def _either(values: Sequence[object]) -> str:
-    return " or ".join(map(str, values))
-
-
-def _machines(found: Sequence[Line]) -> list[str]:
-    """On which machine each row was run, where that is not the same for all."""
-    rows: dict[str, list[str]] = {}
-    for line in found:
-        for name in dict.fromkeys(name for run in line.known for name in _places(run)):
-            rows.setdefault(name, []).append(line.label)
-    if len(rows) < 2:
-        return []
-    told = "; ".join(f"{machine}: {', '.join(names)}" for machine, names in rows.items())
-    return [f"Of several machines, so that seconds and steps/s do not compare: {told}."]
-
-
-def _places(run: Run) -> list[str]:
-    """The machines that a run was on; of an old record the kind alone is known."""
-    parts = [run.metadata, *run.metadata["resumed"]]
-    names = [str(part["machine"]) for part in parts if "machine" in part]
-    return ["not recorded" if KIND.fullmatch(name) else name for name in names]
+def _wrap(item: str) -> str:
+    """An item of a list, in lines of at most 100 characters."""
+    return textwrap.fill(item, 100, subsequent_indent="  ", break_on_hyphens=False)

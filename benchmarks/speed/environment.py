@@ -11,10 +11,10 @@ import torch
 from benchmarks.system.environment import device_name, git_commit, load_average, timestamp
 from benchmarks.system.threads import available_cores
 
-from .table import Plan
+from .table import SpeedPlan
 
 
-def header(plan: Plan) -> dict[str, Any]:
+def make_header(plan: SpeedPlan) -> dict[str, Any]:
     """What a reader has to know of the machine and of how it was measured."""
     return {
         "date": timestamp(),
@@ -33,7 +33,7 @@ def header(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe(header: dict[str, Any]) -> str:
+def describe_header(header: dict[str, Any]) -> str:
     """The same in two lines for a person."""
     busy = "" if header["load"] is None else f", load {header['load']:.2f} at the start"
     tf32 = ", torch's layers may multiply in TF32" if header["tf32"] else ""

@@ -17,14 +17,14 @@ import torch
 
 from orthornn import backends
 
-from .cases import layers, passes
+from .cases import layer_passes, layers
 from .sizes import Size
-from .table import Action, Make, Plan, Table
-from .timing import Tell, Values, said
+from .table import Action, Make, SpeedPlan, SpeedTable
+from .timing import OnProgress, Values, error_text
 
-PROCESSES = 3  # at most, of one candidate
-FORGET = Path("/proc/self/clear_refs")
-STATUS = Path("/proc/self/status")
+MAX_PROCESSES = 3  # at most, of one candidate
+CLEAR_PEAK_FILE = Path("/proc/self/clear_refs")
+STATUS_FILE = Path("/proc/self/status")
 
 # Note [Memory of a process]
 # On the CPU torch does not count, and its libraries take memory past it: what is measured is what
@@ -39,27 +39,29 @@ class FailedElsewhere(RuntimeError):
     """An error of a candidate's own process, told in one line with its kind."""
 
 
-def tables(plan: Plan) -> Iterator[Table]:
+def memory_tables(plan: SpeedPlan) -> Iterator[SpeedTable]:
     """The training steps of the layers."""
     how = "in a fresh process" if plan.device.type == "cpu" else "as torch counts it"
-    for size in passes.sizes(plan):
-        yield Table(
+    for size in layer_passes.chosen_sizes(plan):
+        yield SpeedTable(
             f"peak extra memory of a training step {how} at {size}",
-            (layers.REFERENCE,),
+            (layers.LAYER_REFERENCE,),
             {
-                name: partial(_warm, name, size, plan.device)
-                for name in layers.candidates(plan.device)
+                name: partial(_warm_training_step, name, size, plan.device)
+                for name in layers.available_layers(plan.device)
             },
-            frozenset(layers.own(plan.device)),
+            frozenset(layers.own_layers(plan.device)),
         )
 
 
-def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str]]:
+def measure_memory(
+    table: SpeedTable, plan: SpeedPlan, tell: OnProgress
+) -> tuple[Values, dict[str, str]]:
     """Bytes of every candidate, in up to three rounds, and what those said that failed."""
     values: Values = {name: [] for name in table.candidates}
     failed: dict[str, str] = {}
-    for _ in range(rounds(plan)):
-        with meter(plan) as extra:
+    for _ in range(memory_rounds(plan)):
+        with memory_meter(plan) as extra:
             for name in [name for name in values if name not in failed]:
                 tell(name)
                 try:
@@ -67,23 +69,23 @@ def measure(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
                 except FailedElsewhere as error:
                     failed[name] = str(error)
                 except Exception as error:
-                    failed[name] = said(error)
+                    failed[name] = error_text(error)
     return {name: of for name, of in values.items() if name not in failed}, failed
 
 
-def rounds(plan: Plan) -> int:
+def memory_rounds(plan: SpeedPlan) -> int:
     """How many processes each candidate has."""
-    return 1 if plan.quick else min(plan.repeats, PROCESSES)
+    return 1 if plan.quick else min(plan.repeats, MAX_PROCESSES)
 
 
 @contextlib.contextmanager
-def meter(plan: Plan) -> Iterator[Callable[[Make], int]]:
+def memory_meter(plan: SpeedPlan) -> Iterator[Callable[[Make], int]]:
     """What says how many bytes the first call of what is made takes at its peak.
 
     It raises FailedElsewhere if that fails, or is killed, in its process.
     """
     if plan.device.type == "cuda":
-        yield lambda make: _counted(make(), plan.device)
+        yield lambda make: _allocated_bytes(make(), plan.device)
         return
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -105,10 +107,10 @@ def meter(plan: Plan) -> Iterator[Callable[[Make], int]]:
         server.join()
 
 
-def _warm(name: str, size: Size, device: torch.device) -> Action:
+def _warm_training_step(name: str, size: Size, device: torch.device) -> Action:
     backends()  # which tries them, at first use
-    passes.training(name, size._replace(T=min(2, size.T)), device)()
-    return passes.training(name, size, device)
+    layer_passes.training_step(name, size._replace(T=min(2, size.T)), device)()
+    return layer_passes.training_step(name, size, device)
 
 
 def _serve(connection: Connection, threads: int) -> None:
@@ -134,40 +136,40 @@ def _report(sender: Connection, make: Make, threads: int) -> None:
     torch.set_num_threads(threads)
     gc.freeze()  # looking through all that torch imports takes longer than the rest
     try:
-        sender.send(_resident(make()))
+        sender.send(_resident_bytes(make()))
     except Exception as error:
-        sender.send(said(error))
+        sender.send(error_text(error))
 
 
-def _resident(action: Action) -> int:
+def _resident_bytes(action: Action) -> int:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # a C library other than GNU's
         ctypes.CDLL(None).malloc_trim(0)
     try:
-        FORGET.write_text("5")  # the peak so far
-        before = _status("VmRSS")
+        CLEAR_PEAK_FILE.write_text("5")  # the peak so far
+        before = _status_bytes("VmRSS")
     except OSError:  # no Linux: the peak of making it hides as much of the step
-        before = _peak()
+        before = _peak_bytes()
         action()
-        return _peak() - before
+        return _peak_bytes() - before
     action()
-    return max(0, _status("VmHWM") - before)
+    return max(0, _status_bytes("VmHWM") - before)
 
 
-def _status(key: str) -> int:
-    for line in STATUS.read_text().splitlines():
+def _status_bytes(key: str) -> int:
+    for line in STATUS_FILE.read_text().splitlines():
         name, _, value = line.partition(":")
         if name == key:
             return 1024 * int(value.split()[0])
-    raise OSError(f"{STATUS} has no {key}")
+    raise OSError(f"{STATUS_FILE} has no {key}")
 
 
-def _peak() -> int:
+def _peak_bytes() -> int:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def _counted(action: Action, device: torch.device) -> int:
+def _allocated_bytes(action: Action, device: torch.device) -> int:
     gc.collect()
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)

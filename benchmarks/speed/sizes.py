@@ -19,7 +19,7 @@ class Size(NamedTuple):
         return ", ".join(f"{letter} = {value}" for letter, value in self._asdict().items())
 
 
-SIZES = (
+LAYER_SIZES = (
     Size(200, 50, 10, 128),
     Size(200, 128, 10, 128),
     Size(1000, 128, 10, 190),
@@ -27,10 +27,10 @@ SIZES = (
     Size(150, 128, 10, 1024),
 )
 PACKED_SIZES = (Size(30, 16, 10, 32), Size(300, 64, 10, 64), Size(500, 128, 10, 128))
-TINY = Size(5, 2, 3, 4)
+TINY_SIZE = Size(5, 2, 3, 4)
 
 
-def parse(text: str) -> Size:
+def parse_size(text: str) -> Size:
     """The size that ``"1000,128,10,190"`` means.
 
     Raises:

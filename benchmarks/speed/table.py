@@ -35,7 +35,7 @@ MEMORY = Unit("bytes", "MB", 1e-6)
 THROUGHPUT = Unit("GFLOP/s", "GFLOP/s", 1.0, more=True)
 
 
-class Plan(NamedTuple):
+class SpeedPlan(NamedTuple):
     """What the command line asks of every part.
 
     Attributes:
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     repeats: int
 
 
-class Table(NamedTuple):
+class SpeedTable(NamedTuple):
     """Candidates that are measured in turns.
 
     Attributes:
@@ -70,22 +70,22 @@ class Table(NamedTuple):
     ours: frozenset[str]
     flop: Mapping[str, float] = {}
 
-    def only(self, wanted: tuple[str, ...]) -> Table:
+    def only(self, wanted: tuple[str, ...]) -> SpeedTable:
         """Those whose name contains one of ``wanted``, whatever its case, and the references."""
         chosen = {
             name: make
             for name, make in self.candidates.items()
-            if name in self.references or fits(name, wanted)
+            if name in self.references or name_contains(name, wanted)
         }
         return self._replace(candidates=chosen)
 
 
-def fits(name: str, wanted: tuple[str, ...]) -> bool:
+def name_contains(name: str, wanted: tuple[str, ...]) -> bool:
     """Whether a name contains one of the texts, whatever their case."""
     return any(text.casefold() in name.casefold() for text in wanted)
 
 
-class Row(NamedTuple):
+class SpeedRow(NamedTuple):
     """One candidate of a measured table; ``ratio`` is None without a reference."""
 
     name: str
@@ -95,7 +95,7 @@ class Row(NamedTuple):
     ratio: float | None
 
 
-class Measured(NamedTuple):
+class MeasuredTable(NamedTuple):
     """A table with what was measured.
 
     Attributes:
@@ -125,9 +125,9 @@ class Measured(NamedTuple):
         best = max if self.unit.more else min
         return best(medians, key=lambda name: medians[name]) if medians else None
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[SpeedRow]:
         """The candidates in their order."""
         of = 0.0 if self.reference is None else statistics.median(self.values[self.reference])
         for name, values in self.values.items():
             median = statistics.median(values)
-            yield Row(name, median, min(values), max(values), median / of if of else None)
+            yield SpeedRow(name, median, min(values), max(values), median / of if of else None)

@@ -7,17 +7,19 @@ from collections.abc import Callable
 
 import torch
 
-from .table import Action, Plan, Table
+from .table import Action, SpeedPlan, SpeedTable
 
-TURN = 0.02  # seconds: single calls of 0.1 ms cannot be timed
-QUICK_TURN = 0.001
-SLOW = 0.1  # seconds, beside which it is nothing what the one before left in the caches
+TURN_SECONDS = 0.02  # seconds: single calls of 0.1 ms cannot be timed
+QUICK_TURN_SECONDS = 0.001
+SLOW_SECONDS = 0.1  # seconds, beside which it is nothing what the one before left in the caches
 
-Tell = Callable[[str], object]
+OnProgress = Callable[[str], object]
 Values = dict[str, list[float]]
 
 
-def seconds(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str]]:
+def measure_seconds(
+    table: SpeedTable, plan: SpeedPlan, tell: OnProgress
+) -> tuple[Values, dict[str, str]]:
     """The seconds of every turn of every candidate, and what those said that failed.
 
     Each is made and called once before the first round. One that raises an error then is left out:
@@ -28,7 +30,7 @@ def seconds(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
         plan: how often, and on which device.
         tell: is called with the name of each before it begins.
     """
-    clock = Clock(plan.device, QUICK_TURN if plan.quick else TURN)
+    clock = Clock(plan.device, QUICK_TURN_SECONDS if plan.quick else TURN_SECONDS)
     actions: dict[str, Action] = {}
     failed: dict[str, str] = {}
     for name, make in table.candidates.items():
@@ -37,7 +39,7 @@ def seconds(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
             action = make()
             clock.time(name, action)
         except Exception as error:
-            failed[name] = said(error)
+            failed[name] = error_text(error)
         else:
             actions[name] = action
     values: Values = {name: [] for name in actions}
@@ -48,12 +50,12 @@ def seconds(table: Table, plan: Plan, tell: Tell) -> tuple[Values, dict[str, str
     return values, failed
 
 
-def rounds(plan: Plan) -> int:
+def timing_rounds(plan: SpeedPlan) -> int:
     """How often each candidate is told of."""
     return 1 + plan.repeats
 
 
-def said(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error in one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}"
@@ -78,7 +80,7 @@ class Clock:
         Where no call was fast yet, that one is the turn.
         """
         once = self.time(name, action)
-        if self.fastest[name] > SLOW:
+        if self.fastest[name] > SLOW_SECONDS:
             return once
         return self.time(name, action, max(1, round(self.length / self.fastest[name])))
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from benchmarks.records.run import read_run
 from benchmarks.results import archive, command
-from benchmarks.results.definition import jobs, load
+from benchmarks.results.definition import load_definition
+from benchmarks.results.planned_runs import planned_runs
 from tests.benchmarks.fake_runs import write_run
 
 TINY = """
@@ -33,8 +34,10 @@ def call(results, *arguments, runs="runs"):
 
 def pretend(results, name, **runs):
     """Keep records of runs that nobody has trained: by their names, ``ours_seed0``."""
-    experiment = load(name, results)
-    defined = {job.folder: job for job in jobs(experiment)} if hasattr(experiment, "rows") else {}
+    experiment = load_definition(name, results)
+    defined = (
+        {job.name: job for job in planned_runs(experiment)} if hasattr(experiment, "rows") else {}
+    )
     for key, said in runs.items():
         run = "-seed".join(key.rsplit("_seed", 1))
         config = {"config": defined[run].composed().config} if run in defined else {}

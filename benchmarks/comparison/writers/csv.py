@@ -6,20 +6,20 @@ import csv
 import io
 
 from benchmarks.comparison.groups import OUTCOMES
-from benchmarks.comparison.table import Row, Table
+from benchmarks.comparison.table import GroupRow, TaskTable
 
-FACTS = ("task", "group", "model", "hidden_size", "parameters", "degrees_of_freedom")
-VERDICT = ("against_best", "p_holm")
+FACT_COLUMNS = ("task", "group", "model", "hidden_size", "parameters", "degrees_of_freedom")
+VERDICT_COLUMNS = ("against_best", "p_holm")
 
 
-def delimited(tables: list[Table]) -> str:
+def csv_text(tables: list[TaskTable]) -> str:
     """All tables in one; what a task does not measure is empty in its rows.
 
     Of a number NAME there are ``NAME_mean``, ``NAME_low`` and ``NAME_high``, the bounds of the
     95 % interval, ``NAME_n``, the seeds that have it, and ``NAME_max``, the largest among them.
     """
     rows = [_row(table, row) for table in tables for row in table.rows]
-    facts = [*FACTS, "seeds", *OUTCOMES, *VERDICT]
+    facts = [*FACT_COLUMNS, "seeds", *OUTCOMES, *VERDICT_COLUMNS]
     names = list(dict.fromkeys(name for row in rows for name in row if name not in facts))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*facts, *names], restval="", lineterminator="\n")
@@ -28,9 +28,9 @@ def delimited(tables: list[Table]) -> str:
     return text.getvalue()
 
 
-def _row(table: Table, row: Row) -> dict[str, object]:
+def _row(table: TaskTable, row: GroupRow) -> dict[str, object]:
     metadata = row.group.runs[0].metadata
-    found: dict[str, object] = {name: metadata.get(name) for name in FACTS}
+    found: dict[str, object] = {name: metadata.get(name) for name in FACT_COLUMNS}
     found |= {"task": table.task, "group": row.group.name, **row.group.outcomes}
     found["seeds"] = " ".join(str(run.metadata["seed"]) for run in row.group.runs)
     found |= {"against_best": row.verdict.kind, "p_holm": row.verdict.p}

@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.comparison.figures import svg
-from benchmarks.comparison.groups import Group, differing, shown
-from benchmarks.comparison.palette import DARK, LIGHT, MOST, STROKES, looks
-from benchmarks.comparison.panels import Panel, panels
+from benchmarks.comparison.figures import panel_svg
+from benchmarks.comparison.groups import Group, differing_keys, format_value
+from benchmarks.comparison.palette import DARK, LIGHT, MAX_COLORED_GROUPS, STROKES, line_styles
+from benchmarks.comparison.panels import Panel, task_panels
 from benchmarks.comparison.sentences import headline, legend, problems
-from benchmarks.comparison.statistics import WORDS, show_p
-from benchmarks.comparison.table import Table
+from benchmarks.comparison.statistics import VERDICT_WORDS, format_p
+from benchmarks.comparison.table import TaskTable
 from benchmarks.config.fingerprint import update_keys
 from benchmarks.records.files import CONFIG
 from benchmarks.records.run import Run
 
-TEMPLATE = "page.html.j2"
-WIDE, NARROW, SMALL = (12.5, 4.4), (4.2, 3.4), (4.2, 3.1)  # inches
+PAGE_TEMPLATE = "page.html.j2"
+WIDE_INCHES, NARROW_INCHES, SMALL_INCHES = (12.5, 4.4), (4.2, 3.4), (4.2, 3.1)  # inches
 
 
 class Drawing(NamedTuple):
@@ -33,7 +33,7 @@ class Drawing(NamedTuple):
     images: dict[str, Markup]
 
 
-def page(tables: list[Table], command: str) -> str:
+def html_page(tables: list[TaskTable], command: str) -> str:
     """The whole page; ``command`` is the line that made it."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -46,19 +46,19 @@ def page(tables: list[Table], command: str) -> str:
     for found in tables:
         for row in found.rows:
             counts.update(row.group.outcomes)
-    return environment.get_template(TEMPLATE).render(
+    return environment.get_template(PAGE_TEMPLATE).render(
         sections=[_section(number, found) for number, found in enumerate(tables)],
         command=command,
         date=f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         outcomes={name: count for name, count in counts.items() if count},
         hues=list(zip(LIGHT, DARK, strict=True)),
-        words=WORDS,
-        show_p=show_p,
-        most=MOST,
+        words=VERDICT_WORDS,
+        format_p=format_p,
+        most=MAX_COLORED_GROUPS,
     )
 
 
-def _section(number: int, table: Table) -> dict[str, Any]:
+def _section(number: int, table: TaskTable) -> dict[str, Any]:
     groups = [row.group for row in table.rows]
     return {
         "table": table,
@@ -66,18 +66,24 @@ def _section(number: int, table: Table) -> dict[str, Any]:
         "legend": legend(table),
         "problems": problems(table),
         "best": {column.name: table.best(column) for column in table.columns},
-        "looks": looks(len(groups)),
+        "styles": line_styles(len(groups)),
         "dashes": dict(zip(STROKES, ("", "6 3", "2 2"), strict=True)),
-        "drawings": [_drawing(panel, f"{number}-{k}") for k, panel in enumerate(panels(table))],
+        "drawings": [
+            _drawing(panel, f"{number}-{k}") for k, panel in enumerate(task_panels(table))
+        ],
         "differing": _settings(groups),
         "configurations": [(group.name, _configuration(group.runs[0])) for group in groups],
-        "origin": origin([run for group in groups for run in group.runs]),
+        "origin": describe_origin([run for group in groups for run in group.runs]),
     }
 
 
 def _drawing(panel: Panel, name: str) -> Drawing:
-    sizes = {"wide": WIDE, "narrow": NARROW} if name.endswith("-0") else {"": SMALL}
-    images = {kind: Markup(svg(panel, size, name + kind)) for kind, size in sizes.items()}
+    sizes = (
+        {"wide": WIDE_INCHES, "narrow": NARROW_INCHES}
+        if name.endswith("-0")
+        else {"": SMALL_INCHES}
+    )
+    images = {kind: Markup(panel_svg(panel, size, name + kind)) for kind, size in sizes.items()}
     return Drawing(panel, images)
 
 
@@ -85,8 +91,8 @@ def _settings(groups: list[Group]) -> dict[str, list[str]]:
     """The keys in which the groups differ, with the value of each group, empty for none."""
     settings = [group.settings for group in groups]
     return {
-        key: [shown(own[key]) if key in own else "" for own in settings]
-        for key in differing(settings)
+        key: [format_value(own[key]) if key in own else "" for own in settings]
+        for key in differing_keys(settings)
     }
 
 
@@ -98,7 +104,7 @@ def _configuration(run: Run) -> str:
         return json.dumps(update_keys(run.metadata["config"]), indent=2, ensure_ascii=False)
 
 
-def origin(runs: list[Run]) -> dict[str, str]:
+def describe_origin(runs: list[Run]) -> dict[str, str]:
     """Where the numbers come from: machine, threads, versions; how many runs, where they differ."""
     seen: dict[str, Counter[str]] = {}
     for run in runs:

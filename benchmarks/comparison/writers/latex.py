@@ -6,9 +6,9 @@ import re
 
 from benchmarks.comparison.sentences import problems
 from benchmarks.comparison.statistics import ALPHA, Kind
-from benchmarks.comparison.table import Cell, Row, Table
+from benchmarks.comparison.table import Cell, GroupRow, TaskTable
 
-HEAD = r"""% \usepackage{booktabs,graphicx}; in the order of the tasks, one table each"""
+LATEX_HEAD = r"""% \usepackage{booktabs,graphicx}; in the order of the tasks, one table each"""
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -38,25 +38,25 @@ _MEANINGS: dict[Kind, str] = {
 }
 
 
-def latex(tables: list[Table]) -> str:
+def latex_text(tables: list[TaskTable]) -> str:
     """One table environment per task; the best mean of a column is in bold."""
-    return "\n\n".join([HEAD, *map(_environment, tables)]) + "\n"
+    return "\n\n".join([LATEX_HEAD, *map(_environment, tables)]) + "\n"
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text as LaTeX prints it as it stands."""
     return "".join(_SPECIAL.get(sign, sign) for sign in text)
 
 
-def number(text: str) -> str:
+def latex_number(text: str) -> str:
     """What a person reads, with powers of ten as such: ``5.6e-04`` becomes 5.6 times 10 to -4."""
-    escaped = escape(text)
+    escaped = escape_latex(text)
     return re.sub(
         r"(\d(?:\.\d+)?)e([+-]\d+)", lambda m: rf"${m[1]} \cdot 10^{{{int(m[2])}}}$", escaped
     )
 
 
-def _environment(table: Table) -> str:
+def _environment(table: TaskTable) -> str:
     headings = [column.latex or _heading(column.heading) for column in table.columns]
     head = ["model", "hidden", "parameters", "seeds", *headings]
     lines = [
@@ -77,7 +77,7 @@ def _environment(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _row(table: Table, row: Row) -> str:
+def _row(table: TaskTable, row: GroupRow) -> str:
     facts = [
         _split(row.group.name) + _MARKS[row.verdict.kind],
         str(row.hidden_size),
@@ -89,23 +89,25 @@ def _row(table: Table, row: Row) -> str:
 
 
 def _cell(cell: Cell, bold: bool) -> str:
-    text = number(cell.text)
+    text = latex_number(cell.text)
     if bold:
         text = rf"\textbf{{\boldmath {text}}}"
-    return _stacked([text, rf"\scriptsize {number(cell.aside)}"]) if cell.aside else text
+    return (
+        _stacked([text, rf"\scriptsize {latex_number(cell.interval)}"]) if cell.interval else text
+    )
 
 
 def _heading(text: str) -> str:
     """A heading of several words in two lines."""
     words = text.split()
     half = (len(words) + 1) // 2
-    return _stacked([escape(" ".join(part)) for part in (words[:half], words[half:]) if part])
+    return _stacked([escape_latex(" ".join(part)) for part in (words[:half], words[half:]) if part])
 
 
 def _split(text: str) -> str:
     """A name with its settings below, two a line."""
     parts = text.split(", ")
-    lines = [escape(", ".join(parts[k : k + 2])) for k in range(0, len(parts), 2)]
+    lines = [escape_latex(", ".join(parts[k : k + 2])) for k in range(0, len(parts), 2)]
     return _stacked([*(f"{line}," for line in lines[:-1]), lines[-1]], "l")
 
 
@@ -116,17 +118,17 @@ def _stacked(lines: list[str], side: str = "r") -> str:
     return rf"\shortstack[{side}]{{" + r" \\ ".join(lines) + "}"
 
 
-def _caption(table: Table) -> str:
+def _caption(table: TaskTable) -> str:
     kinds = {row.verdict.kind for row in table.rows}
     marks = [f"{_MARKS[kind]} {text}" for kind, text in _MEANINGS.items() if kind in kinds]
     scale = "the logarithm of the " if table.decisive.log else "the "
     test = (
-        f" (Welch's t-test on {scale}{escape(table.decisive.heading)}, Holm-corrected, "
+        f" (Welch's t-test on {scale}{escape_latex(table.decisive.heading)}, Holm-corrected, "
         rf"{100 * ALPHA:.0f}\,\%)"
     )
     tested = test if kinds & {"alike", "worse"} else ""
     said = f" {'; '.join(marks)}{tested}." if marks else ""
     return (
-        rf"{escape(table.task)}. Means over seeds with 95\,\% bootstrap intervals; "
+        rf"{escape_latex(table.task)}. Means over seeds with 95\,\% bootstrap intervals; "
         f"bold: best of the column.{said}"
     )

@@ -9,20 +9,20 @@ import geoopt
 import torch
 from torch import Tensor
 
-from benchmarks.speed.table import Action, Plan, Table
+from benchmarks.speed.table import Action, SpeedPlan, SpeedTable
 from orthornn import RiemannianAdam, RiemannianMuon, RiemannianRMSprop, RiemannianSGD, Stiefel
 
-REFERENCE = "geoopt RiemannianAdam, QR"
-SIZES = (64, 128, 190, 512, 1024)
-PEERS: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
-    REFERENCE: lambda x: geoopt.optim.RiemannianAdam(
+OPTIMIZER_REFERENCE = "geoopt RiemannianAdam, QR"
+WEIGHT_SIZES = (64, 128, 190, 512, 1024)
+PEER_OPTIMIZERS: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
+    OPTIMIZER_REFERENCE: lambda x: geoopt.optim.RiemannianAdam(
         [geoopt.ManifoldParameter(x, manifold=geoopt.EuclideanStiefel())], lr=1e-3
     ),
     "geoopt RiemannianAdam, canonical": lambda x: geoopt.optim.RiemannianAdam(
         [geoopt.ManifoldParameter(x, manifold=geoopt.CanonicalStiefel())], lr=1e-3
     ),
 }
-OWN: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
+OWN_OPTIMIZERS: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
     "RiemannianAdam": lambda x: RiemannianAdam([_point(x)], lr=1e-3),
     "RiemannianAdam, scalar": lambda x: RiemannianAdam([_point(x)], lr=1e-3, adaptivity="scalar"),
     "RiemannianRMSprop": lambda x: RiemannianRMSprop([_point(x)], lr=3e-4, alpha=0.9),
@@ -32,14 +32,17 @@ OWN: dict[str, Callable[[Tensor], torch.optim.Optimizer]] = {
 }
 
 
-def tables(plan: Plan) -> Iterator[Table]:
+def optimizer_tables(plan: SpeedPlan) -> Iterator[SpeedTable]:
     """One step of one n x n weight."""
-    for n in (8,) if plan.quick else SIZES:
-        yield Table(
+    for n in (8,) if plan.quick else WEIGHT_SIZES:
+        yield SpeedTable(
             f"optimizer step of one {n} x {n} weight",
-            (REFERENCE,),
-            {name: partial(_step, name, n, plan.device) for name in PEERS | OWN},
-            frozenset(OWN),
+            (OPTIMIZER_REFERENCE,),
+            {
+                name: partial(_step, name, n, plan.device)
+                for name in PEER_OPTIMIZERS | OWN_OPTIMIZERS
+            },
+            frozenset(OWN_OPTIMIZERS),
         )
 
 
@@ -49,7 +52,7 @@ def _point(x: Tensor) -> geoopt.ManifoldParameter:
 
 def _step(name: str, n: int, device: torch.device) -> Action:
     torch.manual_seed(0)
-    optimizer = (PEERS | OWN)[name](Stiefel().random(n, n).data.to(device))
+    optimizer = (PEER_OPTIMIZERS | OWN_OPTIMIZERS)[name](Stiefel().random(n, n).data.to(device))
     optimizer.param_groups[0]["params"][0].grad = torch.randn(n, n, device=device)
 
     def step() -> None:

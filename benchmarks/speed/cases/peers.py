@@ -15,7 +15,7 @@ from benchmarks.speed.sizes import Size
 from orthornn.recurrence.nonlinearity import modrelu
 
 
-class Loop(nn.Module):
+class ParametrizedLoop(nn.Module):
     """``h_t = modReLU(W h_{t-1} + V x_t)`` as a loop over time, with a parametrized W.
 
     W is computed once in a pass: ``parametrize.cached()`` keeps it. The steps are taken apart by
@@ -56,11 +56,14 @@ class Peer(NamedTuple):
     make: Callable[[ModuleType, Size], nn.Module]
 
 
-PEERS = {
+PEER_LAYERS = {
     "geotorch orthogonal, loop": Peer(
-        "geotorch", lambda geotorch, s: Loop(s, lambda w: geotorch.orthogonal(w, "weight"))
+        "geotorch",
+        lambda geotorch, s: ParametrizedLoop(s, lambda w: geotorch.orthogonal(w, "weight")),
     ),
-    "torch orthogonal, loop": Peer("torch", lambda _, s: Loop(s, parametrizations.orthogonal)),
+    "torch orthogonal, loop": Peer(
+        "torch", lambda _, s: ParametrizedLoop(s, parametrizations.orthogonal)
+    ),
     # a plain recurrence mixed with the last state by two learned numbers: that package's plainest
     "torchrecurrent FastRNN": Peer(
         "torchrecurrent", lambda torchrecurrent, s: torchrecurrent.FastRNN(s.I, s.H)
@@ -68,20 +71,20 @@ PEERS = {
 }
 
 
-def installed() -> dict[str, Callable[[Size], nn.Module]]:
+def installed_peers() -> dict[str, Callable[[Size], nn.Module]]:
     """The peers that can be made here."""
-    packages = {peer.package: _package(peer.package) for peer in PEERS.values()}
+    packages = {peer.package: _package(peer.package) for peer in PEER_LAYERS.values()}
     return {
         name: _bind(peer.make, package)
-        for name, peer in PEERS.items()
+        for name, peer in PEER_LAYERS.items()
         if (package := packages[peer.package]) is not None
     }
 
 
-def missing() -> dict[str, str]:
+def missing_peers() -> dict[str, str]:
     """The peers that cannot be made here, with the package that each needs."""
-    here = installed()
-    return {name: peer.package for name, peer in PEERS.items() if name not in here}
+    here = installed_peers()
+    return {name: peer.package for name, peer in PEER_LAYERS.items() if name not in here}
 
 
 def _bind(

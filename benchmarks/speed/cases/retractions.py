@@ -8,21 +8,23 @@ from functools import partial
 import geoopt
 import torch
 
-from benchmarks.speed.table import Make, Plan, Table
+from benchmarks.speed.table import Make, SpeedPlan, SpeedTable
 from orthornn import Stiefel
 from orthornn.linalg import skew
 from orthornn.manifolds.retractions import RETRACTIONS
 
-REFERENCE = "geoopt QR"
-SIZES = (64, 128, 190, 512, 1024, 2048)
+RETRACTION_REFERENCE = "geoopt QR"
+POINT_SIZES = (64, 128, 190, 512, 1024, 2048)
 
 
-def tables(plan: Plan) -> Iterator[Table]:
+def retraction_tables(plan: SpeedPlan) -> Iterator[SpeedTable]:
     """One tangent step u = x a of an n x n point, every entry of a being about 1e-3."""
-    for n in (8,) if plan.quick else SIZES:
+    for n in (8,) if plan.quick else POINT_SIZES:
         candidates = _candidates(n, plan.device)
         own = frozenset(name for name in candidates if name.partition(":")[0] in RETRACTIONS)
-        yield Table(f"retraction of one {n} x {n} point", (REFERENCE,), candidates, own)
+        yield SpeedTable(
+            f"retraction of one {n} x {n} point", (RETRACTION_REFERENCE,), candidates, own
+        )
 
 
 def _candidates(n: int, device: torch.device) -> dict[str, Make]:
@@ -41,7 +43,7 @@ def _candidates(n: int, device: torch.device) -> dict[str, Make]:
         return make
 
     return {
-        REFERENCE: geoopts(geoopt.EuclideanStiefel()),
+        RETRACTION_REFERENCE: geoopts(geoopt.EuclideanStiefel()),
         "geoopt canonical": geoopts(geoopt.CanonicalStiefel()),
         "one product": lambda: partial(torch.mm, *made()),
         **{

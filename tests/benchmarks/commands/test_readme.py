@@ -17,7 +17,7 @@ from tests.benchmarks.commandline import TINY
 from tests.benchmarks.sweeping import finish, start
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / name for name in (*readme.PAGES, "results/README.md")]
+PAGES = [ROOT / name for name in (*readme.README_PAGES, "results/README.md")]
 README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line for language, text in BLOCKS if not language for line in text.splitlines()]

@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from benchmarks import compare
-from benchmarks.comparison.writers.latex import escape, number
+from benchmarks.comparison.writers.latex import escape_latex, latex_number
 from tests.benchmarks.fake_runs import three_seeds, write_run
 
 
@@ -85,9 +85,11 @@ def test_bold_is_the_better_way_of_each_column(tmp_path):
 
 
 def test_latex_escapes_every_special_sign_and_writes_powers_of_ten():
-    assert escape("a_b^~\\{}") == r"a\_b\textasciicircum{}\textasciitilde{}\textbackslash{}\{\}"
-    assert number("[5.6e-04, 1e+30]") == r"[$5.6 \cdot 10^{-4}$, $1 \cdot 10^{30}$]"
-    assert number("12.5%") == r"12.5\%"
+    assert (
+        escape_latex("a_b^~\\{}") == r"a\_b\textasciicircum{}\textasciitilde{}\textbackslash{}\{\}"
+    )
+    assert latex_number("[5.6e-04, 1e+30]") == r"[$5.6 \cdot 10^{-4}$, $1 \cdot 10^{30}$]"
+    assert latex_number("12.5%") == r"12.5\%"
 
 
 @pytest.mark.parametrize(

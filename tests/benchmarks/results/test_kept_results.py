@@ -9,14 +9,16 @@ from benchmarks.config.compose import CONF, compose_run
 from benchmarks.config.fingerprint import setting
 from benchmarks.records.record import to_json
 from benchmarks.results import command
-from benchmarks.results.archive import MAX_RECORD_BYTES, load_kept
-from benchmarks.results.definition import RESULTS, Experiment, contents, load
-from benchmarks.results.tables import chosen, lines
+from benchmarks.results.archive import MAX_RECORD_BYTES
+from benchmarks.results.definition import RESULTS, Experiment
+from benchmarks.results.report import Report
+from benchmarks.results.rows import best_settings
 from tests.benchmarks.tuned_sources import sources
 
-NAMES = contents().experiments
-EXPERIMENTS = [name for name in NAMES if isinstance(load(name), Experiment)]
-SEARCHES = [name for name in EXPERIMENTS if load(name).choose]
+REPORT = Report()
+NAMES = list(REPORT.definitions)
+EXPERIMENTS = [name for name in NAMES if isinstance(REPORT.definition(name), Experiment)]
+SEARCHES = [name for name in EXPERIMENTS if REPORT.definition(name).choose]
 
 
 @pytest.mark.slow
@@ -30,7 +32,7 @@ def test_every_folder_is_reported():
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_records_of_an_experiment_are_small_and_name_no_place(name):
-    kept = load_kept(RESULTS / name)
+    kept = REPORT.kept(name)
     records = [record for run in kept.values() for record in run.records]
     assert sum(len(to_json(record)) for record in records) <= MAX_RECORD_BYTES
     for run in kept.values():
@@ -48,10 +50,10 @@ def optimizer_setting(config):
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
-    experiment, found = lines(name)
-    for row, best in chosen(experiment, found).items():
-        config = best.known[0].metadata["config"]
-        model = best.known[0].metadata["model"]
+    experiment = REPORT.definition(name)
+    for row, best in best_settings(REPORT.rows(name), experiment.choose).items():
+        config = best.kept[0].metadata["config"]
+        model = best.kept[0].metadata["model"]
         own = [o for o in best.overrides if o.partition("=")[0].partition(".")[0] != "optimizer"]
         assert config["optimizer"].get("lr_modrelu") is None, "searched with a step size of its own"
         used = optimizer_setting(compose_run(experiment.benchmark, own).config)
@@ -65,7 +67,7 @@ def test_the_step_sizes_in_use_are_those_that_the_search_chose(name):
 def test_no_kept_run_was_further_off_the_manifold_than_the_page_says():
     page = (RESULTS.parent / "orthornn" / "README.md").read_text(encoding="utf-8")
     bound, size = re.search(r"stayed below ([0-9.e-]+) at H up to (\d+)", page).groups()
-    runs = [run.metadata for name in EXPERIMENTS for run in load_kept(RESULTS / name).values()]
+    runs = [run.metadata for name in EXPERIMENTS for run in REPORT.kept(name).values()]
     ours = [run for run in runs if run["model"] == "ortho"]
     errors = [run["summary"]["largest_orthogonality_error"] for run in ours]
     assert float(bound) / 1.1 < max(errors) < float(bound)

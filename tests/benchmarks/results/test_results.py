@@ -14,8 +14,10 @@ import pytest
 
 from benchmarks.results import rerun
 from benchmarks.results.archive import RUNS, load_kept, save_kept
-from benchmarks.results.definition import jobs, load
-from benchmarks.results.tables import cell, column, lines
+from benchmarks.results.definition import load_definition
+from benchmarks.results.planned_runs import planned_runs
+from benchmarks.results.report import Report
+from benchmarks.results.rows import find_column, format_cell
 from tests.benchmarks.fake_runs import write_run
 from tests.benchmarks.keeping import TINY, call, define, edit, keep, pretend
 from tests.benchmarks.sweeping import ROOT
@@ -92,10 +94,10 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_none(results, cap
     told = capsys.readouterr().err.splitlines()[-1]
     assert "python -m benchmarks.copy" in told
     assert "device" in told
-    _, found = lines("tiny", results)
-    assert cell(found[1], column("test_loss", found)) == "diverged"
-    assert cell(found[1], column("steps_to_target", found)) == "diverged"
-    assert cell(found[2], column("test_loss", found)) == "not run"
+    found = Report(results).rows("tiny")
+    assert format_cell(found[1], find_column("test_loss", found)) == "diverged"
+    assert format_cell(found[1], find_column("steps_to_target", found)) == "diverged"
+    assert format_cell(found[2], find_column("test_loss", found)) == "not run"
     page = (results / "tiny" / "compare.md").read_text(encoding="utf-8")
     assert "(theirs-seed3)" in page
     told = load_kept(results / "tiny")["theirs-seed3"].metadata["error"]
@@ -149,13 +151,13 @@ def test_keeping_takes_what_is_over_and_check_names_what_is_no_part_of_the_exper
 ):
     define(results, TINY)
     runs, folder = results.parent / "runs", results / "tiny"
-    first, second, third = jobs(load("tiny", results))
+    first, second, third = planned_runs(load_definition("tiny", results))
     write_run(runs / first.composed().folder, status="running")
     write_run(runs / second.composed().folder, seed=1, status="failed", traceback="/home/a bug")
     write_run(runs / third.composed().folder, seed=3)
     keep(folder, "other-seed0")
     assert call(results, "keep", "tiny") == 0
-    assert list(load_kept(folder)) == ["other-seed0", third.folder]
+    assert list(load_kept(folder)) == ["other-seed0", third.name]
     assert "1 kept from" in capsys.readouterr().out
     assert call(results, "check") == 1
     assert "other-seed0 belongs to no run" in capsys.readouterr().err
@@ -166,9 +168,9 @@ def test_missing_trains_what_is_not_kept_or_has_another_setting(results, monkeyp
     pretend(results, "tiny", ours_seed0={}, ours_seed1={"seed": 1})
     edit(results / "tiny", "ours-seed1", lambda run: run.metadata["config"]["task"].update(delay=6))
     asked = []
-    monkeypatch.setattr(rerun, "train", lambda jobs, *_: asked.extend(jobs) or [])
+    monkeypatch.setattr(rerun, "train_runs", lambda jobs, *_: asked.extend(jobs) or [])
     assert call(results, "run", "tiny", "--missing") == 0
-    assert [job.folder for job in asked] == ["ours-seed1", "theirs-seed3"]
+    assert [job.name for job in asked] == ["ours-seed1", "theirs-seed3"]
     assert call(results, "run", "tiny") == 0
     assert len(asked) == 2 + 3
 

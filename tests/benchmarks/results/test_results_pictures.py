@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.comparison.curves import Curve
 from benchmarks.diagnostics.gradient_flow import CaseResult, GradientFlow
 from benchmarks.results import figures
-from benchmarks.results.figures import highest
+from benchmarks.results.figures import upper_limit
 from tests.benchmarks.fake_runs import losses
 from tests.benchmarks.keeping import TINY, call, define, edit, pretend
 
@@ -88,16 +88,16 @@ def middle(*values):
 def test_losses_are_drawn_up_to_a_start_but_not_up_to_a_spike():
     start = [*np.geomspace(8, 0.1, 20), *[0.1] * 180]
     spike = [*[0.1] * 1500, *[1e12] * 7, *[0.1] * 1500]
-    assert 8 <= highest([middle(*start), None]) <= 24
-    assert highest([middle(*spike), middle(*[0.2] * 1000)]) < 1
-    assert highest([middle(float("nan"), 2.0)]) == pytest.approx(6)
-    assert highest([None, middle(float("inf"))]) == float("inf")
+    assert 8 <= upper_limit([middle(*start), None]) <= 24
+    assert upper_limit([middle(*spike), middle(*[0.2] * 1000)]) < 1
+    assert upper_limit([middle(float("nan"), 2.0)]) == pytest.approx(6)
+    assert upper_limit([None, middle(float("inf"))]) == float("inf")
 
 
 def test_one_step_in_a_hundred_is_a_spike_however_few_there_are():
     for steps in (20, 60, 100, 200, 3000):
         smeared = [1e6] * max(1, steps // 100)
-        assert highest([middle(*smeared, *[0.1] * (steps - len(smeared)))]) < 1
+        assert upper_limit([middle(*smeared, *[0.1] * (steps - len(smeared)))]) < 1
 
 
 def test_a_figure_cuts_a_spike_off(results, monkeypatch):

@@ -11,17 +11,17 @@ import torch
 from benchmarks import speed
 from benchmarks.speed import command, environment, text
 from benchmarks.speed.cases import layers, peers
-from benchmarks.speed.figure import figure
-from benchmarks.speed.parts import PARTS
-from benchmarks.speed.table import MEMORY, THROUGHPUT, TIME, Measured, Plan
+from benchmarks.speed.figure import ratio_figure
+from benchmarks.speed.suites import SUITES
+from benchmarks.speed.table import MEMORY, THROUGHPUT, TIME, MeasuredTable, SpeedPlan
 
 CPU = torch.device("cpu")
-PLAN = Plan(CPU, sizes=None, quick=True, threads=1, repeats=2)
+PLAN = SpeedPlan(CPU, sizes=None, quick=True, threads=1, repeats=2)
 REFERENCES = ("nn.RNN relu", "geoopt RiemannianAdam, QR", "geoopt QR")
 
 
 def measured(unit=TIME, **values):
-    return Measured("layers", "a table", unit, ("first",), frozenset({"second"}), values, {})
+    return MeasuredTable("layers", "a table", unit, ("first",), frozenset({"second"}), values, {})
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_quick_run_measures_every_part_beside_its_reference(everything):
     assert code == 0
     assert "1 thread(s)" in printed
     report = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
-    assert {t["part"] for t in report["tables"]} == set(PARTS)
+    assert {t["part"] for t in report["tables"]} == set(SUITES)
     for name in REFERENCES:
         assert f"1.00 x {name}" in printed
     assert "100.0 % of torch.mm" in printed
@@ -57,7 +57,7 @@ def test_the_file_holds_every_value_and_its_medians_are_those_that_are_printed(e
     report = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
     blocks = {b.splitlines()[0]: b.splitlines()[1:] for b in printed.split("\n\n") if b}
     for found in report["tables"]:
-        part = PARTS[found["part"]]
+        part = SUITES[found["part"]]
         lines = blocks[found["title"]]
         assert len(lines) == len(found["values"])
         for (name, values), line in zip(found["values"].items(), lines, strict=True):
@@ -77,7 +77,7 @@ def test_the_figure_is_written_in_the_format_of_its_name(everything):
 @pytest.mark.parametrize("unit", [TIME, MEMORY, THROUGHPUT], ids=lambda unit: unit.shown)
 def test_bars_end_at_the_ratios_of_the_medians_with_the_best_on_top(unit):
     values = {"first": [2.0, 2.0], "second": [1.0, 3.0, 0.9], "third": [5.0, 8.0, 6.0]}
-    drawn = figure(environment.header(PLAN), [measured(unit, **values)])
+    drawn = ratio_figure(environment.make_header(PLAN), [measured(unit, **values)])
     (axes,) = drawn.axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     best_first = ["second", "first", "third"]
@@ -98,7 +98,10 @@ def test_bars_end_at_the_ratios_of_the_medians_with_the_best_on_top(unit):
 
 
 def test_a_figure_without_any_ratio_is_still_one():
-    assert figure(environment.header(PLAN), [measured(first=[0.0], second=[1.0])]).axes == []
+    assert (
+        ratio_figure(environment.make_header(PLAN), [measured(first=[0.0], second=[1.0])]).axes
+        == []
+    )
 
 
 def test_markdown_is_one_table_that_says_the_same(capsys):
@@ -106,7 +109,7 @@ def test_markdown_is_one_table_that_says_the_same(capsys):
     for more, shown in (["--markdown"], True), ([], False):
         assert speed.main([*options, *more]) == 0
         assert ("|---|---|---|---|" in capsys.readouterr().out) == shown
-    shown = text.markdown(measured(first=[2.0], second=[1.0, 3.0, 1.0])).splitlines()
+    shown = text.markdown_text(measured(first=[2.0], second=[1.0, 3.0, 1.0])).splitlines()
     assert shown[0] == "**a table**"
     assert shown[2:] == [
         "|  | ms | least, most | x first |",
@@ -119,7 +122,7 @@ def test_markdown_is_one_table_that_says_the_same(capsys):
 @pytest.mark.parametrize("package", ["geotorch", "torchrecurrent"])
 def test_a_peer_that_is_not_installed_is_left_out_by_name(package, monkeypatch, capsys):
     pytest.importorskip(package)
-    names = [name for name, peer in peers.PEERS.items() if peer.package == package]
+    names = [name for name, peer in peers.PEER_LAYERS.items() if peer.package == package]
     monkeypatch.setitem(sys.modules, package, None)
     assert speed.main(["--quick", "--repeats", "1", "--parts", "layers"]) == 0
     printed = capsys.readouterr()
@@ -134,7 +137,7 @@ def test_one_that_fails_is_told_and_takes_nobody_along(monkeypatch, capsys):
     def broken(size):
         raise RuntimeError("not enough\nmemory")
 
-    monkeypatch.setitem(layers.TORCH, "nn.GRU", broken)
+    monkeypatch.setitem(layers.TORCH_LAYERS, "nn.GRU", broken)
     assert speed.main(["--quick", "--repeats", "1", "--parts", "layers"]) == 1
     found = capsys.readouterr().out
     assert (
@@ -167,7 +170,7 @@ REFUSED = {
     "--sizes 1000000,1000000,10,1000": ["1000000", "GB"],
     "--sizes 1,1,1,1 --quick": ["--quick", "--sizes"],
     "--sizes 1,1,1,1 --parts optimizers": ["--sizes", "optimizers"],
-    "--parts layer": ["'layer'", *PARTS],
+    "--parts layer": ["'layer'", *SUITES],
     "--repeats 0": ["--repeats"],
     "--threads 0": ["--threads"],
     "--plot a.txt": [".png", ".svg", ".pdf", "a.txt"],
@@ -180,7 +183,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("line", REFUSED)
 def test_nonsense_is_one_clear_error_before_anything_is_measured(line, capsys, monkeypatch):
-    monkeypatch.setattr(command, "_measure", None)
+    monkeypatch.setattr(command, "_measure_table", None)
     with pytest.raises(SystemExit) as stopped:
         speed.main(line.split())
     assert stopped.value.code == 2
@@ -196,7 +199,7 @@ def test_what_is_measured_is_not_lost_with_what_is_not(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(PARTS, "retractions", PARTS["retractions"]._replace(measure=stop))
+    monkeypatch.setitem(SUITES, "retractions", SUITES["retractions"]._replace(measure=stop))
     path = tmp_path / "speed.json"
     options = ["--quick", "--repeats", "1", "--parts", "optimizers", "retractions"]
     with pytest.raises(KeyboardInterrupt):

@@ -10,15 +10,21 @@ import torch
 from torch import nn
 
 from benchmarks.speed import memory, throughput
-from benchmarks.speed.cases import layers, passes, peers
-from benchmarks.speed.parts import PARTS
-from benchmarks.speed.sizes import TINY, Size
-from benchmarks.speed.table import THROUGHPUT, Measured, Plan, Table
-from benchmarks.speed.timing import SLOW, TURN, Clock, rounds, seconds
+from benchmarks.speed.cases import layer_passes, layers, peers
+from benchmarks.speed.sizes import TINY_SIZE, Size
+from benchmarks.speed.suites import SUITES
+from benchmarks.speed.table import THROUGHPUT, MeasuredTable, SpeedPlan, SpeedTable
+from benchmarks.speed.timing import (
+    SLOW_SECONDS,
+    TURN_SECONDS,
+    Clock,
+    measure_seconds,
+    timing_rounds,
+)
 from orthornn.recurrence import BACKENDS, backends, custom_op, eager
 
 CPU = torch.device("cpu")
-PLAN = Plan(CPU, sizes=None, quick=True, threads=1, repeats=2)
+PLAN = SpeedPlan(CPU, sizes=None, quick=True, threads=1, repeats=2)
 MEGABYTE = 10**6
 
 
@@ -27,19 +33,19 @@ def quiet(name):
 
 
 def table(candidates, flop=None):
-    return Table("a table", ("first",), candidates, frozenset(), flop or {})
+    return SpeedTable("a table", ("first",), candidates, frozenset(), flop or {})
 
 
-@pytest.mark.parametrize("name", peers.installed())
+@pytest.mark.parametrize("name", peers.installed_peers())
 def test_a_peer_runs_over_all_steps_and_every_parameter_learns(name):
-    layer = peers.installed()[name](TINY)
-    output, _ = layer(torch.randn(TINY.T, TINY.B, TINY.I))
-    assert output.shape == (TINY.T, TINY.B, TINY.H)
+    layer = peers.installed_peers()[name](TINY_SIZE)
+    output, _ = layer(torch.randn(TINY_SIZE.T, TINY_SIZE.B, TINY_SIZE.I))
+    assert output.shape == (TINY_SIZE.T, TINY_SIZE.B, TINY_SIZE.H)
     output.square().sum().backward()
     assert all(p.grad is not None for p in layer.parameters())
     if "orthogonal" in name:
         w = layer.recurrent.weight
-        torch.testing.assert_close(w.T @ w, torch.eye(TINY.H), rtol=0, atol=1e-5)
+        torch.testing.assert_close(w.T @ w, torch.eye(TINY_SIZE.H), rtol=0, atol=1e-5)
 
 
 def test_the_layers_follow_the_table_of_backends(monkeypatch):
@@ -47,13 +53,13 @@ def test_the_layers_follow_the_table_of_backends(monkeypatch):
     rows = {f"OrthoRNN modrelu, {name}": name for name in backends() if name != "autograd"}
     rows["OrthoRNN modrelu, autograd loop"] = "autograd"
     assert "new" in rows.values()
-    refused = layers.refused(CPU)
+    refused = layers.refused_backends(CPU)
     assert "scan" in refused  # it is for linear recurrences
-    assert {row for row, name in rows.items() if name not in refused} < set(layers.own(CPU))
+    assert {row for row, name in rows.items() if name not in refused} < set(layers.own_layers(CPU))
     for name, backend in rows.items():
         if backend in refused:
             continue
-        assert layers.makers()[name](TINY).backend == backend
+        assert layers.layer_makers()[name](TINY_SIZE).backend == backend
 
 
 @pytest.mark.parametrize("when", ["made", "called"])
@@ -70,9 +76,9 @@ def test_a_backend_that_refuses_is_left_out_by_name(when, monkeypatch):
         monkeypatch.setattr(layers, "OrthoRNN", refusing)
     else:
         monkeypatch.setattr(custom_op, "recurrence", refuse)
-    assert "OrthoRNN modrelu, custom_op" not in layers.candidates(CPU)
-    assert "OrthoRNN modrelu, eager" in layers.candidates(CPU)
-    (line,) = [line for line in layers.left_out(CPU) if "custom_op" in line]
+    assert "OrthoRNN modrelu, custom_op" not in layers.available_layers(CPU)
+    assert "OrthoRNN modrelu, eager" in layers.available_layers(CPU)
+    (line,) = [line for line in layers.describe_left_out(CPU) if "custom_op" in line]
     assert "another machine" in line
 
 
@@ -85,12 +91,12 @@ def test_a_training_step_makes_gradients_and_inference_keeps_none(monkeypatch):
             seen.append((self, x.shape if isinstance(x, torch.Tensor) else None, output))
             return output, state
 
-    monkeypatch.setattr(layers, "makers", lambda: {"a": lambda s: Layer(s.I, s.H)})
-    passes.training("a", TINY, CPU)()
-    passes.inference("a", TINY, CPU)()
-    passes.packed("a", TINY, CPU)()
+    monkeypatch.setattr(layers, "layer_makers", lambda: {"a": lambda s: Layer(s.I, s.H)})
+    layer_passes.training_step("a", TINY_SIZE, CPU)()
+    layer_passes.inference_pass("a", TINY_SIZE, CPU)()
+    layer_passes.packed_training_step("a", TINY_SIZE, CPU)()
     (trained, shape, output), (inferred, _, kept), (packed, _, _) = seen
-    assert shape == (TINY.T, TINY.B, TINY.I)
+    assert shape == (TINY_SIZE.T, TINY_SIZE.B, TINY_SIZE.I)
     assert output.grad_fn is not None
     assert kept.grad_fn is None
     assert all(p.grad is not None for p in [*trained.parameters(), *packed.parameters()])
@@ -112,22 +118,22 @@ class Sleeper:
 
 
 def test_a_slow_candidate_is_called_once_a_turn_and_a_fast_one_fills_it(monkeypatch):
-    slow = Sleeper(monkeypatch, 2 * SLOW)
-    values, failed = seconds(table({"first": lambda: slow}), PLAN, quiet)
-    assert values["first"] == pytest.approx([2 * SLOW, 2 * SLOW])
+    slow = Sleeper(monkeypatch, 2 * SLOW_SECONDS)
+    values, failed = measure_seconds(table({"first": lambda: slow}), PLAN, quiet)
+    assert values["first"] == pytest.approx([2 * SLOW_SECONDS, 2 * SLOW_SECONDS])
     assert slow.calls == 1 + PLAN.repeats
     assert failed == {}
-    fast = Sleeper(monkeypatch, SLOW / 100)
-    clock = Clock(CPU, SLOW)
-    assert clock.turn("a", fast) == pytest.approx(SLOW / 100)
+    fast = Sleeper(monkeypatch, SLOW_SECONDS / 100)
+    clock = Clock(CPU, SLOW_SECONDS)
+    assert clock.turn("a", fast) == pytest.approx(SLOW_SECONDS / 100)
     assert fast.calls == 1 + 100
 
 
 def test_one_that_is_slow_at_first_only_is_timed_as_a_fast_one(monkeypatch):
-    compiled = Sleeper(monkeypatch, 40.0, TURN / 10)
+    compiled = Sleeper(monkeypatch, 40.0, TURN_SECONDS / 10)
     plan = PLAN._replace(quick=False)
-    values, _ = seconds(table({"first": lambda: compiled}), plan, quiet)
-    assert values["first"] == pytest.approx([TURN / 10, TURN / 10])
+    values, _ = measure_seconds(table({"first": lambda: compiled}), plan, quiet)
+    assert values["first"] == pytest.approx([TURN_SECONDS / 10, TURN_SECONDS / 10])
     assert compiled.calls == 1 + plan.repeats * (1 + 10)
 
 
@@ -136,24 +142,26 @@ def test_candidates_take_turns():
     candidates = {name: partial(partial, order.append, name) for name in ("first", "second")}
     plan = PLAN._replace(quick=False)
     told = []
-    seconds(table(candidates), plan, told.append)
+    measure_seconds(table(candidates), plan, told.append)
     assert told == ["first", "second"] * (1 + plan.repeats)
-    assert len(told) == rounds(plan) * len(candidates)
+    assert len(told) == timing_rounds(plan) * len(candidates)
     changes = [a for a, b in zip(order, [*order[1:], None], strict=True) if a != b]
     assert changes == told
 
 
 def test_throughput_is_operations_by_seconds(monkeypatch):
     one = Sleeper(monkeypatch, 0.5)
-    found, _ = throughput.measure(table({"first": lambda: one}, {"first": 3e9}), PLAN, quiet)
+    found, _ = throughput.measure_throughput(
+        table({"first": lambda: one}, {"first": 3e9}), PLAN, quiet
+    )
     assert found["first"] == pytest.approx([6.0, 6.0])
     size = Size(7, 3, 2, 5)
-    (peak,) = throughput.tables(PLAN._replace(quick=False, sizes=(size,)))
+    (peak,) = throughput.throughput_tables(PLAN._replace(quick=False, sizes=(size,)))
     assert peak.flop["nn.RNN relu"] == 6 * 7 * 3 * 5 * 5
     assert peak.flop["torch.mm of (B, H) by (H, H)"] == 2 * 3 * 5 * 5
     assert peak.flop.keys() == peak.candidates.keys()
     medians = {"first": [1.0], "second": [3.0]}
-    best = Measured("peak", "a table", THROUGHPUT, tuple(medians), frozenset(), medians, {})
+    best = MeasuredTable("peak", "a table", THROUGHPUT, tuple(medians), frozenset(), medians, {})
     assert best.reference == "second"
 
 
@@ -180,7 +188,7 @@ def hungry(megabytes):
 @pytest.fixture(scope="module")
 def extra():
     """What measures the memory of a candidate in a process of its own."""
-    with memory.meter(PLAN) as measure:
+    with memory.memory_meter(PLAN) as measure:
         yield measure
 
 
@@ -199,12 +207,14 @@ def test_memory_has_up_to_three_rounds_each_with_another_layout(monkeypatch):
         meters.append(plan)
         yield lambda make: make() + len(meters)
 
-    monkeypatch.setattr(memory, "meter", meter)
+    monkeypatch.setattr(memory, "memory_meter", meter)
     candidates = {"first": int, "second": lambda: 1 // 0, "third": int}
     plan = PLAN._replace(quick=False, repeats=9)
     told = []
-    values, failed = memory.measure(table(candidates), plan, told.append)
-    assert told == ["first", "second", "third"] + ["first", "third"] * (memory.rounds(plan) - 1)
+    values, failed = memory.measure_memory(table(candidates), plan, told.append)
+    assert told == ["first", "second", "third"] + ["first", "third"] * (
+        memory.memory_rounds(plan) - 1
+    )
     assert values == {"first": [1, 2, 3], "third": [1, 2, 3]}
     assert failed.keys() == {"second"}
 
@@ -230,16 +240,16 @@ def test_memory_sees_what_a_step_takes_of_that_which_its_making_freed(extra):
 
 
 def test_memory_without_linux_is_the_growth_of_the_largest_size(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "FORGET", tmp_path / "no" / "clear_refs")
-    most = memory._peak()
-    monkeypatch.setattr(memory, "_peak", iter([most, most + 5]).__next__)
-    assert memory._resident(planted(0)) == 5
+    monkeypatch.setattr(memory, "CLEAR_PEAK_FILE", tmp_path / "no" / "clear_refs")
+    most = memory._peak_bytes()
+    monkeypatch.setattr(memory, "_peak_bytes", iter([most, most + 5]).__next__)
+    assert memory._resident_bytes(planted(0)) == 5
 
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_one_line_and_takes_nobody_along():
     candidates = {"first": killed, "second": partial(planted, 1)}
-    values, failed = memory.measure(table(candidates), PLAN, quiet)
+    values, failed = memory.measure_memory(table(candidates), PLAN, quiet)
     assert values.keys() == {"second"}
     assert len(values["second"]) == 1
     assert failed.keys() == {"first"}
@@ -253,7 +263,7 @@ def test_an_error_in_another_process_is_told_as_it_was_there(extra):
 
 def test_sizes_are_those_of_every_part_with_layers():
     plan = PLAN._replace(quick=False, sizes=(Size(7, 6, 5, 4), Size(3, 2, 1, 9)))
-    for part in PARTS.values():
+    for part in SUITES.values():
         titles = [found.title for found in part.tables(plan)]
         if part.sized:
             assert ["T = 7, B = 6, I = 5, H = 4" in title for title in titles] == [True, False]
@@ -281,5 +291,5 @@ def test_on_a_gpu_memory_is_the_largest_of_the_step_over_what_was_there(monkeypa
     monkeypatch.setattr(
         torch.cuda, "reset_peak_memory_stats", lambda device: held.update(most=held["now"])
     )
-    with memory.meter(PLAN._replace(device=torch.device("cuda"))) as extra:
+    with memory.memory_meter(PLAN._replace(device=torch.device("cuda"))) as extra:
         assert extra(lambda: act) == 23
