@@ -31,7 +31,7 @@ LEVELS = {
         {"runs"},
         {"cli", "results"},
         {"copy", "adding", "tagging", "pixels", "language", "__init__"},
-        {"generate", "compare", "gradients", "dashboard", "drift", "reverse"},
+        {"generate", "compare", "gradients", "dashboard", "drift", "upload"},
     ],
 }
 BESIDE = {"_torch_internals", "_matmul_precision", "_validation", "linalg"}  # in that order
@@ -137,7 +137,7 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
             "results.definition",
         )
         assert "omegaconf" not in found or name in readers
-    if name not in ("loggers.wandb", "dashboard"):
+    if name not in ("loggers.wandb_run", "dashboard"):
         assert "wandb" not in found
     if name != "dashboard":
         assert "wandb_workspaces" not in found

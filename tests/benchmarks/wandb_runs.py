@@ -18,13 +18,13 @@ from benchmarks.loggers import FailSafeLogger, RunIdentity, JsonlLogger, WandbLo
 folder, mode, event, patience, *stretches = sys.argv[1:]
 for stretch in stretches:
     first, last = map(int, stretch.split("-"))
+    path = Path(folder) / "metrics.jsonl"
+    if path.exists():  # what came after the checkpoint goes
+        path.write_text("".join(path.read_text().splitlines(True)[: first - 1]))
     identity = RunIdentity(Path(folder), "n", "g", "copy", (), {"name": "copy"}, {}, first - 1)
     patience = float(patience)
     make = lambda: WandbLogger(identity, project="p", mode=mode, timeout=patience)
     loggers = [FailSafeLogger("logger", make)]
-    path = Path(folder) / "metrics.jsonl"
-    if path.exists():  # what came after the checkpoint goes
-        path.write_text("".join(path.read_text().splitlines(True)[: first - 1]))
     loggers += [JsonlLogger(path)]
 
     def write(*steps):

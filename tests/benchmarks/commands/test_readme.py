@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, dashboard, drift, generate, gradients, reverse, speed
+from benchmarks import compare, dashboard, drift, generate, gradients, speed
 from benchmarks.cli.train import main
 from benchmarks.results import command as results
 from benchmarks.results import text as readme
@@ -25,7 +25,6 @@ COMMANDS = sorted({part.strip() for line in LINES for part in line.split("&&")})
 SHORT = {
     "speed": (speed.main, ["--quick", "--repeats", "1"]),
     "drift": (drift.main, ["--size", "6", "--steps", "3"]),
-    "reverse": (reverse.main, ["--steps", "20", "--hidden", "4"]),
     "gradients": (gradients.main, ["--steps", "2", "--delay", "5"]),
 }
 DEAR = re.compile(r"benchmarks\.speed|hydra/(launcher|sweeper)|seed=0,1,2")
