@@ -26,13 +26,13 @@ def test_a_finished_run_is_skipped_and_stays_as_it_is(command, capsys):
 
 
 def test_an_agent_of_a_sweep_gets_the_records_of_a_finished_run(command, monkeypatch, capsys):
-    class Heard(train.Progress):
+    class Heard(train.ProgressBar):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             heard.append(options["done"])
 
     heard = []
-    monkeypatch.setattr(train, "Progress", Heard)
+    monkeypatch.setattr(train, "ProgressBar", Heard)
     (path,) = command(*TINY["copy"], QUIET)
     before = contents_of_rows(path)
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
