@@ -4,7 +4,6 @@ from .init import cayley_, haar_, henaff_, identity_
 from .manifolds.stiefel import SpecialOrthogonal, Stiefel
 from .nn.cell import OrthoRNNCell
 from .nn.checkpointing import in_segments
-from .nn.off_manifold import DepartureWarning as DepartureWarning  # its former name
 from .nn.off_manifold import OffManifoldWarning
 from .nn.param_groups import param_groups
 from .nn.recurrent_weight import project_
@@ -14,6 +13,8 @@ from .optim.muon import RiemannianMuon
 from .optim.rmsprop import RiemannianRMSprop
 from .optim.sgd import RiemannianSGD
 from .recurrence.dispatch import backends
+
+DepartureWarning = OffManifoldWarning  # its former name
 
 __all__ = [
     "OffManifoldWarning",

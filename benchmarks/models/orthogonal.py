@@ -100,9 +100,9 @@ def dtriv(*sizes: Any, rebase_every: int = 100, **options: Any) -> Unconstrained
         raise ValueError(f"rebase_every must be a whole number >= 1, got {rebase_every!r}")
     core = UnconstrainedRNN(*sizes, **options)
     for name in recurrent_names(core):
-        chart = Trivialization(core.hidden_size, rebase_every)
-        parametrize.register_parametrization(core, name, chart, unsafe=True)
-    core.register_forward_pre_hook(_advance)
+        trivialization = Trivialization(core.hidden_size, rebase_every)
+        parametrize.register_parametrization(core, name, trivialization, unsafe=True)
+    core.register_forward_pre_hook(_count_training_pass)
     return core
 
 
@@ -118,10 +118,10 @@ def scornn(*sizes: Any, negative: float = 0.5, **options: Any) -> UnconstrainedR
     check_number("negative", negative, 0, 1)
     core = UnconstrainedRNN(*sizes, **options)
     for name in recurrent_names(core):
-        chart = Cayley(core.hidden_size, round(negative * core.hidden_size))
+        cayley = Cayley(core.hidden_size, round(negative * core.hidden_size))
         with torch.no_grad():
-            reflect_(core.get_parameter(name), 1).mul_(chart.signs)
-        parametrize.register_parametrization(core, name, chart, unsafe=True)
+            reflect_(core.get_parameter(name), 1).mul_(cayley.signs)
+        parametrize.register_parametrization(core, name, cayley, unsafe=True)
     return core
 
 
@@ -139,11 +139,10 @@ def householder(*sizes: Any, **options: Any) -> UnconstrainedRNN:
     return core
 
 
-def _advance(core: nn.Module, inputs: object) -> None:
+def _count_training_pass(core: nn.Module, inputs: object) -> None:
     """Before a training pass of ``core``: let its trivializations count it."""
     if core.training:
         for module in core.modules():
-            if isinstance(module, parametrize.ParametrizationList):
-                chart, v = module[0], module.original
-                if isinstance(chart, Trivialization):
-                    chart.advance_(v)
+            made = isinstance(module, parametrize.ParametrizationList)
+            if made and isinstance(module[0], Trivialization):
+                module[0].count_pass_(module.original)

@@ -21,7 +21,7 @@ def skew_from(v: Tensor, n: int) -> Tensor:
     return a - a.mT
 
 
-def entries(a: Tensor) -> Tensor:
+def entries_below_diagonal(a: Tensor) -> Tensor:
     """What :func:`skew_from` makes ``a`` from."""
     n = a.shape[-1]
     below = torch.tril_indices(n, n, -1, device=a.device)
@@ -40,7 +40,7 @@ class Exponential(nn.Module):
 
     def right_inverse(self, w: Tensor) -> Tensor:
         """The A of least norm, of ``w`` with determinant 1."""
-        return entries(w if w.is_meta else log(w.double()).to(w.dtype))
+        return entries_below_diagonal(w if w.is_meta else log(w.double()).to(w.dtype))
 
 
 class Cayley(nn.Module):
@@ -71,10 +71,10 @@ class Cayley(nn.Module):
     def right_inverse(self, w: Tensor) -> Tensor:
         """``A = (I + Q)⁻¹ (I - Q)`` with ``Q = W D``, of which no eigenvalue may be -1."""
         if w.is_meta:
-            return entries(w)
+            return entries_below_diagonal(w)
         q = (w * self.signs).double()
         eye = torch.eye(self.n, dtype=q.dtype, device=q.device)
-        return entries(torch.linalg.solve(eye + q, eye - q).to(w.dtype))
+        return entries_below_diagonal(torch.linalg.solve(eye + q, eye - q).to(w.dtype))
 
 
 class Trivialization(nn.Module):
@@ -105,10 +105,10 @@ class Trivialization(nn.Module):
     def right_inverse(self, w: Tensor) -> Tensor:
         """A = 0 with B = ``w``, of either determinant."""
         self.base = w.detach().clone()
-        return entries(torch.zeros_like(self.base))
+        return entries_below_diagonal(torch.zeros_like(self.base))
 
     @torch.no_grad()
-    def advance_(self, v: Tensor) -> None:
+    def count_pass_(self, v: Tensor) -> None:
         """Count a training pass that is about to begin, after moving B there if it is time.
 
         B is replaced, not overwritten: a graph of an earlier pass keeps its own.

@@ -108,7 +108,7 @@ class SequenceModel(nn.Module):
         if self.checkpoint_steps is None:
             h, end = self.core(x, state)
             return self.answer(h), end
-        read = _last if self.sequence_level else self.answer
+        read = _last_step if self.sequence_level else self.answer
         h, end = in_segments(self.core, x, state, read=read, steps=self.checkpoint_steps)
         assert h is not None
         return self.answer(h) if self.sequence_level else h, end
@@ -133,7 +133,7 @@ class SequenceModel(nn.Module):
         return self.core.penalty() if isinstance(self.core, UnconstrainedRNN) else None
 
 
-def _last(h: Tensor) -> Tensor:
+def _last_step(h: Tensor) -> Tensor:
     return h[-1:]
 
 

@@ -23,7 +23,7 @@ def orthogonal_weights(model: nn.Module) -> dict[str, Tensor]:
     with torch.no_grad():
         return {
             f"{prefix}{name}": getattr(core, name).detach()
-            for prefix, core, name in _recurrent(model)
+            for prefix, core, name in _recurrent_weights(model)
         }
 
 
@@ -38,7 +38,9 @@ def orthogonal_parameters(model: nn.Module) -> list[nn.Parameter]:
 
     The weights themselves or, of a parametrized weight, the parameters behind it.
     """
-    return [p for _, core, name in _recurrent(model) for p in _behind(core, name)]
+    return [
+        p for _, core, name in _recurrent_weights(model) for p in _parameters_behind(core, name)
+    ]
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -48,7 +50,7 @@ def count_parameters(model: nn.Module) -> int:
     """
     kept = sum(p.numel() for p in model.parameters())
     behind = sum(p.numel() for p in orthogonal_parameters(model))
-    return kept - behind + sum(core.hidden_size**2 for _, core, _ in _recurrent(model))
+    return kept - behind + sum(core.hidden_size**2 for _, core, _ in _recurrent_weights(model))
 
 
 def degrees_of_freedom(model: nn.Module) -> int:
@@ -59,7 +61,7 @@ def degrees_of_freedom(model: nn.Module) -> int:
     """
     surplus = sum(
         core.hidden_size * (core.hidden_size + 1) // 2
-        for _, core, name in _recurrent(model)
+        for _, core, name in _recurrent_weights(model)
         if isinstance(core, OrthoRNN) or parametrize.is_parametrized(core, name)
     )
     return count_parameters(model) - surplus
@@ -94,7 +96,7 @@ def largest_hidden_size(build: Callable[[int], nn.Module], budget: int) -> int:
     return low
 
 
-def _recurrent(model: nn.Module) -> Iterator[tuple[str, ElmanRNN, str]]:
+def _recurrent_weights(model: nn.Module) -> Iterator[tuple[str, ElmanRNN, str]]:
     """Every recurrent weight as (prefix of its core, core, name in the core)."""
     for prefix, core in model.named_modules():
         if isinstance(core, ElmanRNN):
@@ -102,7 +104,7 @@ def _recurrent(model: nn.Module) -> Iterator[tuple[str, ElmanRNN, str]]:
                 yield f"{prefix}." if prefix else "", core, name
 
 
-def _behind(core: nn.Module, name: str) -> list[nn.Parameter]:
+def _parameters_behind(core: nn.Module, name: str) -> list[nn.Parameter]:
     """The parameters that make the weight ``name``."""
     if not parametrize.is_parametrized(core, name):
         return [core.get_parameter(name)]

@@ -20,9 +20,6 @@ class OffManifoldWarning(UserWarning):
     """A recurrent weight is used that is not orthogonal."""
 
 
-DepartureWarning = OffManifoldWarning  # its former name
-
-
 def warn_off_manifold(module: nn.Module, name: str, weight: Tensor) -> None:
     """Warn, once, that the weight ``name`` of ``module`` is used and not orthogonal.
 

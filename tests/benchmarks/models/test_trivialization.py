@@ -3,7 +3,12 @@ import torch
 
 from benchmarks import models
 from benchmarks.models import orthogonality_error
-from benchmarks.models.parametrizations import Exponential, Trivialization, entries, skew_from
+from benchmarks.models.parametrizations import (
+    Exponential,
+    Trivialization,
+    entries_below_diagonal,
+    skew_from,
+)
 
 
 def train(core, steps, seed=0, lr=0.05):
@@ -17,24 +22,24 @@ def train(core, steps, seed=0, lr=0.05):
         optimizer.step()
 
 
-def chart(core):
+def trivialization(core):
     return core.parametrizations.weight_hh_l0[0]
 
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_base_moves_every_k_training_passes_only(every):
     core = models.dtriv(3, 6, rebase_every=every)
-    bases = [chart(core).base]
+    bases = [trivialization(core).base]
     train(core, every)
-    assert chart(core).base is bases[0]
+    assert trivialization(core).base is bases[0]
     core.eval()
     for _ in range(2 * every):
         core(torch.randn(5, 2, 3))
-    assert chart(core).base is bases[0]
+    assert trivialization(core).base is bases[0]
     w = core.weight_hh_l0.detach()
     train(core.train(), 1, lr=0.0)
     assert core.parametrizations.weight_hh_l0.original.abs().max() == 0
-    torch.testing.assert_close(chart(core).base, w, atol=1e-6, rtol=0)
+    torch.testing.assert_close(trivialization(core).base, w, atol=1e-6, rtol=0)
     assert (w - bases[0]).norm() > 0.1
 
 
@@ -64,7 +69,7 @@ def test_moving_the_base_leaves_an_earlier_graph_whole():
 def test_every_change_of_base_mends_what_rounding_did():
     core = models.dtriv(3, 8, rebase_every=1)
     train(core, 1)
-    chart(core).base.mul_(1.001)
+    trivialization(core).base.mul_(1.001)
     assert orthogonality_error(core) > 1e-3
     train(core, 2)
     assert orthogonality_error(core) < 2e-5
@@ -77,7 +82,7 @@ def test_entries_of_a_skew_matrix_come_back(n):
     v = torch.randn(n * (n - 1) // 2)
     a = skew_from(v, n)
     assert torch.equal(a, -a.mT)
-    assert torch.equal(entries(a), v)
+    assert torch.equal(entries_below_diagonal(a), v)
 
 
 @pytest.mark.parametrize("make", [Exponential, lambda n: Trivialization(n, 100)])
