@@ -143,6 +143,7 @@ def _count_training_pass(core: nn.Module, inputs: object) -> None:
     """Before a training pass of ``core``: let its trivializations count it."""
     if core.training:
         for module in core.modules():
-            made = isinstance(module, parametrize.ParametrizationList)
-            if made and isinstance(module[0], Trivialization):
-                module[0].count_pass_(module.original)
+            if isinstance(module, parametrize.ParametrizationList):
+                made_by, v = module[0], module.original
+                if isinstance(made_by, Trivialization):
+                    made_by.count_pass_(v)
