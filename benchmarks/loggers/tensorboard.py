@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ from benchmarks.records.record import Record
 from .logger import RunIdentity
 
 FLUSH_SECONDS = 10  # seconds after which what was logged is on the disk
-EVENTS = "events.out.tfevents."
 
 
 class TensorBoardLogger:
@@ -40,7 +36,6 @@ class TensorBoardLogger:
             raise ValueError(
                 'tensorboard is not installed: pip install -e ".[tensorboard]"'
             ) from error
-        self.hook = _quieten()
         self.last = identity.step
         self.hparams = {
             **setting(identity.config),
@@ -48,7 +43,6 @@ class TensorBoardLogger:
             "group": identity.group,
         }
         folder = identity.folder / "tensorboard"
-        _order(folder)
         self.writer = SummaryWriter(
             folder,
             purge_step=identity.step + 1 if identity.step else None,
@@ -98,7 +92,6 @@ class TensorBoardLogger:
         for part in hparams(plain, numbers):  # type: ignore[no-untyped-call]
             file.add_summary(part, self.last)
         self.writer.close()
-        threading.excepthook = self.hook
 
     def _scalar(self, name: str, value: float) -> None:
         self.writer.add_scalar(name, value, self.last)
@@ -110,33 +103,3 @@ class TensorBoardLogger:
     def _text(self, name: str, text: str) -> None:
         code = textwrap.indent(text, "    ")  # Markdown: four spaces
         self.writer.add_text(name, code, self.last)
-
-
-def _order(folder: Path) -> None:
-    """See that the event files that are there come before a new one.
-
-    TensorBoard reads them in the order of their names, in which the time stands: after a clock has
-    been set back, it would show what was written after the checkpoint, and twice.
-    """
-    found = sorted(folder.glob(f"{EVENTS}*"))
-    now = int(time.time())
-    for k, path in enumerate(found):
-        stamp, _, rest = path.name.removeprefix(EVENTS).partition(".")
-        latest = now - len(found) + k
-        if int(stamp) > latest:
-            path.rename(folder / f"{EVENTS}{latest:010d}.{rest}")
-
-
-def _quieten() -> Callable[[threading.ExceptHookArgs], Any]:
-    """Keep tracebacks of TensorBoard's own threads off the screen; returns the hook before.
-
-    What such a thread could not write is raised by the next write.
-    """
-    before = threading.excepthook
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        if not type(args.thread).__module__.startswith("tensorboard."):
-            before(args)
-
-    threading.excepthook = hook
-    return before

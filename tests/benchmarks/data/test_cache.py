@@ -41,7 +41,6 @@ def place(tmp_path, monkeypatch):
     """An empty cache folder that does not exist yet."""
     monkeypatch.setenv("ORTHORNN_DATA", str(tmp_path / "deep" / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(cache, "SCHEMES", ("https", "http"))  # the server of these tests has no key
     return tmp_path / "deep" / "cache"
 
 

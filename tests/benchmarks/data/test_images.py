@@ -37,7 +37,6 @@ def publish(tmp_path, monkeypatch):
     """Put a file on a local server, from which alone the cache can have it."""
     monkeypatch.setenv("ORTHORNN_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("benchmarks.data.download.SCHEMES", ("https", "http"))
     (tmp_path / "www").mkdir()
     serve = functools.partial(Quiet, directory=str(tmp_path / "www"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
