@@ -45,7 +45,7 @@ def agree(compiled, plain, *inputs, **tolerance):
     torch.testing.assert_close(*results, **tolerance)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 def test_one_graph_whatever_the_length(nonlinearity):
     plain = model(nonlinearity)
@@ -124,7 +124,7 @@ def test_export_as_one_operator_leaves_the_length_open():
     torch.testing.assert_close(program.module()(more), rnn(more))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 def test_onnx_runs_elsewhere(nonlinearity, tmp_path):
     rnn = OrthoRNN(3, 5, 2, nonlinearity, bidirectional=True).eval()

@@ -44,7 +44,7 @@ def of_everything(module, *inputs):
     return function, [a.clone().requires_grad_() for a in (*inputs, *values)]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @every_nonlinearity
 def test_first_and_second_derivatives_by_finite_differences(nonlinearity):
     for module, *inputs in (
@@ -57,7 +57,7 @@ def test_first_and_second_derivatives_by_finite_differences(nonlinearity):
         assert torch.autograd.gradcheck(function, leaves, check_forward_ad=True, fast_mode=True)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @every_nonlinearity
 def test_derivatives_of_packed_input(nonlinearity):
     module, x = build(nonlinearity), packed([2, 4, 1])

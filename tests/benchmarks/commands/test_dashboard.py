@@ -104,6 +104,7 @@ def test_scores_that_only_local_runs_have_are_shown_too(lonely, capsys):
     assert "skipped" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_workspace_is_saved_where_there_is_a_key(tmp_path):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     with serving() as server:

@@ -14,6 +14,7 @@ from benchmarks.loggers.wandb_files import offline_files, run_id, shorten
 from benchmarks.loggers.wandb_rows import best_and_last
 from benchmarks.runs.text import describe
 from benchmarks.tasks.task import Metric
+from tests import forks
 from tests.benchmarks.commandline import CONF, TINY, load
 from tests.benchmarks.wandb_runs import alone, inspected, logs, of_type
 from tests.benchmarks.wandb_server import serving
@@ -24,13 +25,8 @@ def language(tmp_path_factory):
     """A run of the language benchmark, by its command line."""
     folder = tmp_path_factory.mktemp("language")
     tiny = [*TINY["language"], "train.gradient_flow_every=100", "optimizer.lr=0.5", "seed=3"]
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.language", *tiny, "hydra.run.dir=run"],
-        cwd=folder,
-        env=alone(),
-        check=True,
-        capture_output=True,
-    )
+    run = ("language", [*tiny, "hydra.run.dir=run"])
+    forks.start(forks.benchmark, *run, folder=folder, environment=alone()).join(100)
     return folder / "run", inspected(folder / "run")
 
 

@@ -96,6 +96,7 @@ def test_a_prompt_of_spaces_is_no_word():
     assert len(said(Parrot(4), SampleRequest(run=CONF, prompt=" ", length=2), faces)) > 0
 
 
+@pytest.mark.slow
 def test_whoever_has_enough_text_may_close_the_pipe(command):
     (folder,) = command(*TINY["language"], "logger=disabled", name="language")
     call = [sys.executable, "-m", "benchmarks.generate", f"run={folder}", "length=3000"]

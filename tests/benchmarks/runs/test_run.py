@@ -99,7 +99,6 @@ def test_every_experiment_opens_with_its_command_and_runs(command, experiment):
     assert load(folder)[0]["status"] == "finished"
 
 
-@pytest.mark.drawn
 @pytest.mark.parametrize("name", TINY)
 def test_every_benchmark_runs_every_kind_of_model(command, name):
     for model in ("ortho", "gru", "exprnn"):
@@ -212,7 +211,7 @@ def test_the_test_set_is_scored_with_the_best_weights(command, monkeypatch):
 
 
 def test_models_of_a_sweep_share_the_budget(command):
-    models, seeds = ["gru", "lstm", "ortho", "rnn"], [0, 1]
+    models, seeds = ["gru", "ortho"], [0, 1]
     sweep = ["-m", f"model={','.join(models)}", f"seed={','.join(map(str, seeds))}"]
     folders = command(*sweep, *TINY["copy"], "logger=disabled")
     abouts = [load(folder)[0] for folder in folders]

@@ -98,6 +98,7 @@ def test_any_number_of_processes_stops_together_and_takes_over(tmp_path, whole, 
     close_rows(whole, records)
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path):
     with start(tmp_path, 2, *SETTING, "train.batch_size=7", "hydra.run.dir=here") as process:
         _, err = process.communicate(timeout=100)
