@@ -14,7 +14,7 @@ from orthornn._torch_internals import is_traced_or_transformed
 from orthornn._validation import short_repr
 
 from . import eager
-from .backend import Backend, Inputs, Kind, Tensors
+from .backend import Backend, Inputs, Kind
 from .cpu import engine as cpu
 from .scan import Scan
 from .self_test import self_test
@@ -60,7 +60,7 @@ def choose(backend: str | None, inputs: Inputs, kind: Kind) -> str:
         return backend
     if not inputs.x.numel():
         return "eager"  # nothing to run
-    _check_support(backend, inputs, kind)
+    _refuse(backend, _unsupported(backend, inputs, kind))
     return backend
 
 
@@ -79,7 +79,9 @@ def check_backend(backend: str | None, nonlinearity: str = "identity") -> None:
         return
     _check_name(backend)
     if backend in BACKENDS:
-        _check_support(backend, (), Kind(nonlinearity))
+        _refuse(
+            backend, unavailable(backend) or BACKENDS[backend].unsupported((), Kind(nonlinearity))
+        )
 
 
 def backends() -> dict[str, str | None]:
@@ -107,11 +109,10 @@ def _first(table: dict[str, Backend], inputs: Inputs, kind: Kind) -> str:
     )
 
 
-def _unsupported(name: str, tensors: Tensors, kind: Kind) -> str | None:
+def _unsupported(name: str, inputs: Inputs, kind: Kind) -> str | None:
     """Why a backend cannot run these here; None if it can."""
-    reason = unavailable(name) or BACKENDS[name].unsupported(tensors, kind)
-    dtype = next((a.dtype for a in tensors if a is not None), torch.float32)
-    return reason or unavailable(name, dtype)
+    reason = unavailable(name) or BACKENDS[name].unsupported(inputs, kind)
+    return reason or unavailable(name, inputs.x.dtype)
 
 
 def _check_name(backend: object) -> None:
@@ -125,7 +126,6 @@ def _check_name(backend: object) -> None:
     raise ValueError(message)
 
 
-def _check_support(backend: str, tensors: Tensors, kind: Kind) -> None:
-    reason = _unsupported(backend, tensors, kind)
+def _refuse(backend: str, reason: str | None) -> None:
     if reason is not None:
         raise ValueError(f"backend {backend!r} cannot run this: {reason}")

@@ -126,18 +126,20 @@ def backward(grad: Tensor, inputs: Inputs, states: Tensor, kind: Kind, needed: N
                 torch.addmm(dw, delta_next.t(), h_before[: part.batch], out=dw)
         dx = None if gradients.x is None else part.of(gradients.x).flatten(0, 1)
         x_rows = part.of(x).flatten(0, 1)
-        add_products_(gradients._replace(x=dx), delta_rows, flat[rows], x_rows, w_ih)
+        add_products_(gradients, dx, delta_rows, flat[rows], x_rows, w_ih)
     if gradients.h0 is not None and delta_next is not None:
         torch.mm(delta_next, w_hh, out=gradients.h0)
     return gradients
 
 
-def add_products_(gradients: Gradients, delta: Tensor, h: Tensor, x: Tensor, w_ih: Tensor) -> None:
+def add_products_(
+    gradients: Gradients, dx: Tensor | None, delta: Tensor, h: Tensor, x: Tensor, w_ih: Tensor
+) -> None:
     """Add the part of the rows δ, h (n, H) and x (n, I) in the gradients that need no other row.
 
     Args:
-        gradients: that of x, of these rows alone, is written; those of w_ih, bias and modrelu_bias
-            are added to.
+        gradients: those of w_ih, bias and modrelu_bias are added to.
+        dx: that of the rows of x, written.
         delta: δ as in Note [The adjoint].
         h: the states of the same rows.
         x: the inputs of the same rows.
@@ -145,8 +147,8 @@ def add_products_(gradients: Gradients, delta: Tensor, h: Tensor, x: Tensor, w_i
     """
     if gradients.w_ih is not None:
         torch.addmm(gradients.w_ih, delta.t(), x, out=gradients.w_ih)
-    if gradients.x is not None:
-        torch.mm(delta, w_ih, out=gradients.x)
+    if dx is not None:
+        torch.mm(delta, w_ih, out=dx)
     if gradients.bias is not None:
         gradients.bias.add_(delta.sum(0))
     if gradients.modrelu_bias is not None:

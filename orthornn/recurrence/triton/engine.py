@@ -104,7 +104,7 @@ def backward(grad: Tensor, inputs: Inputs, states: Tensor, kind: Kind, needed: N
             before = h[: n - chunk.batch] if kind.batch_sizes is None else h[chunk.earlier()]
             torch.addmm(dw, delta[chunk.batch :].t(), before, out=dw)
         dx = None if gradients.x is None else chunk.of(gradients.x)
-        add_products_(gradients._replace(x=dx), delta, h, chunk.of(x), w_ih)
+        add_products_(gradients, dx, delta, h, chunk.of(x), w_ih)
     if gradients.h0 is not None:
         torch.mm(carry, w_hh, out=gradients.h0)
     return gradients
