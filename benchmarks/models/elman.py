@@ -14,29 +14,18 @@ from .torch_cores import dropout_between_layers
 
 
 class UnconstrainedRNN(ElmanRNN):
-    """``h_t = s(W h_{t-1} + V x_t + b_ih + b_hh)``, with any matrix as W, and a penalty.
+    """ElmanRNN without biases, with a scaled start and a penalty; W is any matrix.
 
-    It computes what :class:`orthornn.OrthoRNN` computes, by the same kernel, from parameters of
-    the same names and the same start, drawn in the same order. W is an ordinary parameter; it is
-    read once in a forward pass, so that a parametrization (``torch.nn.utils.parametrize``) of it
-    costs one evaluation, whatever the length.
-
+    The kernel, the names of the parameters and their draws are those of :class:`orthornn.OrthoRNN`.
     With a ``strength`` λ > 0, an attribute that is 0 at first, :meth:`penalty` is
     ``λ Σ ‖WᵀW - I‖²`` (Frobenius) over layers and directions.
 
     Args:
-        input_size: features I of the input.
-        hidden_size: features H of the state.
-        num_layers: stacked layers L.
-        bidirectional: whether to run a second recurrence from the end (D = 2).
-        dropout: probability of zeroing an output of every layer but the last, in training.
-        nonlinearity: a key of :data:`orthornn.recurrence.nonlinearity.NONLINEARITIES`.
-        bias: whether to use ``b_ih`` and ``b_hh``.
-        init: start of W, a key of :data:`orthornn.init.INITIALIZERS`.
+        input_size, hidden_size, num_layers, bidirectional, dropout, nonlinearity, bias, init,
+        backend: as for :class:`orthornn.OrthoRNN`; there is dropout with several layers only.
         input_scale: what multiplies the first layer's V as it is drawn.
         modrelu_bias: where modReLU's biases start; None for uniform on ±0.01. Below 0 every step
             takes as much off every state, so that the network starts by forgetting.
-        backend: implementation of the recurrence; None picks the fastest that fits.
 
     Shape:
         x ``(T, B, I)``; state ``(D·L, B, H)``, zero if None; output ``(T, B, D·H)``.
