@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import ValidationError
 
-from .config.errors import CONFIG_ERROR, INTERRUPTED, ConfigError, one_line
+from .config.errors import CONFIG_ERROR, INTERRUPTED, ConfigError, format_error
 from .data.download import DataError
 from .records.files import BEST
 from .runs.sampling import SampleRequest, generate
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(piece, end="", flush=True)
         print()
     except ValidationError as error:
-        return _refuse(one_line(error))
+        return _refuse(format_error(error))
     except (ConfigError, DataError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ from .diagnostics.gradient_flow import (
 )
 from .records.markdown import markdown_table
 from .runs.build import make_state
-from .training.loop import TrainingDiverged, fit
+from .training.loop import TrainingDiverged, train
 
 
 class Case(NamedTuple):
@@ -135,7 +135,7 @@ def train_and_measure(case: Case, delay: int, steps: int, seed: int) -> CaseResu
     norms: list[float] = []
     outcome = "trained"
     try:
-        for record in tqdm(fit(state, task, settings), case.label, steps, unit=" steps"):
+        for record in tqdm(train(state, task, settings), case.label, steps, unit=" steps"):
             losses.append(record["loss"])
             norms.append(record["gradient_norm"])
     except TrainingDiverged as error:

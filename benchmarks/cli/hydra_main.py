@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.config.call import Call
 from benchmarks.config.compose import CONF, _folder_name, _inside
-from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, ConfigError, one_line
+from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, ConfigError, format_error
 from benchmarks.config.fingerprint import NO_MATTER, renamed
 from benchmarks.config.plugins import with_values
 from benchmarks.runs.folder import FailedBefore
@@ -75,18 +75,18 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
             return job(cfg, call)
         except Exception as error:
             code = exit_code(error)
-            if code == CONFIG_ERROR and distributed.leads():
+            if code == CONFIG_ERROR and distributed.is_main():
                 remove_empty(call.folder)
             if not call.sweep and (code is None or wants_traceback):
                 raise
             if call.sweep and (code is None or wants_traceback):
                 traceback.print_exc()
-            failure = JobFailed(one_line(error), code or FAILED)
+            failure = JobFailed(format_error(error), code or FAILED)
             if not call.sweep:
                 refuse(failure.message, failure.code)  # Hydra would say more than one line
-            if distributed.leads():
+            if distributed.is_main():
                 print(f"error: {failure.message}", file=sys.stderr, flush=True)
-            if distributed.started() > 1 and not is_shared(error):
+            if distributed.world_size() > 1 and not is_shared(error):
                 sys.exit(FAILED)  # the other processes wait within this job
             raise failure from None
 
@@ -99,16 +99,16 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        refuse(one_line(error), CONFIG_ERROR)
+        refuse(format_error(error), CONFIG_ERROR)
     except (OSError, ValueError) as error:  # of Hydra, before it calls the job, or of a sweeper
         if wants_traceback or (started and not sweeps):
             raise
-        refuse(one_line(error), FAILED if started else CONFIG_ERROR)
+        refuse(format_error(error), FAILED if started else CONFIG_ERROR)
     except (AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
         if wants_traceback or started:
             raise
         # of Hydra's parser, which some overrides surprise
-        told = one_line(error) or type(error).__name__
+        told = format_error(error) or type(error).__name__
         refuse(f"the overrides {sys.argv[1:]} cannot be read ({told})", CONFIG_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -119,7 +119,7 @@ def refuse(message: str, code: int) -> NoReturn:
 
     What could not be run leaves no folder, nor does a sweep of nothing else.
     """
-    if distributed.leads():
+    if distributed.is_main():
         for folder in sweep.unused() if code == CONFIG_ERROR else ():
             remove_empty(folder)
         print(f"error: {message}", file=sys.stderr)

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, get_args
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from benchmarks.config.errors import ConfigError, build, check, choose
-from benchmarks.config.fingerprint import FORMER_KEYS, MOST_OF_NAME, renamed
+from benchmarks.config.errors import ConfigError, build, check, unknown_choice
+from benchmarks.config.fingerprint import FORMER_KEYS, MAX_TASK_NAME, renamed
 from benchmarks.models import Network
 from benchmarks.models.checks import MAX_MAGNITUDE, check_number
 from benchmarks.runs.folder import Rerun
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 from orthornn._validation import check_choice
 from orthornn.init import INITIALIZERS
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
@@ -25,8 +25,8 @@ MOST_TEXT = 4096  # characters of a value, as of a path
 # a type for pydantic, and what was expected in words
 PLAIN: dict[str, tuple[Any, str]] = {
     "name": (
-        Annotated[str, Field(pattern=rf"^[\w-]{{1,{MOST_OF_NAME}}}$")],
-        f"1 to {MOST_OF_NAME} letters, digits, _ and -",
+        Annotated[str, Field(pattern=rf"^[\w-]{{1,{MAX_TASK_NAME}}}$")],
+        f"1 to {MAX_TASK_NAME} letters, digits, _ and -",
     ),
     "seed": (NonNegativeInt, "an integer >= 0"),
     "threads": (
@@ -69,7 +69,7 @@ def check_keys(cfg: DictConfig) -> None:
     for key, (kind, expected) in PLAIN.items():
         check(key, resolved[key], kind, expected)
     _check_start(cfg.orthogonal)
-    for key, expected_kind in (("network", Network), ("train", Settings)):
+    for key, expected_kind in (("network", Network), ("train", TrainSettings)):
         if not isinstance(build(key, cfg[key]), expected_kind):
             raise ConfigError(f"{key} must make a {expected_kind.__name__}, got {cfg[key]!r}"[:200])
 
@@ -97,7 +97,7 @@ def _check_start(orthogonal: DictConfig) -> None:
 
 def _refuse_key(group: str, key: str, node: DictConfig, known: Iterable[str]) -> None:
     value = OmegaConf.to_container(node).get(key)  # type: ignore[union-attr]
-    told = choose(f"a key of {group or 'the configuration'}", key, known)
+    told = unknown_choice(f"a key of {group or 'the configuration'}", key, known)
     raise ConfigError(f"{group}{'.' if group else ''}{key}={value!r} sets nothing: {told}")
 
 

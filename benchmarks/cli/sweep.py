@@ -17,7 +17,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from benchmarks.training.distributed import leads
+from benchmarks.training.distributed import is_main
 
 WRITTEN = "multirun.yaml"  # what Hydra writes into the folder of a sweep before its first job
 _begun: list[Path] = []  # the folders of the sweeps of this process
@@ -77,7 +77,7 @@ class SweepProgress(Callback):
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which run begins."""
         self.job_began = now()
-        if self.total is None or not leads():
+        if self.total is None or not is_main():
             return
         number = int(config.hydra.job.num)
         left = self._left(number, workers(config))

@@ -10,5 +10,5 @@ from . import hydra_main
 
 def main(name: str) -> None:
     """Run the benchmark of ``conf/<name>.yaml`` with the overrides of the command line."""
-    with distributed.joined():
+    with distributed.process_group():
         hydra_main.main(name, run)

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .fingerprint import MOST_OF_NAME, plain_name, run_name
+from .fingerprint import MAX_TASK_NAME, plain_name, run_name
 from .tuned import register_tables
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -88,7 +88,7 @@ def _without_hydra(cfg: DictConfig) -> dict[str, Any]:
 
 def _inside(name: object) -> str:
     """The resolver ``${inside:TEXT}``: one folder below, whatever the text; it is refused later."""
-    return plain_name(name, 4 * MOST_OF_NAME) or "_"
+    return plain_name(name, 4 * MAX_TASK_NAME) or "_"
 
 
 def expand(overrides: list[str]) -> list[list[str]]:

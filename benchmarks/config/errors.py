@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from .fingerprint import renamed
 from .plugins import EXTRAS
 
-REFUSALS = (
+USER_ERRORS = (
     HydraException,
     OmegaConfBaseException,
     ValidationError,
@@ -47,10 +47,10 @@ def build(key: str, node: DictConfig, *args: Any, **kwargs: Any) -> Any:
         made = hydra.utils.instantiate(node)
         return made(*args, **kwargs) if args or kwargs else made
 
-    return refusing(key, make, node)
+    return as_config_error(key, make, node)
 
 
-def refusing(key: str, action: Callable[[], Made], node: object = None) -> Made:
+def as_config_error(key: str, action: Callable[[], Made], node: object = None) -> Made:
     """Do what the values below ``cfg.<key>`` are for; ``node`` holds them, if that helps.
 
     Raises:
@@ -60,9 +60,9 @@ def refusing(key: str, action: Callable[[], Made], node: object = None) -> Made:
         return action()
     except ConfigError:
         raise
-    except REFUSALS as error:
+    except USER_ERRORS as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        told = one_line(cause or error, key)
+        told = format_error(cause or error, key)
         unknown = re.search(r"unexpected keyword argument '(\w+)'", told)
         places = _places(node, key, unknown.group(1)) if unknown else []
         raise ConfigError(places[0] if places else told) from error
@@ -80,7 +80,7 @@ def check(key: str, value: object, kind: Any, expected: str) -> Any:
         raise ConfigError(f"{key} must be {expected}, got {value!r}") from error
 
 
-def one_line(error: BaseException, key: str = "") -> str:
+def format_error(error: BaseException, key: str = "") -> str:
     """The message of a refusal, on one line, with the choices where they are known.
 
     ``key`` is where in the configuration the refusing callable stands.
@@ -99,7 +99,7 @@ def one_line(error: BaseException, key: str = "") -> str:
     )
     if missing_option:
         group, got, options = missing_option.group(1, 2, 3)
-        return choose(group, got, options.split())
+        return unknown_choice(group, got, options.split())
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         parent = cause.parent_node
@@ -107,7 +107,7 @@ def one_line(error: BaseException, key: str = "") -> str:
             prefix = str(cause.full_key or cause.key).rpartition(".")[0]
             where = f"a key of {prefix}" if prefix else "a key of the configuration"
             now = renamed(f"{prefix}.{cause.key}" if prefix else str(cause.key))
-            return now or choose(where, str(cause.key), [str(name) for name in parent])
+            return now or unknown_choice(where, str(cause.key), [str(name) for name in parent])
         return f"{cause.full_key}: {_squeeze(str(cause))}"
     return _squeeze(str(error))
 
@@ -122,14 +122,14 @@ def _places(node: Any, key: str, name: str) -> list[str]:
     found = []
     if name in node:
         others = [str(other) for other in node if other != name]
-        told = choose(f"a key of {key}", name, others)
+        told = unknown_choice(f"a key of {key}", name, others)
         found = [f"{key}.{name}={node.get(name)!r} sets nothing: {told}"]
     return found + [
         told for k in map(str, node) for told in _places(node.get(k), f"{key}.{k}", name)
     ]
 
 
-def choose(what: str, got: str, choices: Iterable[str]) -> str:
+def unknown_choice(what: str, got: str, choices: Iterable[str]) -> str:
     """The message for a name that is none of the choices, with the nearest of them."""
     extra = EXTRAS.get(what, {}).get(got)
     if extra:

@@ -40,7 +40,7 @@ FORMER_KEYS = {
 }
 # callables that stood elsewhere when runs were begun that are still to be read and resumed
 FORMER_TARGETS = {
-    "benchmarks.training.settings.Settings": "benchmarks.settings.Settings",
+    "benchmarks.training.settings.TrainSettings": "benchmarks.settings.Settings",
     "benchmarks.training.optimizer.make_optimizer": "benchmarks.optimizer.make_optimizer",
 }
 FORMER_VALUES = {  # and options that had other values
@@ -48,8 +48,8 @@ FORMER_VALUES = {  # and options that had other values
 }
 OF_MODRELU = ("model.modrelu_bias", "optimizer.lr_modrelu")  # no matter to any other nonlinearity
 DIGITS = 10  # of the hexadecimal fingerprint
-MOST = 127  # bytes of a run's name; W&B takes as many characters
-MOST_OF_NAME = 60  # characters of a benchmark's name: a file's has 255 bytes, a letter up to 4
+MAX_NAME_BYTES = 127  # bytes of a run's name; W&B takes as many characters
+MAX_TASK_NAME = 60  # characters of a benchmark's name: a file's has 255 bytes, a letter up to 4
 
 
 def setting(config: dict[str, Any]) -> dict[str, Any]:
@@ -91,8 +91,8 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 def run_name(config: dict[str, Any], model: str) -> str:
     """The name of a run's folder: ``MODEL-FINGERPRINT-seedSEED``, safe as a file's name."""
-    tail = plain_name(f"-{fingerprint(config)}-seed{config.get('seed')}", MOST)
-    return plain_name(model, MOST - len(tail.encode())) + tail
+    tail = plain_name(f"-{fingerprint(config)}-seed{config.get('seed')}", MAX_NAME_BYTES)
+    return plain_name(model, MAX_NAME_BYTES - len(tail.encode())) + tail
 
 
 def plain_name(text: object, most: int) -> str:

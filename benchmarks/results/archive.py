@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.records.files import THINNED
 from benchmarks.records.record import VALIDATION, Record, from_json, to_json
 from benchmarks.records.run import Run, describes_run, parse_lines, read_run
-from benchmarks.runs.folder import look
+from benchmarks.runs.folder import read_metadata
 from benchmarks.system import atomic_files
 
 from .planned_runs import PlannedRun
@@ -107,7 +107,7 @@ def is_complete(run: Path) -> bool:
     Raises:
         ConfigError: if it cannot be read.
     """
-    metadata = look(run)
+    metadata = read_metadata(run)
     if metadata is None:
         return False
     diverged = metadata["status"] == "failed" and metadata.get("traceback") is None

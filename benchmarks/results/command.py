@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, REFUSALS, one_line
+from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, USER_ERRORS, format_error
 from benchmarks.records.run import Run
 
 from . import check, rerun
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failures = COMMANDS[options.command](report, options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (OSError, *REFUSALS) as error:
+    except (OSError, *USER_ERRORS) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {format_error(error)}", file=sys.stderr)
         return CONFIG_ERROR
     for line in failures:
         print(line, file=sys.stderr)

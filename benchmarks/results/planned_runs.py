@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks.comparison.groups import differing_keys
 from benchmarks.config.compose import Composed, compose_run, expand
-from benchmarks.config.errors import refusing
+from benchmarks.config.errors import as_config_error
 
 from .definition import DefinitionError, Experiment, RowDefinition
 
@@ -44,7 +44,7 @@ class PlannedRun(NamedTuple):
             ConfigError: if there is no such configuration.
         """
         overrides = [*self.overrides, f"seed={self.seed}"]
-        return refusing(self.label, lambda: compose_run(self.benchmark, overrides))
+        return as_config_error(self.label, lambda: compose_run(self.benchmark, overrides))
 
     def arguments(self, *more: str) -> list[str]:
         """Of the interpreter, for a process that does it."""
@@ -82,7 +82,7 @@ def planned_runs(experiment: Experiment) -> list[PlannedRun]:
 
 def _expand_row(experiment: Experiment, row: RowDefinition) -> list[list[str]]:
     overrides = [*experiment.overrides, *row.overrides]
-    return refusing(f"overrides of {row.name}", lambda: expand(overrides))
+    return as_config_error(f"overrides of {row.name}", lambda: expand(overrides))
 
 
 def _override_values(overrides: list[str]) -> dict[str, str]:

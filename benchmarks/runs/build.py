@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.optim import Optimizer
 
-from benchmarks.config.errors import ConfigError, build, check, refusing
+from benchmarks.config.errors import ConfigError, as_config_error, build, check
 from benchmarks.data.text import END, UNKNOWN
 from benchmarks.models import (
     Network,
@@ -23,13 +23,13 @@ from benchmarks.models import (
 from benchmarks.system import ram, seeding
 from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.task import Task
-from benchmarks.training.distributed import ALONE, CPU, Processes
-from benchmarks.training.loop import State, start
-from benchmarks.training.settings import Settings
+from benchmarks.training.distributed import CPU, SINGLE, Processes
+from benchmarks.training.loop import TrainState, initial_state
+from benchmarks.training.settings import TrainSettings
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class Interface:
+class TaskSpec:
     """What a model must know of a task, and what is needed to use it without the data.
 
     The fields are those of :class:`benchmarks.tasks.task.Task`; ``symbols`` and ``level`` are its
@@ -56,7 +56,7 @@ class Interface:
             raise ValueError(f"words must have {UNKNOWN} and {END} among them")
 
     @classmethod
-    def of(cls, task: Task) -> Interface:
+    def of(cls, task: Task) -> TaskSpec:
         """The interface of a task."""
         return cls(
             task.input_size,
@@ -81,17 +81,17 @@ def make_task(cfg: DictConfig) -> Task:
     return task
 
 
-def make_settings(cfg: DictConfig, task: Task) -> Settings:
+def make_settings(cfg: DictConfig, task: Task) -> TrainSettings:
     """The settings of a training, in steps."""
     settings = build("train", cfg.train)
-    if not isinstance(settings, Settings):
+    if not isinstance(settings, TrainSettings):
         raise ConfigError(f"train must be the keys of the training, got {cfg.train!r}"[:200])
-    return refusing("train", lambda: settings.for_task(task))
+    return as_config_error("train", lambda: settings.for_task(task))
 
 
 def make_model(
     cfg: DictConfig,
-    task: Interface,
+    task: TaskSpec,
     parameter_budget: int | None,
     hidden_size: int | None = None,
     device: torch.device = CPU,
@@ -139,12 +139,12 @@ def make_model(
             raise ConfigError("one of parameter_budget and model.hidden_size must be given")
         _check_room(f"parameter_budget={parameter_budget}", ram.least(parameter_budget), room)
         fitting = parameter_budget
-        size = refusing("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
+        size = as_config_error("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
     chosen = size
     _check_room(f"model.hidden_size={chosen}", ram.least(chosen**2), room)
-    count = refusing("model", lambda: _count(of_size, chosen), cfg.model)
+    count = as_config_error("model", lambda: _count(of_size, chosen), cfg.model)
     _check_room(f"a model of {count:,} parameters", ram.least(count), room)
-    return refusing("model", lambda: of_size(chosen), cfg.model)
+    return as_config_error("model", lambda: of_size(chosen), cfg.model)
 
 
 def _count(of_size: Callable[[int], SequenceModel], size: int) -> int:
@@ -162,8 +162,8 @@ def _check_room(what: str, wanted: int, room: int) -> None:
 
 
 def make_state(
-    cfg: DictConfig, seed: int, parameter_budget: int | None, processes: Processes = ALONE
-) -> tuple[Task, Settings, State]:
+    cfg: DictConfig, seed: int, parameter_budget: int | None, processes: Processes = SINGLE
+) -> tuple[Task, TrainSettings, TrainState]:
     """A run before its first step: task, settings in steps, and what training carries along.
 
     Args:
@@ -184,15 +184,15 @@ def make_state(
         )
     seeding.seed_all(named_generator(seed, "initialisation").initial_seed())
     device = processes.device
-    model = make_model(cfg, Interface.of(task), parameter_budget, device=device).to(device)
+    model = make_model(cfg, TaskSpec.of(task), parameter_budget, device=device).to(device)
     _check_step(model, task, settings.batch_size // processes.size, ram.installed(device))
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
-    if not processes.leads:  # dropout is not to be the same in every share of a batch
+    if not processes.is_main:  # dropout is not to be the same in every share of a batch
         seeding.seed_all(named_generator(seed, f"process {processes.rank}").initial_seed())
     return (
         task,
         settings,
-        start(model, optimizer, settings, named_generator(seed, "training"), processes),
+        initial_state(model, optimizer, settings, named_generator(seed, "training"), processes),
     )
 
 

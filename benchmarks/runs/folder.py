@@ -29,7 +29,7 @@ class FailedBefore(Exception):
     """The run failed when it was last tried, and is not to be tried again."""
 
 
-class Taken(ConfigError):
+class RunLocked(ConfigError):
     """Another process is writing the run."""
 
 
@@ -55,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
         holder = "another process"
         with contextlib.suppress(OSError):
             holder = f"process {path.read_text(encoding='utf-8').strip()}"
-        raise Taken(f"{relative(folder)} is being written by {holder}") from None
+        raise RunLocked(f"{relative(folder)} is being written by {holder}") from None
     except OSError as error:
         lock.release()
         told = error.strerror or error
@@ -69,7 +69,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def plan(folder: Path, config: dict[str, Any], rerun: Rerun) -> Plan:
+def resume_plan(folder: Path, config: dict[str, Any], rerun: Rerun) -> Plan:
     """What to do with a run whose folder may hold one already.
 
     Args:
@@ -82,7 +82,7 @@ def plan(folder: Path, config: dict[str, Any], rerun: Rerun) -> Plan:
         FailedBefore: if that run failed and is not wanted again.
     """
     try:
-        about = look(folder)
+        about = read_metadata(folder)
     except ConfigError:
         if rerun != "all":
             raise
@@ -101,7 +101,7 @@ def plan(folder: Path, config: dict[str, Any], rerun: Rerun) -> Plan:
     return "resume"
 
 
-def look(folder: Path) -> dict[str, Any] | None:
+def read_metadata(folder: Path) -> dict[str, Any] | None:
     """What ``run.json`` says; None without one.
 
     Raises:
@@ -123,7 +123,7 @@ def look(folder: Path) -> dict[str, Any] | None:
 
 def best_loss(folder: Path) -> float:
     """The best validation loss of a finished run; nan if it does not say."""
-    loss = (look(folder) or {"summary": {}})["summary"].get("best_validation_loss")
+    loss = (read_metadata(folder) or {"summary": {}})["summary"].get("best_validation_loss")
     return math.nan if loss is None else float(loss)
 
 
@@ -173,7 +173,7 @@ def check_whole(folder: Path, rows: list[dict[str, Any]], step: int) -> None:
         )
 
 
-def set_aside(folder: Path) -> Path | None:
+def archive(folder: Path) -> Path | None:
     """Move what an earlier attempt left, if there was one, below the folder ``earlier``.
 
     Returns where it lies now. Other files stay.
@@ -192,7 +192,7 @@ def set_aside(folder: Path) -> Path | None:
     return attempt
 
 
-def put_back(folder: Path, attempt: Path) -> None:
+def restore(folder: Path, attempt: Path) -> None:
     """Undo :func:`set_aside`, as long as nothing new has been written."""
     for name in reversed(RUN_FILES):
         for path in sorted(attempt.glob(name)):
@@ -203,7 +203,7 @@ def put_back(folder: Path, attempt: Path) -> None:
         attempt.parent.rmdir()
 
 
-def cut(path: Path, step: int) -> list[dict[str, Any]]:
+def truncate_jsonl(path: Path, step: int) -> list[dict[str, Any]]:
     """The rows of a JSON lines file up to a step; what comes after, a crash's half a line, goes.
 
     Raises:

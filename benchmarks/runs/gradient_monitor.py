@@ -1,4 +1,4 @@
-"""The looks that a run takes into its model while it trains, kept in a file and drawn."""
+"""The gradient_monitor that a run takes into its model while it trains, kept in a file and drawn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from benchmarks.models import SequenceModel
 from benchmarks.records.files import GRADIENTS, GRADIENTS_FIGURE
 from benchmarks.system import atomic_files
 from benchmarks.tasks.task import Task
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 
 MOST_LINES = 5  # in the figure at the end
 
 
-class Looks:
+class GradientMonitor:
     """Takes a look at the start, at the end and every ``settings.gradient_flow_every`` steps.
 
     Every look is a line of ``gradients.jsonl`` and goes to the loggers; nothing is done where the
@@ -33,7 +33,7 @@ class Looks:
         self,
         model: SequenceModel,
         task: Task,
-        settings: Settings,
+        settings: TrainSettings,
         folder: Path,
         loggers: Sequence[Logger],
     ) -> None:
@@ -41,14 +41,14 @@ class Looks:
         self.folder, self.loggers = folder, loggers
         self.flows: dict[int, GradientFlow] = {}
 
-    def remember(self, rows: list[dict[str, Any]]) -> None:
-        """Take up the looks of a run that was stopped, as its file has them."""
+    def restore(self, rows: list[dict[str, Any]]) -> None:
+        """Take up the gradient_monitor of a run that was stopped, as its file has them."""
         for row in rows:
             self.flows[row["step"]] = GradientFlow(
                 **{name: row[name] for name in GradientFlow._fields}
             )
 
-    def take(self, step: int) -> None:
+    def measure_if_due(self, step: int) -> None:
         """Look after ``step``, if one is due."""
         every = self.settings.gradient_flow_every
         if every is None or (step % every and step != self.settings.total):
@@ -68,7 +68,7 @@ class Looks:
             logger.log_gradient_flow(step, flow, path)
 
     def plot(self, title: str) -> dict[str, Path]:
-        """Draw some of the looks in one figure; returns it under its name, if there is any."""
+        """Draw some of the gradient_monitor in one figure; returns it under its name, if there is any."""
         if not self.flows:
             return {}
         steps = list(self.flows)

@@ -19,7 +19,7 @@ from benchmarks.system import environment
 from benchmarks.system.atomic_files import WriteError
 from benchmarks.system.environment import git_commit, timestamp
 from benchmarks.tasks.task import Task
-from benchmarks.training.distributed import lost_another
+from benchmarks.training.distributed import is_peer_failure
 from benchmarks.training.loop import TrainingDiverged
 
 PACKAGES = ("orthornn", "torch", "geoopt", "hydra-core", "wandb", "numpy")
@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages, "code": git_commit()}
 
 
-def begin(
+def initial_metadata(
     task: Task, name: str, model: SequenceModel, config: dict[str, Any], threads: int, size: int
 ) -> dict[str, Any]:
     """The description of a run before its first step.
@@ -80,7 +80,7 @@ def begin(
     }
 
 
-def identify(
+def run_identity(
     description: dict[str, Any], task: Task, folder: Path, overrides: Sequence[str], step: int
 ) -> RunIdentity:
     """By what a run is known outside its folder.
@@ -107,7 +107,7 @@ def identify(
     )
 
 
-def ending(error: BaseException) -> dict[str, Any]:
+def final_status(error: BaseException) -> dict[str, Any]:
     """What there is to say of a run that an error ends before its end."""
     status, told, trace = "failed", f"{type(error).__name__}: {error}", None
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -116,7 +116,7 @@ def ending(error: BaseException) -> dict[str, Any]:
         status, told = "interrupted", str(error)
     elif isinstance(error, TrainingDiverged):
         told = str(error)
-    elif lost_another(error):
+    elif is_peer_failure(error):
         status, told = "interrupted", "another process of the run is gone"
     else:
         trace = "".join(traceback.format_exception(error))

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: records, looks, summary and figures in its folder."""
+"""What a run writes while it goes on: records, gradient_monitor, summary and figures in its folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from benchmarks.records.text import prefix_test_scores, run_title
 from benchmarks.system import atomic_files
 from benchmarks.system.environment import timestamp
 from benchmarks.tasks.task import Scores, Task
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 
 from . import folder, metadata
-from .gradient_monitor import Looks
-from .text import describe, introduce
+from .gradient_monitor import GradientMonitor
+from .text import format_header, format_summary
 
 
-class Journal:
+class Recorder:
     """The files of a run beside its weights, and the loggers that see its records.
 
     Args:
         path: the run's folder.
-        description: what ``run.json`` says, as :func:`benchmarks.runs.metadata.begin` makes it.
+        description: what ``run.json`` says, as :func:`benchmarks.runs.metadata.initial_metadata` makes it.
         task: the task.
         settings: of the training.
         model: the model, which is looked into.
@@ -42,7 +42,7 @@ class Journal:
         path: Path,
         description: dict[str, Any],
         task: Task,
-        settings: Settings,
+        settings: TrainSettings,
         model: SequenceModel,
         briefly: bool = False,
     ) -> None:
@@ -51,7 +51,7 @@ class Journal:
         self.history: list[Record] = []
         self.figures: dict[str, Path] = {}
         self.loggers: list[Logger] = []
-        self.looks = Looks(model, task, settings, path, self.loggers)
+        self.gradient_monitor = GradientMonitor(model, task, settings, path, self.loggers)
 
     def resume(self, step: int) -> None:
         """Take up what was written up to a step; what was written after it goes.
@@ -59,10 +59,10 @@ class Journal:
         Raises:
             ConfigError: if it cannot be read, or records are missing.
         """
-        self.history += map(from_json, folder.cut(self.path / METRICS, step))
+        self.history += map(from_json, folder.truncate_jsonl(self.path / METRICS, step))
         folder.check_whole(self.path, self.history, step)
-        self.looks.remember(folder.cut(self.path / GRADIENTS, step))
-        before = folder.look(self.path) or self.about
+        self.gradient_monitor.restore(folder.truncate_jsonl(self.path / GRADIENTS, step))
+        before = folder.read_metadata(self.path) or self.about
         here = self.about["versions"]
         place = self.about["machine"]
         again = {"step": step, "at": timestamp(), "machine": place, "versions": here}
@@ -85,7 +85,7 @@ class Journal:
             self._close({"status": "failed"})
             raise
 
-    def introduce(self, config: str) -> None:
+    def print_header(self, config: str) -> None:
         """Write and print what is trained on what.
 
         Args:
@@ -94,33 +94,33 @@ class Journal:
         self._write_about()
         resumed = self.about["resumed"]
         again = f", from step {resumed[-1]['step']} on" if resumed else ""
-        _say(introduce(self.about) + again)
+        _say(format_header(self.about) + again)
         atomic_files.write_text(self.path / CONFIG, config)
         if not self.history:
-            self.looks.take(0)
+            self.gradient_monitor.measure_if_due(0)
 
-    def take(self, record: Record) -> None:
+    def log(self, record: Record) -> None:
         """Write a record, and a look if one is due."""
         self.history.append(record)
         for logger in self.loggers:
             logger.log_record(record)
-        self.looks.take(int(record["step"]))
+        self.gradient_monitor.measure_if_due(int(record["step"]))
 
-    def sample(self, step: int, text: str) -> None:
+    def log_text(self, step: int, text: str) -> None:
         """Keep what a model of text wrote after a step."""
         atomic_files.write_text(self.path / SAMPLE, text)
         for logger in self.loggers:
             logger.log_text(step, text)
 
-    def finish(self, test: Scores) -> None:
+    def set_finished(self, test: Scores) -> None:
         """The run has reached its end."""
         self.about |= {"test": test, "status": "finished"}
 
-    def stop(self, error: BaseException) -> None:
+    def set_stopped(self, error: BaseException) -> None:
         """The run ends before its end."""
-        self.about |= metadata.ending(error)
+        self.about |= metadata.final_status(error)
 
-    def conclude(self) -> None:
+    def finish(self) -> None:
         """Draw, write and print what the records say, and close the loggers, whatever fails.
 
         Raises:
@@ -138,7 +138,7 @@ class Journal:
                 self._draw()
             except atomic_files.WriteError as error:
                 if self.about["status"] == "finished":
-                    self.stop(error)
+                    self.set_stopped(error)
                 raise
 
     def _draw(self) -> None:
@@ -146,10 +146,10 @@ class Journal:
             figure = self.path / LOSS_FIGURE
             plot_run(self.history, self.about, figure)
             self.figures["figure"] = figure
-        self.figures |= self.looks.plot(run_title(self.about))
+        self.figures |= self.gradient_monitor.plot(run_title(self.about))
 
     def _description(self) -> str:
-        return describe(self.about, atomic_files.relative(self.path), self.briefly)
+        return format_summary(self.about, atomic_files.relative(self.path), self.briefly)
 
     def _ending(self) -> dict[str, Any]:
         scores = prefix_test_scores(self.about["test"])

@@ -16,7 +16,7 @@ from benchmarks.data.text import END, UNKNOWN, encode
 from benchmarks.models import SequenceModel
 from benchmarks.system.seeding import named_generator
 
-from .build import Interface
+from .build import TaskSpec
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -40,7 +40,7 @@ class SampleRequest:
     seed: NonNegativeInt = 0
 
 
-def generate(model: SequenceModel, interface: Interface, request: SampleRequest) -> Iterator[str]:
+def generate(model: SequenceModel, interface: TaskSpec, request: SampleRequest) -> Iterator[str]:
     """The text after the prompt, piece by piece.
 
     The state after the prompt is carried on; each drawn token is fed back. Without a prompt the
@@ -63,14 +63,14 @@ def generate(model: SequenceModel, interface: Interface, request: SampleRequest)
     return _draw(model, interface, request, tokens)
 
 
-def generate_sample(model: SequenceModel, interface: Interface) -> str:
+def generate_sample(model: SequenceModel, interface: TaskSpec) -> str:
     """What a model writes by itself."""
     return "".join(generate(model, interface, SampleRequest(run=Path())))
 
 
 @torch.inference_mode()
 def _draw(
-    model: SequenceModel, interface: Interface, request: SampleRequest, tokens: Tensor
+    model: SequenceModel, interface: TaskSpec, request: SampleRequest, tokens: Tensor
 ) -> Iterator[str]:
     symbols, words = interface.symbols, interface.level == "word"
     forbidden = symbols.index(UNKNOWN) if UNKNOWN in symbols else None

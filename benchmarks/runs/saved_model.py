@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import PositiveInt, TypeAdapter
 
-from benchmarks.config.errors import ConfigError, refusing
+from benchmarks.config.errors import ConfigError, as_config_error
 from benchmarks.config.fingerprint import update_keys
 from benchmarks.models import MODELS, Network, SequenceModel, assemble
 from benchmarks.tasks.task import Task
-from benchmarks.training.loop import State
+from benchmarks.training.loop import TrainState
 
 from . import checkpoints
-from .build import Interface
+from .build import TaskSpec
 
 # Note [What the file of a run can call]
 # Hydra calls whatever stands behind a _target_: on a command line that is the user's own doing. A
@@ -27,7 +27,7 @@ _TARGETS = "benchmarks.models."
 _FORMER_FIELDS = {"single_answer": "sequence_level"}
 
 
-def save_model(path: Path, state: State, task: Task, config: dict[str, Any]) -> None:
+def save_model(path: Path, state: TrainState, task: Task, config: dict[str, Any]) -> None:
     """Write the best weights with all that :func:`load_model` needs to build the model again."""
     name, options = _named(config["model"])
     content = {
@@ -35,13 +35,13 @@ def save_model(path: Path, state: State, task: Task, config: dict[str, Any]) -> 
         "core": {"name": name, "options": options},
         "network": _named(config["network"])[1],
         "hidden_size": state.model.hidden_size,
-        "interface": asdict(Interface.of(task)),
+        "interface": asdict(TaskSpec.of(task)),
         "step": state.best_step,
     }
     checkpoints.write_file(path, content)
 
 
-def load_model(path: Path) -> tuple[SequenceModel, Interface]:
+def load_model(path: Path) -> tuple[SequenceModel, TaskSpec]:
     """A model as :func:`save_model` wrote it, without its data.
 
     The file may come from anybody: it calls nothing but the models in
@@ -58,7 +58,7 @@ def load_model(path: Path) -> tuple[SequenceModel, Interface]:
         if not path.is_file():
             raise ConfigError(f"{path} does not exist: the run has no evaluated model yet")
         saved = _in_present_form(checkpoints.read_file(path))
-        interface = Interface(**saved["interface"])
+        interface = TaskSpec(**saved["interface"])
         size: int = TypeAdapter(PositiveInt).validate_python(saved["hidden_size"], strict=True)
         weights = saved["model"]
         dimensions = {n for weight in weights.values() for n in weight.shape}
@@ -93,7 +93,7 @@ def load_model(path: Path) -> tuple[SequenceModel, Interface]:
         model.load_state_dict(weights)
         return model.eval()
 
-    return refusing(str(path), build), interface
+    return as_config_error(str(path), build), interface
 
 
 def _named(group: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -22,13 +22,13 @@ from benchmarks.records.record import validation_scores
 from benchmarks.records.text import run_title, show_loss, show_scores
 
 
-def introduce(about: dict[str, Any]) -> str:
+def format_header(about: dict[str, Any]) -> str:
     """The text shown at the start of a run: what is trained on what."""
     threads = about["threads"]
     return f"{run_title(about)}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def describe(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
+def format_summary(about: dict[str, Any], folder: Path, briefly: bool = False) -> str:
     """The text shown at the end of a run; briefly, without a word on each file."""
     s = about["summary"]
 

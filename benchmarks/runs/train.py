@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.config.call import Call
-from benchmarks.config.errors import ConfigError, build, refusing
+from benchmarks.config.errors import ConfigError, as_config_error, build
 from benchmarks.diagnostics.confusion_matrix import ConfusionMatrix
 from benchmarks.loggers import FailSafeLogger, ProgressBar
 from benchmarks.models import SequenceModel
@@ -26,12 +26,13 @@ from benchmarks.system.signals import defer_signals
 from benchmarks.system.threads import choose_threads, flush_denormals
 from benchmarks.tasks.task import Scores
 from benchmarks.training import distributed
-from benchmarks.training.loop import BadBatch, TrainingDiverged, evaluate, fit
+from benchmarks.training.loop import NonFiniteBatch, TrainingDiverged, evaluate
+from benchmarks.training.loop import train as fit
 
 from . import checkpoints, folder, metadata
-from .build import Interface, make_state, make_task
-from .folder import Plan, Taken
-from .recorder import Journal
+from .build import TaskSpec, make_state, make_task
+from .folder import Plan, RunLocked
+from .recorder import Recorder
 from .sampling import generate_sample
 from .saved_model import save_model
 
@@ -49,31 +50,35 @@ def run(cfg: DictConfig, call: Call) -> float:
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
         WriteError: if a file could not be written; the run can go on from its last checkpoint.
     """
-    team = refusing("device", lambda: distributed.make_processes(cfg.device))
+    team = as_config_error("device", lambda: distributed.make_processes(cfg.device))
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     with contextlib.ExitStack() as stack:
 
         def enter() -> Plan:
             stack.enter_context(folder.locked(call.folder))
-            return folder.plan(call.folder, config, cfg.rerun)
+            return folder.resume_plan(call.folder, config, cfg.rerun)
 
         try:
-            plan = team.agree(enter)
-        except Taken as error:
+            plan = team.broadcast_result(enter)
+        except RunLocked as error:
             if not call.sweep:
                 raise
-            if team.leads:
+            if team.is_main:
                 print(f"left alone: {error}", flush=True)
             return math.nan
         if plan == "skip" and os.environ.get("WANDB_SWEEP_ID"):
             plan = "resume"  # from its end: W&B's agent waits for the records
         if plan == "skip":
-            team.agree(lambda: _check_text(cfg, call.folder))
-            if team.leads:
+            team.broadcast_result(lambda: _check_text(cfg, call.folder))
+            if team.is_main:
                 told = f"finished already: {relative(call.folder)} (rerun=all trains it anew)"
                 print(told, flush=True)
-            return team.agree(lambda: folder.best_loss(call.folder))
-        before = team.agree(lambda: folder.look(call.folder)) if plan == "resume" else None
+            return team.broadcast_result(lambda: folder.best_loss(call.folder))
+        before = (
+            team.broadcast_result(lambda: folder.read_metadata(call.folder))
+            if plan == "resume"
+            else None
+        )
         job = Job(cfg, config, call, team, before)
         job.prepare()
         return job.train()
@@ -90,7 +95,7 @@ def _check_text(cfg: DictConfig, path: Path) -> None:
     here = {}
     with contextlib.suppress(ConfigError):  # the text may have gone, the run is there
         here = {"task": make_task(cfg).title}
-    folder.check_data(path, folder.look(path) or {}, here)
+    folder.check_data(path, folder.read_metadata(path) or {}, here)
 
 
 class Job:
@@ -125,13 +130,13 @@ class Job:
         torch.set_num_threads(threads)
         self.name = f"{call.model} seed {cfg.seed}"
         self.saved_step, self.saved_at = 0, time.monotonic()
-        description = metadata.begin(
+        description = metadata.initial_metadata(
             self.task, call.model, self.model, self.config, threads, team.size
         )
         # the first process alone writes
         self.journal = (
-            Journal(call.folder, description, self.task, self.settings, self.model, call.sweep)
-            if team.leads
+            Recorder(call.folder, description, self.task, self.settings, self.model, call.sweep)
+            if team.is_main
             else None
         )
 
@@ -141,11 +146,11 @@ class Job:
         Raises:
             ConfigError: if what the folder holds cannot be read, or a logger refuses.
         """
-        saved = self.team.agree(self._saved)
+        saved = self.team.broadcast_result(self._saved)
         if saved is not None:
-            refusing("checkpoint", lambda: self.state.load_state_dict(saved["state"]))
+            as_config_error("checkpoint", lambda: self.state.load_state_dict(saved["state"]))
             self.saved_step = self.state.step
-        self.team.agree(self._open)
+        self.team.broadcast_result(self._open)
 
     def _saved(self) -> dict[str, Any] | None:
         if self.before is None or self.journal is None:
@@ -162,18 +167,18 @@ class Job:
             return
         attempt = None
         if self.before is None:
-            attempt = folder.set_aside(self.call.folder)
+            attempt = folder.archive(self.call.folder)
         else:
             self.journal.resume(self.state.step)
         try:
             self._open_loggers(self.journal)
         except BaseException:
             if attempt is not None:
-                folder.put_back(self.call.folder, attempt)
+                folder.restore(self.call.folder, attempt)
             raise
 
-    def _open_loggers(self, journal: Journal) -> None:
-        identity = metadata.identify(
+    def _open_loggers(self, journal: Recorder) -> None:
+        identity = metadata.run_identity(
             journal.about, self.task, self.call.folder, self.call.overrides, self.state.step
         )
         logger = FailSafeLogger("logger", lambda: build("logger", self.logger_node, identity))
@@ -195,16 +200,16 @@ class Job:
         journal = self.journal
         if journal is None:
             self._steps()
-            self.team.agree(lambda: self._test(self._best()))
+            self.team.broadcast_result(lambda: self._test(self._best()))
             return self.state.best_loss
         try:
             journal.introduce(OmegaConf.to_yaml(self.config))
             self._save_best()  # also of a run that goes on, whose file may be damaged
             self._steps()
             best = self._best()
-            scores = self.team.agree(lambda: self._test(best))
+            scores = self.team.broadcast_result(lambda: self._test(best))
             if self.task.vocabulary is not None:
-                journal.sample(self.state.step, generate_sample(best, Interface.of(self.task)))
+                journal.sample(self.state.step, generate_sample(best, TaskSpec.of(self.task)))
             journal.finish(scores)
         except BaseException as error:
             journal.stop(error)
@@ -237,7 +242,7 @@ class Job:
         """What helps to find out why a run diverged."""
         newest = relative(self.call.folder / CHECKPOINT)
         told = f"; the last good checkpoint is {newest}, of step {self.saved_step}"
-        if isinstance(error, BadBatch):
+        if isinstance(error, NonFiniteBatch):
             seed = self.config["seed"]
             told = f", on the batch that it draws from there with seed {seed}{told}"
             return f"{told}; train.max_nonfinite_batches=N passes over N such batches"
@@ -279,7 +284,7 @@ class Job:
         """Scores of a model on the test set; with a confusion matrix if that says much."""
         confusion = None if self.task.classes is None else ConfusionMatrix(self.task.classes)
         see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
-        scores = evaluate(model, self.task, self.settings, "test", see, self.team.alone())
+        scores = evaluate(model, self.task, self.settings, "test", see, self.team.single())
         if confusion and self.journal:
             path = self.call.folder / CONFUSION_FIGURE
             confusion.plot(self.task.title, path)

@@ -43,16 +43,16 @@ class Processes:
     device: torch.device = CPU
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes and speaks."""
         return self.rank == 0
 
-    def agree(self, decide: Callable[[], Agreed]) -> Agreed:
+    def broadcast_result(self, decide: Callable[[], Agreed]) -> Agreed:
         """What the first process decides, or the error it raises, on every process."""
         if self.size == 1:
             return decide()
         outcome: list[Any] = [None, None]
-        if self.leads:
+        if self.is_main:
             try:
                 outcome[0] = decide()
             except Exception as error:
@@ -101,7 +101,7 @@ class Processes:
         """Whether a value is true on any of the processes."""
         return self.mean({"": float(bool(value))})[""] > 0
 
-    def alone(self) -> Processes:
+    def single(self) -> Processes:
         """This process without the others."""
         return Processes(device=self.device)
 
@@ -114,35 +114,35 @@ class Processes:
         return values
 
 
-ALONE = Processes()
+SINGLE = Processes()
 
 
-def leads() -> bool:
+def is_main() -> bool:
     """Whether this process is the first of its run, or the only one."""
     return rank() == 0
 
 
 def rank() -> int:
     """This process's number among those of its run."""
-    return int(os.environ.get("RANK", "0")) if started() > 1 else 0
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
 
-def lost_another(error: BaseException) -> bool:
+def is_peer_failure(error: BaseException) -> bool:
     """Whether an error says that another process of the run has gone."""
     told = str(error)
     lost = isinstance(error, dist.DistError) or "gloo" in told or "peer" in told
-    return started() > 1 and isinstance(error, RuntimeError) and lost
+    return world_size() > 1 and isinstance(error, RuntimeError) and lost
 
 
-def started() -> int:
+def world_size() -> int:
     """How many processes ``torchrun`` has started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Within it, the processes that ``torchrun`` has started can talk: gloo on CPU, nccl on GPU."""
-    if started() == 1:
+    if world_size() == 1:
         yield
         return
     dist.init_process_group()
@@ -169,5 +169,5 @@ def make_processes(device: str) -> Processes:
         if local >= count:
             raise ValueError(f"cuda needs a GPU for each process of this machine, found {count}")
         torch.cuda.set_device(local)
-        return Processes(rank(), started(), torch.device("cuda", local))
-    return Processes(rank(), started())
+        return Processes(rank(), world_size(), torch.device("cuda", local))
+    return Processes(rank(), world_size())

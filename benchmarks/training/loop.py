@@ -21,23 +21,23 @@ from benchmarks.system.progress import progress
 from benchmarks.system.seeding import Split
 from benchmarks.tasks.task import Scores, Task, derived
 
-from .distributed import ALONE, Processes
+from .distributed import SINGLE, Processes
 from .optimizer import StepSizeFactor
-from .settings import Settings
+from .settings import TrainSettings
 
-Memory = Tensor | tuple[Tensor, ...] | None
+RecurrentState = Tensor | tuple[Tensor, ...] | None
 
 
 class TrainingDiverged(ArithmeticError):
     """The loss or its gradient is not finite, so the run cannot go on."""
 
 
-class BadBatch(TrainingDiverged):
+class NonFiniteBatch(TrainingDiverged):
     """That of one batch is not finite, and nothing has moved yet."""
 
 
 @dataclass
-class State:
+class TrainState:
     """Everything that a run carries from step to step."""
 
     model: SequenceModel
@@ -46,10 +46,10 @@ class State:
     factor: StepSizeFactor
     """What the schedule multiplies with; its state is kept by the schedule's."""
     generator: Generator
-    processes: Processes = ALONE
+    processes: Processes = SINGLE
     step: int = 0
     seconds: float = 0.0
-    memory: Memory = None
+    memory: RecurrentState = None
     """What the model remembers of the batch before, for tasks whose batches continue."""
     best_loss: float = math.inf
     best_step: int = 0
@@ -96,19 +96,19 @@ class State:
 _PLAIN = ("step", "seconds", "best_loss", "best_step", "best", "stalled", "skipped")
 
 
-def start(
+def initial_state(
     model: SequenceModel,
     optimizer: Optimizer,
-    settings: Settings,
+    settings: TrainSettings,
     generator: Generator,
-    processes: Processes = ALONE,
-) -> State:
+    processes: Processes = SINGLE,
+) -> TrainState:
     """The state of a run before its first step."""
     factor = StepSizeFactor(settings.total, settings.warmup, settings.decay_fraction)
-    return State(model, optimizer, LambdaLR(optimizer, factor), factor, generator, processes)
+    return TrainState(model, optimizer, LambdaLR(optimizer, factor), factor, generator, processes)
 
 
-def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
+def train(state: TrainState, task: Task, settings: TrainSettings) -> Iterator[Record]:
     """Train until the last step, yielding one record per step.
 
     A record holds ``step``, ``epoch`` if there are any, ``loss`` and the task's metrics on the
@@ -140,19 +140,19 @@ def fit(state: State, task: Task, settings: Settings) -> Iterator[Record]:
         if number % settings.every == 0 or number == settings.total:
             scores = evaluate(state.model, task, settings, processes=state.processes)
             _check_finite("validation loss", scores["loss"], number)
-            _judge(state, scores["loss"], settings.patience)
+            _track_best(state, scores["loss"], settings.patience)
             record |= {f"{VALIDATION}{name}": value for name, value in scores.items()}
         record["seconds"] = round(state.seconds, 3)
         yield record
 
 
-def _advance(state: State, task: Task, settings: Settings, record: Record) -> None:
+def _advance(state: TrainState, task: Task, settings: TrainSettings, record: Record) -> None:
     """One step, noted in its record: an update, or a batch that is passed over."""
     drawn = state.generator.get_state(), seeding.torch_rng_states(state.processes.device)
     rate = state.optimizer.param_groups[0]["lr"]
     try:
         memory = _update(state, task, settings, record)
-    except BadBatch:
+    except NonFiniteBatch:
         if state.skipped >= settings.max_nonfinite_batches:
             state.generator.set_state(drawn[0])  # as before the step, in the data too
             seeding.restore_rng_states(drawn[1], state.processes.device)
@@ -170,19 +170,21 @@ def _advance(state: State, task: Task, settings: Settings, record: Record) -> No
     state.memory = _detached(memory)
 
 
-def _update(state: State, task: Task, settings: Settings, record: Record) -> Memory:
+def _update(
+    state: TrainState, task: Task, settings: TrainSettings, record: Record
+) -> RecurrentState:
     """One step of the optimizer, noted in its record; returns what is remembered of the batch."""
     number = state.step + 1
     state.model.train()
     batch = task.training(settings.batch_size, state.step, state.generator)
     batch = state.processes.share(batch)
     state.optimizer.zero_grad()
-    memory: Memory
+    memory: RecurrentState
     output, memory = state.replica(batch.input, state.memory if batch.carries_state else None)
     loss = task.loss(output, batch.target)
     scores = {"loss": loss.item(), **task.score(output.detach(), batch.target)}
     record |= derived(task, state.processes.mean(scores))
-    _check_finite("loss", record["loss"], number, BadBatch)
+    _check_finite("loss", record["loss"], number, NonFiniteBatch)
     penalty = state.model.penalty()
     if penalty is not None:
         record["penalty"] = penalty.item()
@@ -192,7 +194,7 @@ def _update(state: State, task: Task, settings: Settings, record: Record) -> Mem
     parameters = [p for p in state.model.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     record["gradient_norm"] = norm.item()
-    _check_finite("gradient norm", record["gradient_norm"], number, BadBatch)
+    _check_finite("gradient norm", record["gradient_norm"], number, NonFiniteBatch)
     if settings.clip_grad_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, settings.clip_grad_norm, norm)
     try:
@@ -206,10 +208,10 @@ def _update(state: State, task: Task, settings: Settings, record: Record) -> Mem
 def evaluate(
     model: SequenceModel,
     task: Task,
-    settings: Settings,
+    settings: TrainSettings,
     split: Split = "validation",
     see: Callable[[Tensor, Tensor], None] | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
 ) -> Scores:
     """Mean loss and metrics over a held-out set, which is the same at every call.
 
@@ -218,7 +220,7 @@ def evaluate(
     """
     model.eval()
     total: Scores = {"entries": 0.0}
-    memory: Memory = None
+    memory: RecurrentState = None
     batches = task.held_out(split, settings.batch_size, settings.evaluation_batches)
     for batch in map(processes.share, progress(batches, f"{split} set")):
         weight = batch.target.numel()
@@ -237,7 +239,7 @@ def evaluate(
     return derived(task, {name: value / entries for name, value in total.items()})
 
 
-def _judge(state: State, loss: float, patience: int | None) -> None:
+def _track_best(state: TrainState, loss: float, patience: int | None) -> None:
     """Note a new best, or halve the learning rates after enough evaluations without one."""
     if loss < state.best_loss:
         state.best_loss, state.best_step, state.stalled = loss, state.step, 0
@@ -259,28 +261,28 @@ def _check_finite(
         raise error(f"the {what} is {value} at step {step}")
 
 
-def _detached(memory: Memory) -> Memory:
+def _detached(memory: RecurrentState) -> RecurrentState:
     return _each(memory, Tensor.detach)
 
 
-def _on_cpu(memory: Memory) -> Memory:
+def _on_cpu(memory: RecurrentState) -> RecurrentState:
     return _each(memory, Tensor.cpu)
 
 
-def _own_columns(memory: Memory, processes: Processes) -> Memory:
+def _own_columns(memory: RecurrentState, processes: Processes) -> RecurrentState:
     """A process's share of what was remembered of a whole batch, ``(layers, B, H)`` each."""
     rank, size, device = processes.rank, processes.size, processes.device
     return _each(memory, lambda part: part.tensor_split(size, 1)[rank].to(device))
 
 
-def _beside_each_other(memories: list[Memory]) -> Memory:
+def _beside_each_other(memories: list[RecurrentState]) -> RecurrentState:
     """What all processes remember, as of one batch."""
     if memories[0] is None or isinstance(memories[0], Tensor):
         return None if memories[0] is None else torch.cat(memories, 1)  # type: ignore[arg-type]
     return tuple(torch.cat(parts, 1) for parts in zip(*memories, strict=True))
 
 
-def _each(memory: Memory, change: Callable[[Tensor], Tensor]) -> Memory:
+def _each(memory: RecurrentState, change: Callable[[Tensor], Tensor]) -> RecurrentState:
     if isinstance(memory, tuple):
         return tuple(map(change, memory))
     return memory if memory is None else change(memory)

@@ -10,13 +10,13 @@ from pydantic.dataclasses import dataclass
 
 from benchmarks.tasks.task import Task
 
-MOST_EPOCHS = 1e6
-MOST_CHECKPOINTS = 1000
-SELDOM = 100  # steps between evaluations where the data has no epochs
+MAX_EPOCHS = 1e6
+MAX_CHECKPOINTS = 1000
+DEFAULT_EVALUATION_STEPS = 100  # steps between evaluations where the data has no epochs
 
 
 @dataclass(frozen=True, config={"extra": "forbid", "strict": True})
-class Settings:
+class TrainSettings:
     """How long and on how much to train.
 
     Args:
@@ -46,7 +46,7 @@ class Settings:
 
     batch_size: PositiveInt
     steps: PositiveInt | None = None
-    epochs: Annotated[float, Field(gt=0, le=MOST_EPOCHS)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=MAX_EPOCHS)] | None = None
     clip_grad_norm: PositiveFloat | None = None
     warmup: NonNegativeInt = 0
     decay_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -55,7 +55,7 @@ class Settings:
     evaluation_batches: PositiveInt | None = 4
     checkpoint_every: PositiveInt = 100
     checkpoint_minutes: PositiveFloat | None = 10.0
-    keep_checkpoints: Annotated[int, Field(gt=0, le=MOST_CHECKPOINTS)] = 2
+    keep_checkpoints: Annotated[int, Field(gt=0, le=MAX_CHECKPOINTS)] = 2
     max_nonfinite_batches: NonNegativeInt = 0
     gradient_flow_every: PositiveInt | None = None
 
@@ -66,7 +66,7 @@ class Settings:
                 f"got steps={self.steps} and epochs={self.epochs}"
             )
 
-    def for_task(self, task: Task) -> Settings:
+    def for_task(self, task: Task) -> TrainSettings:
         """The same in steps, whatever was given in epochs.
 
         Raises:
@@ -74,7 +74,7 @@ class Settings:
                 batches where it has no end.
         """
         per_epoch = task.steps_per_epoch(self.batch_size)
-        every = self.evaluate_every or per_epoch or SELDOM
+        every = self.evaluate_every or per_epoch or DEFAULT_EVALUATION_STEPS
         if per_epoch is not None:
             steps = self.steps or max(1, round((self.epochs or 0) * per_epoch))
             return replace(self, steps=steps, epochs=None, evaluate_every=every)
@@ -94,4 +94,4 @@ class Settings:
     @property
     def every(self) -> int:
         """Steps between evaluations."""
-        return self.evaluate_every or SELDOM
+        return self.evaluate_every or DEFAULT_EVALUATION_STEPS

@@ -20,7 +20,7 @@ def leave_after(monkeypatch, step, number):
     calls = []
 
     def fit(*arguments):
-        for record in loop.fit(*arguments):
+        for record in loop.train(*arguments):
             if record["step"] == step and not calls:
                 calls.append(number)
                 os.kill(os.getpid(), number)

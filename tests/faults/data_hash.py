@@ -12,7 +12,7 @@ from benchmarks.config.compose import compose
 from benchmarks.runs.build import make_settings, make_task
 from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.task import Task
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 
 STEPS = 3
 BENCHMARKS = ("copy", "tagging", "adding", "pixels", "language")
@@ -39,7 +39,7 @@ def data_hash(text: Path) -> str:
     return digest.hexdigest()
 
 
-def _tensors(task: Task, settings: Settings) -> list[Tensor]:
+def _tensors(task: Task, settings: TrainSettings) -> list[Tensor]:
     generator = named_generator(0, "training")
     batches = [task.training(settings.batch_size, step, generator) for step in range(STEPS)]
     for split in ("validation", "test"):

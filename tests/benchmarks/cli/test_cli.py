@@ -8,7 +8,7 @@ from hydra.types import RunMode
 from benchmarks.cli import hydra_main
 from benchmarks.runs import train
 from benchmarks.system import ram
-from benchmarks.training.distributed import ALONE
+from benchmarks.training.distributed import SINGLE
 from tests.benchmarks.commandline import TINY, load
 
 REFUSED = {
@@ -206,6 +206,6 @@ def test_jobs_side_by_side_take_one_thread_each(monkeypatch, mode, launcher, wan
     monkeypatch.setattr(hydra_main.HydraConfig, "get", lambda: now)
     monkeypatch.setattr(train, "choose_threads", lambda *_: 7)
     job = object.__new__(train.Job)
-    job.call, job.team, job.before = hydra_main.called(), ALONE, None
+    job.call, job.team, job.before = hydra_main.called(), SINGLE, None
     job.settings, job.model = SimpleNamespace(batch_size=4), SimpleNamespace(hidden_size=4)
     assert job._threads(wanted) == threads

@@ -82,7 +82,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(command, monkeypatch, cap
 
     def fit(*arguments):
         begun.append(arguments[0].step)
-        for record in loop.fit(*arguments):
+        for record in loop.train(*arguments):
             if len(begun) == 2 and record["step"] == 2:
                 os.kill(os.getpid(), signal.SIGINT)
             yield record

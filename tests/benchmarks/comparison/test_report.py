@@ -12,7 +12,7 @@ from benchmarks.diagnostics.figures import running_mean, scale_loss
 from benchmarks.records import run
 from benchmarks.records.summary import first_below, summarise
 from benchmarks.records.text import show_loss
-from benchmarks.runs.text import describe
+from benchmarks.runs.text import format_summary
 from benchmarks.tasks.adding import Adding
 from orthornn import Stiefel
 from tests.benchmarks.fake_runs import losses, write_records, write_run
@@ -61,11 +61,11 @@ def test_a_line_cut_short_is_left_out(tmp_path):
 
 def test_description_says_what_happened(tmp_path):
     folder = write_run(tmp_path / "a")
-    text = describe(run.read_run(folder).metadata, folder)
+    text = format_summary(run.read_run(folder).metadata, folder)
     assert "solved after 3 steps" in text
     assert "step 2 (4 s)" in text
     folder = write_run(tmp_path / "b", status="failed", values=(1.0, 2.0))
-    text = describe(run.read_run(folder).metadata, folder)
+    text = format_summary(run.read_run(folder).metadata, folder)
     assert "failed: the loss is nan at step 4" in text
     assert "never" in text
 
@@ -79,7 +79,7 @@ def test_a_task_without_a_target_is_neither_solved_nor_not(tmp_path):
         test={"loss": 1.0, "bits_per_character": 1.4427},
         summary=summarise(losses(1.0, 0.05), 0.1, None),
     )
-    text = describe(run.read_run(folder).metadata, folder)
+    text = format_summary(run.read_run(folder).metadata, folder)
     assert "finished after 2 steps" in text
     assert "below the target" not in text
     assert "test, best weights:    loss 1, bits per character 1.443" in text

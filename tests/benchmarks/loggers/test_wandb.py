@@ -12,7 +12,7 @@ import yaml
 from benchmarks.loggers import RunIdentity, WandbLogger
 from benchmarks.loggers.wandb_files import offline_files, run_id, shorten
 from benchmarks.loggers.wandb_rows import best_and_last
-from benchmarks.runs.text import describe
+from benchmarks.runs.text import format_summary
 from benchmarks.tasks.task import Metric
 from tests import forks
 from tests.benchmarks.commandline import CONF, TINY, load
@@ -141,10 +141,10 @@ def test_the_end_says_how_to_upload_what_is_not_there_yet(language, tmp_path):
     about, _ = load(language[0])
     (tmp_path / "wandb" / "run-1").mkdir(parents=True)
     command = f"online; `python -m benchmarks.upload {tmp_path}` adds what it lacks there"
-    assert command in describe(about, tmp_path)
+    assert command in format_summary(about, tmp_path)
     offline = tmp_path / "wandb" / "offline-run-2"
     offline.mkdir()
-    assert f"`wandb sync {offline}` uploads it" in describe(about, tmp_path)
+    assert f"`wandb sync {offline}` uploads it" in format_summary(about, tmp_path)
 
 
 def test_a_summary_has_the_best_of_finite_values():

@@ -11,7 +11,7 @@ from benchmarks import generate, models
 from benchmarks.config.errors import ConfigError
 from benchmarks.models import Network, assemble
 from benchmarks.runs import checkpoints
-from benchmarks.runs.build import Interface
+from benchmarks.runs.build import TaskSpec
 from benchmarks.runs.sampling import SampleRequest, draw_token
 from benchmarks.runs.sampling import generate as write
 from benchmarks.runs.saved_model import load_model
@@ -23,7 +23,7 @@ WORDS = ("<unk>", "<eos>", "the", "cat")
 
 
 def interface(symbols=SYMBOLS, level="character"):
-    return Interface(len(symbols), len(symbols), True, False, True, symbols, level)
+    return TaskSpec(len(symbols), len(symbols), True, False, True, symbols, level)
 
 
 def model(name="ortho", symbols=SYMBOLS):

@@ -140,7 +140,7 @@ def test_vanished_numbers_are_zero_while_a_run_trains(command, monkeypatch):
 
     def noted(*arguments):
         products.append((torch.tensor([1e-30]) * torch.tensor([1e-10])).item())
-        yield from loop.fit(*arguments)
+        yield from loop.train(*arguments)
 
     monkeypatch.setattr(run, "fit", noted)
     command(*TINY["copy"], "logger=disabled")

@@ -10,7 +10,7 @@ import yaml
 from benchmarks import generate, models
 from benchmarks.config.errors import ConfigError
 from benchmarks.models import MODELS
-from benchmarks.runs.build import Interface
+from benchmarks.runs.build import TaskSpec
 from benchmarks.runs.saved_model import load_model
 from tests.benchmarks.commandline import CONF, TINY, options
 
@@ -68,7 +68,7 @@ def content():
         "core": {"name": "lstm", "options": {"forget_bias": 1.0}},
         "network": {"num_layers": 1},
         "hidden_size": 3,
-        "interface": dict(zip(Interface.__dataclass_fields__, faces, strict=True)),
+        "interface": dict(zip(TaskSpec.__dataclass_fields__, faces, strict=True)),
         "step": 1,
     }
 

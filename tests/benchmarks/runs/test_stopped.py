@@ -180,7 +180,7 @@ def test_a_resumed_run_takes_as_many_threads_as_before(command, monkeypatch):
 
 def test_a_run_stopped_before_its_first_checkpoint_begins_again_in_its_place(command, monkeypatch):
     def killed(*arguments):
-        for record in loop.fit(*arguments):
+        for record in loop.train(*arguments):
             yield record
             raise SystemExit(9)
 
@@ -199,7 +199,7 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_in_its_place(com
 def test_a_run_that_diverged_is_saved_as_before_the_step(command, monkeypatch):
     def check(what, value, step, *error):
         if (what, step) == ("gradient norm", 5):
-            raise loop.BadBatch("a bit of cosmic radiation")
+            raise loop.NonFiniteBatch("a bit of cosmic radiation")
 
     tiny = [*TINY["copy"], *LONGER, QUIET, "train.checkpoint_every=3"]
     with monkeypatch.context() as patch:

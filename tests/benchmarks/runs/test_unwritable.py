@@ -90,7 +90,7 @@ def test_a_run_is_not_finished_before_it_is_drawn(command, monkeypatch, capsys):
 
 def test_a_folder_that_is_removed_while_a_run_trains_ends_it(command, monkeypatch, capsys):
     def fit(*arguments):
-        for record in loop.fit(*arguments):
+        for record in loop.train(*arguments):
             yield record
             if record["step"] == 3:
                 shutil.rmtree("here")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.tasks.task import Batch
-from benchmarks.training.distributed import ALONE, Processes, make_processes
+from benchmarks.training.distributed import SINGLE, Processes, make_processes
 from tests import forks
 from tests.benchmarks.commandline import CONF, TINY, load
 
@@ -120,17 +120,17 @@ def test_shares_are_the_columns_of_a_batch(shape, single):
 
 def test_a_process_alone_changes_nothing():
     batch = Batch(torch.randn(5, 7), torch.randn(5, 7), True)
-    shared = ALONE.share(batch)
+    shared = SINGLE.share(batch)
     assert shared.input is batch.input
     assert shared.target is batch.target
     assert shared.carries_state
     scores = {"loss": 0.1}
-    assert ALONE.mean(scores) is ALONE.total(scores) is scores
-    assert ALONE.gather(3) == [3]
+    assert SINGLE.mean(scores) is SINGLE.total(scores) is scores
+    assert SINGLE.gather(3) == [3]
     model = torch.nn.Linear(1, 1)
-    assert ALONE.replicate(model) is model
-    assert ALONE.any(True)
-    assert not ALONE.any(None)
+    assert SINGLE.replicate(model) is model
+    assert SINGLE.any(True)
+    assert not SINGLE.any(None)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

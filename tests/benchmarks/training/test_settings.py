@@ -10,9 +10,9 @@ from benchmarks.models import Network, assemble, lstm
 from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
-from benchmarks.training.loop import fit, start
+from benchmarks.training.loop import initial_state, train
 from benchmarks.training.optimizer import StepSizeFactor, make_optimizer
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 
 
 class Endless(CopyMemory):
@@ -24,30 +24,30 @@ class Endless(CopyMemory):
 
 def test_epochs_become_steps():
     task = Endless(delay=3)
-    settings = Settings(batch_size=2, epochs=3).for_task(task)
+    settings = TrainSettings(batch_size=2, epochs=3).for_task(task)
     assert (settings.total, settings.every, settings.epochs) == (21, 7, None)
-    settings = Settings(batch_size=2, epochs=0.5, evaluate_every=5).for_task(task)
+    settings = TrainSettings(batch_size=2, epochs=0.5, evaluate_every=5).for_task(task)
     assert (settings.total, settings.every) == (4, 5)
-    settings = Settings(batch_size=2, steps=9).for_task(task)
+    settings = TrainSettings(batch_size=2, steps=9).for_task(task)
     assert (settings.total, settings.every) == (9, 7)
-    assert Settings(batch_size=2, epochs=1e-9).for_task(task).total == 1
+    assert TrainSettings(batch_size=2, epochs=1e-9).for_task(task).total == 1
 
 
 def test_settings_that_do_not_fit_an_endless_task_are_refused():
     task = CopyMemory(delay=3)
-    assert Settings(batch_size=2, steps=9).for_task(task).every == 100
+    assert TrainSettings(batch_size=2, steps=9).for_task(task).every == 100
     with pytest.raises(ValueError, match="no epochs: give steps"):
-        Settings(batch_size=2, epochs=9).for_task(task)
+        TrainSettings(batch_size=2, epochs=9).for_task(task)
     with pytest.raises(ValueError, match="no end: give evaluation_batches"):
-        Settings(batch_size=2, steps=9, evaluation_batches=None).for_task(task)
+        TrainSettings(batch_size=2, steps=9, evaluation_batches=None).for_task(task)
     with pytest.raises(ValueError, match="call for_task first"):
-        _ = Settings(batch_size=2, epochs=9).total
+        _ = TrainSettings(batch_size=2, epochs=9).total
 
 
 @pytest.mark.parametrize("lengths", [{}, {"steps": 3, "epochs": 2}])
 def test_one_of_steps_and_epochs_must_be_given(lengths):
     with pytest.raises(ValueError, match="one of steps and epochs must be given"):
-        Settings(batch_size=2, **lengths)
+        TrainSettings(batch_size=2, **lengths)
 
 
 def test_step_sizes_rise_stay_and_fall():
@@ -75,23 +75,23 @@ def begin(task, settings):
         lstm, Network(), hidden_size=3, input_size=task.input_size, output_size=task.output_size
     )
     optimizer = make_optimizer(model, torch.optim.Adam, lr=1.0, lr_ortho=0.1)
-    return start(model, optimizer, settings, named_generator(0, "training"))
+    return initial_state(model, optimizer, settings, named_generator(0, "training"))
 
 
 def test_step_sizes_are_halved_when_validation_stalls_and_a_checkpoint_keeps_that():
     task = Stalling(delay=3, symbols=1)
-    settings = Settings(batch_size=2, steps=12, patience=2, evaluate_every=1)
+    settings = TrainSettings(batch_size=2, steps=12, patience=2, evaluate_every=1)
 
     state = begin(task, settings)
-    rates = [r["learning_rate"] for r in itertools.islice(fit(state, task, settings), 8)]
+    rates = [r["learning_rate"] for r in itertools.islice(train(state, task, settings), 8)]
     # the first evaluation is a best, every two stalled ones halve
     assert rates == [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
     assert (state.best_step, state.factor.halvings) == (1, 3)
     resumed = begin(task, settings)
     resumed.load_state_dict(state.state_dict())
     assert resumed.factor.halvings == 3
-    again = [r["learning_rate"] for r in fit(resumed, task, settings)]
-    assert again == [r["learning_rate"] for r in fit(state, task, settings)] != []
+    again = [r["learning_rate"] for r in train(resumed, task, settings)]
+    assert again == [r["learning_rate"] for r in train(state, task, settings)] != []
 
 
 class Scripted(CopyMemory):
@@ -116,9 +116,9 @@ SCRIPT = [3.0, 4.0, 2.0, 4.0, 1.0, 4.0]
 
 def test_a_new_best_begins_the_count_anew():
     task = Scripted(delay=3, symbols=1)
-    settings = Settings(batch_size=2, steps=6, patience=2, evaluate_every=1)
+    settings = TrainSettings(batch_size=2, steps=6, patience=2, evaluate_every=1)
     state = begin(task, settings)
-    list(fit(state, task, settings))
+    list(train(state, task, settings))
     assert (state.best_step, state.best_loss, state.factor.halvings) == (5, 1.0, 0)
 
 

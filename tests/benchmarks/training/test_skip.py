@@ -12,7 +12,7 @@ from benchmarks.config.errors import FAILED
 from benchmarks.records.record import from_json, to_json
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.training import loop
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
 from tests.benchmarks.training.test_train import new_state
@@ -36,9 +36,9 @@ class Rotten(CopyMemory):
 
 
 def test_a_bad_batch_moves_nothing_and_the_next_one_goes_on():
-    settings = Settings(steps=6, batch_size=4, max_nonfinite_batches=2)
+    settings = TrainSettings(steps=6, batch_size=4, max_nonfinite_batches=2)
     state = new_state(settings)
-    steps = loop.fit(state, Rotten(3, 4), settings)
+    steps = loop.train(state, Rotten(3, 4), settings)
     records = list(itertools.islice(steps, 2))
     weights, moments = state.model.state_dict(), state.optimizer.state_dict()
     before = {k: v.clone() for k, v in weights.items()}, str(moments)
@@ -50,28 +50,28 @@ def test_a_bad_batch_moves_nothing_and_the_next_one_goes_on():
     assert [math.isfinite(r["loss"]) for r in records] == [True, True, False, False, True, True]
     assert math.isfinite(records[-1]["validation_loss"])
     unhurt = new_state(settings)
-    for record, other in zip(records, loop.fit(unhurt, Rotten(), settings), strict=True):
+    for record, other in zip(records, loop.train(unhurt, Rotten(), settings), strict=True):
         assert record["learning_rate"] == other["learning_rate"]  # the schedule went on
 
 
 def test_the_batches_after_a_bad_one_are_those_that_would_have_come():
-    settings = Settings(steps=3, batch_size=4, max_nonfinite_batches=1)
+    settings = TrainSettings(steps=3, batch_size=4, max_nonfinite_batches=1)
     after = []
     for task in (Rotten(), Rotten(2)):
         state = new_state(settings)
-        list(itertools.islice(loop.fit(state, task, settings), 2))
+        list(itertools.islice(loop.train(state, task, settings), 2))
         after.append(state.generator.get_state())
     assert torch.equal(*after)
 
 
 def test_one_more_than_allowed_ends_the_run_as_before_its_step():
-    settings = Settings(steps=6, batch_size=4, max_nonfinite_batches=1)
+    settings = TrainSettings(steps=6, batch_size=4, max_nonfinite_batches=1)
     state = new_state(settings)
-    with pytest.raises(loop.BadBatch, match="loss is nan at step 5"):
-        list(loop.fit(state, Rotten(3, 5), settings))
+    with pytest.raises(loop.NonFiniteBatch, match="loss is nan at step 5"):
+        list(loop.train(state, Rotten(3, 5), settings))
     assert (state.step, state.skipped) == (4, 1)
     undrawn = new_state(settings)
-    list(itertools.islice(loop.fit(undrawn, Rotten(3), settings), 4))
+    list(itertools.islice(loop.train(undrawn, Rotten(3), settings), 4))
     assert torch.equal(state.generator.get_state(), undrawn.generator.get_state())
 
 
@@ -81,8 +81,8 @@ def test_a_gradient_that_is_not_finite_is_a_bad_batch_too():
             loss = super().loss(output, target)
             return loss + 0 * torch.sqrt(0 * output.sum()) if output.requires_grad else loss
 
-    settings = Settings(steps=2, batch_size=4, max_nonfinite_batches=2)
-    records = list(loop.fit(new_state(settings), Steep(), settings))
+    settings = TrainSettings(steps=2, batch_size=4, max_nonfinite_batches=2)
+    records = list(loop.train(new_state(settings), Steep(), settings))
     assert [r["skipped"] for r in records] == [1, 2]
     assert all(math.isfinite(r["loss"]) and math.isnan(r["gradient_norm"]) for r in records)
 
@@ -93,8 +93,8 @@ def test_what_is_infinite_is_noted_as_it_is_read_back():
             loss = super().loss(output, target)
             return loss * math.inf if output.requires_grad else loss
 
-    settings = Settings(steps=2, batch_size=4, max_nonfinite_batches=2)
-    records = list(loop.fit(new_state(settings), Endless(), settings))
+    settings = TrainSettings(steps=2, batch_size=4, max_nonfinite_batches=2)
+    records = list(loop.train(new_state(settings), Endless(), settings))
     for record in records:
         assert math.isnan(record["loss"])
         assert math.isnan(record["recall"])  # or its curve would fall to 0

@@ -11,9 +11,9 @@ from benchmarks.runs import checkpoints
 from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
-from benchmarks.training.loop import TrainingDiverged, evaluate, fit, start
+from benchmarks.training.loop import TrainingDiverged, evaluate, initial_state, train
 from benchmarks.training.optimizer import make_optimizer
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import TrainSettings
 from orthornn import RiemannianAdam, RiemannianRMSprop
 
 TASK = CopyMemory(delay=4, symbols=2)
@@ -28,7 +28,7 @@ def new_state(settings, kind=RiemannianRMSprop, model="ortho", lr=1e-2):
     torch.manual_seed(0)
     network = build(model)
     optimizer = make_optimizer(network, kind, lr=lr, lr_ortho=1e-3)
-    return start(network, optimizer, settings, named_generator(0, "training"))
+    return initial_state(network, optimizer, settings, named_generator(0, "training"))
 
 
 def without_time(records):
@@ -37,8 +37,8 @@ def without_time(records):
 
 @pytest.mark.parametrize("model", ["ortho", "lstm"])
 def test_one_record_per_step_with_all_that_was_promised(model):
-    settings = Settings(steps=7, batch_size=8, evaluate_every=3)
-    records = list(fit(new_state(settings, model=model), TASK, settings))
+    settings = TrainSettings(steps=7, batch_size=8, evaluate_every=3)
+    records = list(train(new_state(settings, model=model), TASK, settings))
     assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6, 7]
     assert all(math.isfinite(v) for r in records for v in r.values())
     names = {"step", "loss", "recall", "gradient_norm", "seconds"}
@@ -49,15 +49,15 @@ def test_one_record_per_step_with_all_that_was_promised(model):
 
 
 def test_training_learns():
-    settings = Settings(steps=150, batch_size=32)
-    records = list(fit(new_state(settings), TASK, settings))
+    settings = TrainSettings(steps=150, batch_size=32)
+    records = list(train(new_state(settings), TASK, settings))
     assert records[-1]["loss"] < TASK.baseline / 4
     assert max(r["orthogonality_error"] for r in records) < 1e-5
 
 
 def test_evaluation_set_is_fixed_and_does_not_disturb_training():
-    often, seldom = (Settings(steps=6, batch_size=8, evaluate_every=every) for every in (1, 6))
-    a, b = (list(fit(new_state(s), TASK, s)) for s in (often, seldom))
+    often, seldom = (TrainSettings(steps=6, batch_size=8, evaluate_every=every) for every in (1, 6))
+    a, b = (list(train(new_state(s), TASK, s)) for s in (often, seldom))
     assert [r["loss"] for r in a] == [r["loss"] for r in b]
     assert a[-1]["validation_loss"] == b[-1]["validation_loss"]
 
@@ -71,16 +71,16 @@ def test_evaluation_set_is_fixed_and_does_not_disturb_training():
     ],
 )
 def test_a_loaded_checkpoint_continues_bit_for_bit(tmp_path, kind):
-    settings = Settings(steps=12, batch_size=8, decay_fraction=0.5)
+    settings = TrainSettings(steps=12, batch_size=8, decay_fraction=0.5)
     state = new_state(settings, kind)
-    list(itertools.islice(fit(state, TASK, settings), 5))
+    list(itertools.islice(train(state, TASK, settings), 5))
     checkpoints.write_file(tmp_path / "c.pt", {"state": state.state_dict()})
-    rest = list(fit(state, TASK, settings))
+    rest = list(train(state, TASK, settings))
 
     resumed = new_state(settings, kind)
-    list(itertools.islice(fit(resumed, TASK, settings), 2))  # whatever it held is overwritten
+    list(itertools.islice(train(resumed, TASK, settings), 2))  # whatever it held is overwritten
     resumed.load_state_dict(checkpoints.read_file(tmp_path / "c.pt")["state"])
-    again = list(fit(resumed, TASK, settings))
+    again = list(train(resumed, TASK, settings))
     assert without_time(again) == without_time(rest)
     assert [r["step"] for r in again] == [6, 7, 8, 9, 10, 11, 12]
     for a, b in zip(state.model.parameters(), resumed.model.parameters(), strict=True):
@@ -88,18 +88,18 @@ def test_a_loaded_checkpoint_continues_bit_for_bit(tmp_path, kind):
 
 
 def test_learning_rates_fall_to_zero_over_the_last_share():
-    settings = Settings(steps=10, batch_size=2, decay_fraction=0.4)
+    settings = TrainSettings(steps=10, batch_size=2, decay_fraction=0.4)
     state = new_state(settings)
-    rates = [state.optimizer.param_groups[0]["lr"] for _ in fit(state, TASK, settings)]
+    rates = [state.optimizer.param_groups[0]["lr"] for _ in train(state, TASK, settings)]
     expected = [1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]  # after each step
     assert rates == pytest.approx([1e-2 * f for f in expected])
 
 
 def test_clipping_bounds_the_step_and_reports_the_norm_before():
-    settings = Settings(steps=1, batch_size=8, clip_grad_norm=1e-3)
+    settings = TrainSettings(steps=1, batch_size=8, clip_grad_norm=1e-3)
     state = new_state(settings, functools.partial(torch.optim.SGD), model="rnn", lr=1.0)
     before = [p.detach().clone() for p in state.model.parameters()]
-    (record,) = fit(state, TASK, settings)
+    (record,) = train(state, TASK, settings)
     moved = sum(
         (p - q).square().sum() for p, q in zip(state.model.parameters(), before, strict=True)
     )
@@ -108,11 +108,11 @@ def test_clipping_bounds_the_step_and_reports_the_norm_before():
 
 
 def test_without_clipping_a_huge_gradient_is_left_alone():
-    settings = Settings(steps=1, batch_size=8)
+    settings = TrainSettings(steps=1, batch_size=8)
     state = new_state(settings, torch.optim.SGD, model="rnn", lr=1e-30)
     state.model.readout.weight.register_hook(lambda g: 1e25 * g)
     with pytest.raises(TrainingDiverged, match="gradient norm is inf at step 1"):
-        list(fit(state, TASK, settings))
+        list(train(state, TASK, settings))
     assert state.model.readout.weight.grad.isfinite().all()
 
 
@@ -123,7 +123,7 @@ def test_a_perfect_evaluation_is_exactly_perfect(batches):
             answer = torch.nn.functional.one_hot(self.answers.pop(0), TASK.output_size)
             return 50 * answer.float(), None
 
-    settings = Settings(steps=1, batch_size=8, evaluation_batches=batches)
+    settings = TrainSettings(steps=1, batch_size=8, evaluation_batches=batches)
     oracle = Oracle()
     oracle.answers = [batch.target for batch in TASK.held_out("test", 8, batches)]
     assert evaluate(oracle, TASK, settings, "test")["recall"] == 1.0
@@ -136,31 +136,31 @@ def test_every_entry_of_a_held_out_set_weighs_the_same():
                 yield self.draw(size, torch.Generator().manual_seed(size))
 
     task = Uneven(delay=4, symbols=2)
-    state = new_state(Settings(steps=1, batch_size=8))
-    scores = evaluate(state.model, task, Settings(steps=1, batch_size=8))
+    state = new_state(TrainSettings(steps=1, batch_size=8))
+    scores = evaluate(state.model, task, TrainSettings(steps=1, batch_size=8))
     whole = [task.draw(size, torch.Generator().manual_seed(size)) for size in (1, 5)]
     both = [torch.cat([getattr(b, n) for b in whole], 1) for n in ("input", "target")]
     assert scores["loss"] == pytest.approx(task.loss(state.model(both[0])[0], both[1]).item())
 
 
 def test_dropout_is_off_in_evaluation_and_on_in_training():
-    settings = Settings(steps=1, batch_size=8)
+    settings = TrainSettings(steps=1, batch_size=8)
     state = new_state(settings)
     state.model.dropout.p = 0.5
     state.model.train()
     assert evaluate(state.model, TASK, settings) == evaluate(state.model, TASK, settings)
-    list(fit(state, TASK, Settings(steps=1, batch_size=8, evaluate_every=5)))
+    list(train(state, TASK, TrainSettings(steps=1, batch_size=8, evaluate_every=5)))
     seen = []
-    state = new_state(Settings(steps=2, batch_size=8))
+    state = new_state(TrainSettings(steps=2, batch_size=8))
     state.model.register_forward_hook(lambda model, *_: seen.append(model.training))
-    list(fit(state, TASK, Settings(steps=2, batch_size=8, evaluate_every=1)))
+    list(train(state, TASK, TrainSettings(steps=2, batch_size=8, evaluate_every=1)))
     assert seen == [True, *[False] * 4, True, *[False] * 4]
 
 
 def test_divergence_stops_the_run_with_the_step_named():
-    settings = Settings(steps=5, batch_size=2)
+    settings = TrainSettings(steps=5, batch_size=2)
     state = new_state(settings)
-    run = fit(state, TASK, settings)
+    run = train(state, TASK, settings)
     next(run)
     state.model.readout.weight.data.fill_(float("inf"))
     with pytest.raises(TrainingDiverged, match="at step 2"):
@@ -174,7 +174,7 @@ def test_divergence_stops_the_run_with_the_step_named():
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Settings(**{"steps": 1, "batch_size": 1, **wrong})
+        TrainSettings(**{"steps": 1, "batch_size": 1, **wrong})
 
 
 @pytest.mark.parametrize("lr", [0, -1.0, float("nan"), float("inf"), "fast", True])
@@ -213,7 +213,7 @@ class Carried(CopyMemory):
 @pytest.mark.parametrize("model", ["ortho", "lstm"])
 def test_the_state_is_carried_over_where_batches_continue(model):
     task = Carried(delay=3, symbols=1)
-    settings = Settings(steps=4, batch_size=2)
+    settings = TrainSettings(steps=4, batch_size=2)
     torch.manual_seed(0)
     sizes = {"input_size": task.input_size, "output_size": task.output_size}
     network = assemble(getattr(models, model), Network(), hidden_size=5, **sizes)
@@ -224,7 +224,7 @@ def test_the_state_is_carried_over_where_batches_continue(model):
         returned.append(result[1])
 
     network.register_forward_hook(note)
-    state = start(
+    state = initial_state(
         network,
         make_optimizer(network, RiemannianAdam, lr=1e-3, lr_ortho=1e-3),
         settings,
@@ -235,11 +235,11 @@ def test_the_state_is_carried_over_where_batches_continue(model):
         pairs = zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]
         return all(torch.equal(x, y) and not x.requires_grad for x, y in pairs)
 
-    list(itertools.islice(fit(state, task, settings), 3))
+    list(itertools.islice(train(state, task, settings), 3))
     assert given[0] is None
     assert same(given[1], returned[0])
     assert same(given[2], returned[1])
-    list(fit(state, task, settings))
+    list(train(state, task, settings))
     assert given[3] is None
     assert given[4] is None  # the evaluation begins anew
     assert same(given[5], returned[4])
@@ -247,26 +247,26 @@ def test_the_state_is_carried_over_where_batches_continue(model):
 
 def test_a_checkpoint_keeps_what_is_carried(tmp_path):
     task = Carried(delay=3, symbols=1)
-    settings = Settings(steps=6, batch_size=2)
+    settings = TrainSettings(steps=6, batch_size=2)
 
     def begin():
         torch.manual_seed(0)
         sizes = {"input_size": task.input_size, "output_size": task.output_size}
         network = assemble(models.lstm, Network(dropout=0.2), hidden_size=5, **sizes)
         optimizer = make_optimizer(network, RiemannianAdam, lr=1e-2, lr_ortho=1e-3)
-        return start(network, optimizer, settings, named_generator(0, "training"))
+        return initial_state(network, optimizer, settings, named_generator(0, "training"))
 
     state = begin()
-    list(itertools.islice(fit(state, task, settings), 2))
+    list(itertools.islice(train(state, task, settings), 2))
     checkpoints.write_file(tmp_path / "c.pt", state.state_dict())
-    rest = without_time(fit(state, task, settings))
+    rest = without_time(train(state, task, settings))
     resumed = begin()
     resumed.load_state_dict(checkpoints.read_file(tmp_path / "c.pt"))
-    assert without_time(fit(resumed, task, settings)) == rest
+    assert without_time(train(resumed, task, settings)) == rest
 
 
 def test_the_penalty_is_minimised_but_is_not_part_of_the_loss():
-    settings = Settings(steps=1, batch_size=8)
+    settings = TrainSettings(steps=1, batch_size=8)
     state = new_state(settings, torch.optim.SGD, model="ortho_soft")
     state.model.core.strength = 3.0
     with torch.no_grad():
@@ -274,7 +274,7 @@ def test_the_penalty_is_minimised_but_is_not_part_of_the_loss():
     twin = new_state(settings, torch.optim.SGD, model="ortho_free")
     with torch.no_grad():
         twin.model.core.weight_hh_l0.mul_(1.5)
-    (record,), (plain,) = fit(state, TASK, settings), fit(twin, TASK, settings)
+    (record,), (plain,) = train(state, TASK, settings), train(twin, TASK, settings)
     assert record["loss"] == plain["loss"]
     assert "penalty" not in plain
     assert record["penalty"] == pytest.approx(3 * 12 * 1.25**2, rel=1e-5)  # (1.5² - 1)² on 12 axes
@@ -292,8 +292,8 @@ def test_a_validation_that_is_not_finite_stops_the_run():
             for batch in super().held_out(split, batch_size, batches):
                 yield Batch(batch.input * float("nan"), batch.target)
 
-    settings = Settings(steps=3, batch_size=2, evaluate_every=2)
-    run = fit(new_state(settings), Broken(delay=4, symbols=2), settings)
+    settings = TrainSettings(steps=3, batch_size=2, evaluate_every=2)
+    run = train(new_state(settings), Broken(delay=4, symbols=2), settings)
     next(run)
     with pytest.raises(TrainingDiverged, match="validation loss is nan at step 2"):
         next(run)
