@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import PositiveInt
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as validated_dataclass
 from torch.optim import Optimizer
 
+from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, as_config_error, build, check
 from benchmarks.data.text import END, UNKNOWN
 from benchmarks.models import (
     Network,
     SequenceModel,
     assemble,
-    count_parameters,
     largest_hidden_size,
 )
-from benchmarks.system import ram, seeding
+from benchmarks.system import seeding
 from benchmarks.system.seeding import named_generator
+from benchmarks.system.threads import choose_threads
 from benchmarks.tasks.task import Task
-from benchmarks.training.distributed import CPU, SINGLE, Processes
+from benchmarks.training.distributed import SINGLE, Processes
 from benchmarks.training.loop import TrainState, initial_state
 from benchmarks.training.settings import TrainSettings
 
 
-@dataclass(frozen=True, config={"extra": "forbid", "strict": True})
+@validated_dataclass(frozen=True, config={"extra": "forbid", "strict": True})
 class TaskSpec:
     """What a model must know of a task, and what is needed to use it without the data.
 
@@ -89,21 +90,13 @@ def make_settings(cfg: DictConfig, task: Task) -> TrainSettings:
     return as_config_error("train", lambda: settings.for_task(task))
 
 
-def make_model(
-    cfg: DictConfig,
-    task: TaskSpec,
-    parameter_budget: int | None,
-    hidden_size: int | None = None,
-    device: torch.device = CPU,
-) -> SequenceModel:
+def make_model(cfg: DictConfig, task: TaskSpec, parameter_budget: int | None) -> SequenceModel:
     """The model of a configuration, drawn from torch's global generator.
 
     Args:
         cfg: the configuration.
         task: what the model reads and answers.
         parameter_budget: stored parameters; decides the hidden size where none is given.
-        hidden_size: takes precedence over ``cfg.model.hidden_size`` and over the budget.
-        device: whose memory it has to fit; it is made on the CPU.
 
     Raises:
         ConfigError: if neither decides the size, or the model cannot be built.
@@ -115,8 +108,6 @@ def make_model(
     twice = sorted({"input_size", *Network.__dataclass_fields__} & set(cfg.model))
     if twice:
         raise ConfigError(f"model.{twice[0]} is not a key of a model: see network and task")
-
-    room = ram.installed(device)
 
     def of_size(size: int) -> SequenceModel:
         return assemble(
@@ -131,34 +122,14 @@ def make_model(
         )
 
     wanted = cfg.model.get("hidden_size")
-    size = hidden_size or check(
-        "model.hidden_size", wanted, PositiveInt | None, "an integer > 0 or null"
-    )
+    size = check("model.hidden_size", wanted, PositiveInt | None, "an integer > 0 or null")
     if size is None:
         if parameter_budget is None:
             raise ConfigError("one of parameter_budget and model.hidden_size must be given")
-        _check_room(f"parameter_budget={parameter_budget}", ram.least(parameter_budget), room)
         fitting = parameter_budget
         size = as_config_error("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
     chosen = size
-    _check_room(f"model.hidden_size={chosen}", ram.least(chosen**2), room)
-    count = as_config_error("model", lambda: _count(of_size, chosen), cfg.model)
-    _check_room(f"a model of {count:,} parameters", ram.least(count), room)
     return as_config_error("model", lambda: of_size(chosen), cfg.model)
-
-
-def _count(of_size: Callable[[int], SequenceModel], size: int) -> int:
-    with torch.device("meta"):
-        return count_parameters(of_size(size))
-
-
-def _check_room(what: str, wanted: int, room: int) -> None:
-    """Refuse what cannot fit the memory at all: the system would kill it without a word."""
-    if wanted > room:
-        raise ConfigError(
-            f"{what} takes at least {ram.gigabytes(wanted)}, "
-            f"and there are {ram.gigabytes(room)} of memory"
-        )
 
 
 def make_state(
@@ -183,9 +154,7 @@ def make_state(
             f"got {settings.batch_size}"
         )
     seeding.seed_all(named_generator(seed, "initialisation").initial_seed())
-    device = processes.device
-    model = make_model(cfg, TaskSpec.of(task), parameter_budget, device=device).to(device)
-    _check_step(model, task, settings.batch_size // processes.size, ram.installed(device))
+    model = make_model(cfg, TaskSpec.of(task), parameter_budget).to(processes.device)
     optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
     if not processes.is_main:  # dropout is not to be the same in every share of a batch
         seeding.seed_all(named_generator(seed, f"process {processes.rank}").initial_seed())
@@ -196,15 +165,61 @@ def make_state(
     )
 
 
-def _check_step(model: SequenceModel, task: Task, batch_size: int, room: int) -> None:
-    """Refuse a batch that no step of this model can keep in memory."""
-    core = model.core
-    width = 0 if task.tokens else task.input_size
-    width += 0 if task.sequence_level else task.output_size
-    held = (
-        task.length if model.checkpoint_steps is None else min(model.checkpoint_steps, task.length)
+@dataclass
+class BuiltRun:
+    """A run before its first step: everything is built, nothing has been written.
+
+    Attributes:
+        cfg: the configuration.
+        config: the same, resolved and plain.
+        call: what the command line says beside it.
+        processes: that train together.
+        task: the task.
+        settings: of the training, in steps.
+        state: what training carries along.
+        threads: of each process.
+        before: what ``run.json`` says of a run that is to go on; None for a new one.
+    """
+
+    cfg: DictConfig
+    config: dict[str, Any]
+    call: Call
+    processes: Processes
+    task: Task
+    settings: TrainSettings
+    state: TrainState
+    threads: int
+    before: dict[str, Any] | None
+
+
+def build_run(
+    cfg: DictConfig, call: Call, processes: Processes, before: dict[str, Any] | None = None
+) -> BuiltRun:
+    """Build what a configuration says; the arguments are those of :class:`BuiltRun`.
+
+    Raises:
+        ConfigError: for any value that cannot be run.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    task, settings, state = make_state(cfg, cfg.seed, cfg.parameter_budget, processes)
+    wanted: int | str = (
+        cfg.threads if before is None or cfg.threads != "auto" else before["threads"]
     )
-    states = held * model.features * int(getattr(core, "num_layers", 1))
-    wanted = ram.least(count_parameters(model), batch_size * (task.length * width + states))
-    what = f"train.batch_size: a step of {batch_size} sequences of length {task.length}"
-    _check_room(what, wanted, room)
+    threads = count_threads(wanted, call, processes, settings, state.model)
+    torch.set_num_threads(threads)
+    return BuiltRun(cfg, config, call, processes, task, settings, state, threads, before)
+
+
+def count_threads(
+    wanted: int | str,
+    call: Call,
+    processes: Processes,
+    settings: TrainSettings,
+    model: SequenceModel,
+) -> int:
+    """The threads of each process: as many as ``wanted``, or as pay on this machine."""
+    if isinstance(wanted, int):
+        return wanted
+    if call.side_by_side or processes.size > 1:
+        return 1  # each job keeps to one core
+    return choose_threads(settings.batch_size, model.hidden_size)

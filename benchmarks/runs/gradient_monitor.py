@@ -1,4 +1,4 @@
-"""The gradient_monitor that a run takes into its model while it trains, kept in a file and drawn."""
+"""Periodic gradient-flow measurements of a run, written to gradients.jsonl and plotted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GradientMonitor:
         self.flows: dict[int, GradientFlow] = {}
 
     def restore(self, rows: list[dict[str, Any]]) -> None:
-        """Take up the gradient_monitor of a run that was stopped, as its file has them."""
+        """Take up the measurements of a run that was stopped, as its file has them."""
         for row in rows:
             self.flows[row["step"]] = GradientFlow(
                 **{name: row[name] for name in GradientFlow._fields}
@@ -68,7 +68,7 @@ class GradientMonitor:
             logger.log_gradient_flow(step, flow, path)
 
     def plot(self, title: str) -> dict[str, Path]:
-        """Draw some of the gradient_monitor in one figure; returns it under its name, if there is any."""
+        """Draw some measurements in one figure; returns it under its name, if there is any."""
         if not self.flows:
             return {}
         steps = list(self.flows)

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: records, gradient_monitor, summary and figures in its folder."""
+"""What a run writes while it goes on: records, gradients, summary and figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Recorder:
 
     Args:
         path: the run's folder.
-        description: what ``run.json`` says, as :func:`benchmarks.runs.metadata.initial_metadata` makes it.
+        description: what ``run.json`` says, as
+            :func:`benchmarks.runs.metadata.initial_metadata` makes it.
         task: the task.
         settings: of the training.
         model: the model, which is looked into.
@@ -47,7 +48,7 @@ class Recorder:
         briefly: bool = False,
     ) -> None:
         self.briefly = briefly
-        self.path, self.about, self.task = path, description, task
+        self.path, self.metadata, self.task = path, description, task
         self.history: list[Record] = []
         self.figures: dict[str, Path] = {}
         self.loggers: list[Logger] = []
@@ -62,9 +63,9 @@ class Recorder:
         self.history += map(from_json, folder.truncate_jsonl(self.path / METRICS, step))
         folder.check_whole(self.path, self.history, step)
         self.gradient_monitor.restore(folder.truncate_jsonl(self.path / GRADIENTS, step))
-        before = folder.read_metadata(self.path) or self.about
-        here = self.about["versions"]
-        place = self.about["machine"]
+        before = folder.read_metadata(self.path) or self.metadata
+        here = self.metadata["versions"]
+        place = self.metadata["machine"]
         again = {"step": step, "at": timestamp(), "machine": place, "versions": here}
         there = [before, *before["resumed"]][-1]["versions"]
         differ = [
@@ -73,8 +74,10 @@ class Recorder:
         if differ:
             folder_name = atomic_files.relative(self.path)
             warn(f"{folder_name} goes on with other versions ({'; '.join(differ)})")
-        self.about |= {name: before.get(name, self.about[name]) for name in ("started", "machine")}
-        self.about["resumed"] = [*before["resumed"], again]
+        self.metadata |= {
+            name: before.get(name, self.metadata[name]) for name in ("started", "machine")
+        }
+        self.metadata["resumed"] = [*before["resumed"], again]
 
     def open(self, *others: Logger) -> None:
         """Open the file of the records, beside other loggers, which are closed if that fails."""
@@ -91,10 +94,10 @@ class Recorder:
         Args:
             config: the resolved configuration as YAML.
         """
-        self._write_about()
-        resumed = self.about["resumed"]
+        self._write_metadata()
+        resumed = self.metadata["resumed"]
         again = f", from step {resumed[-1]['step']} on" if resumed else ""
-        _say(format_header(self.about) + again)
+        _say(format_header(self.metadata) + again)
         atomic_files.write_text(self.path / CONFIG, config)
         if not self.history:
             self.gradient_monitor.measure_if_due(0)
@@ -114,11 +117,11 @@ class Recorder:
 
     def set_finished(self, test: Scores) -> None:
         """The run has reached its end."""
-        self.about |= {"test": test, "status": "finished"}
+        self.metadata |= {"test": test, "status": "finished"}
 
     def set_stopped(self, error: BaseException) -> None:
         """The run ends before its end."""
-        self.about |= metadata.final_status(error)
+        self.metadata |= metadata.final_status(error)
 
     def finish(self) -> None:
         """Draw, write and print what the records say, and close the loggers, whatever fails.
@@ -129,31 +132,31 @@ class Recorder:
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: _say(self._description()))
             stack.callback(lambda: self._close(self._ending()))
-            stack.callback(self._write_about)  # what is called finished has its figures
+            stack.callback(self._write_metadata)  # what is called finished has its figures
             summary = summarise(self.history, self.task.baseline, self.task.target_loss)
             scores = validation_scores(summary)
             solved = bool(scores) and self.task.is_solved(scores)
-            self.about |= {"summary": summary, "solved": solved}
+            self.metadata |= {"summary": summary, "solved": solved}
             try:
                 self._draw()
             except atomic_files.WriteError as error:
-                if self.about["status"] == "finished":
+                if self.metadata["status"] == "finished":
                     self.set_stopped(error)
                 raise
 
     def _draw(self) -> None:
         if self.history:
             figure = self.path / LOSS_FIGURE
-            plot_run(self.history, self.about, figure)
+            plot_run(self.history, self.metadata, figure)
             self.figures["figure"] = figure
-        self.figures |= self.gradient_monitor.plot(run_title(self.about))
+        self.figures |= self.gradient_monitor.plot(run_title(self.metadata))
 
     def _description(self) -> str:
-        return format_summary(self.about, atomic_files.relative(self.path), self.briefly)
+        return format_summary(self.metadata, atomic_files.relative(self.path), self.briefly)
 
     def _ending(self) -> dict[str, Any]:
-        scores = prefix_test_scores(self.about["test"])
-        return {**self.about["summary"], **scores, "status": self.about["status"]}
+        scores = prefix_test_scores(self.metadata["test"])
+        return {**self.metadata["summary"], **scores, "status": self.metadata["status"]}
 
     def _close(self, summary: dict[str, Any]) -> None:
         """Close all loggers, also where one of them fails to."""
@@ -161,8 +164,8 @@ class Recorder:
             for logger in self.loggers:
                 stack.callback(logger.close, summary, self.figures)
 
-    def _write_about(self) -> None:
-        text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
+    def _write_metadata(self) -> None:
+        text = json.dumps(self.metadata, indent=2, ensure_ascii=False) + "\n"
         atomic_files.write_text(self.path / METADATA, text)
 
 

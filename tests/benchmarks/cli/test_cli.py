@@ -6,8 +6,7 @@ import pytest
 from hydra.types import RunMode
 
 from benchmarks.cli import hydra_main
-from benchmarks.runs import train
-from benchmarks.system import ram
+from benchmarks.runs import build, train
 from benchmarks.training.distributed import SINGLE
 from tests.benchmarks.commandline import TINY, load
 
@@ -83,9 +82,8 @@ def test_a_wrong_configuration_is_one_line_and_nothing_is_written(
 
 @pytest.mark.parametrize("batch_size", [10**12, 10**15])
 def test_what_does_not_fit_the_memory_is_one_line_and_a_failed_run(
-    command, batch_size, capsys, tmp_path, monkeypatch
+    command, batch_size, capsys, tmp_path
 ):
-    monkeypatch.setattr(ram, "installed", lambda device: 2**80)  # nobody knows what is free
     with pytest.raises(SystemExit) as stop:
         command(*TINY["copy"], "logger=disabled", f"train.batch_size={batch_size}")
     assert stop.value.code == 1
@@ -204,8 +202,7 @@ def test_jobs_side_by_side_take_one_thread_each(monkeypatch, mode, launcher, wan
         overrides=SimpleNamespace(task=[]),
     )
     monkeypatch.setattr(hydra_main.HydraConfig, "get", lambda: now)
-    monkeypatch.setattr(train, "choose_threads", lambda *_: 7)
-    job = object.__new__(train.Job)
-    job.call, job.team, job.before = hydra_main.called(), SINGLE, None
-    job.settings, job.model = SimpleNamespace(batch_size=4), SimpleNamespace(hidden_size=4)
-    assert job._threads(wanted) == threads
+    monkeypatch.setattr(build, "choose_threads", lambda *_: 7)
+    settings, model = SimpleNamespace(batch_size=4), SimpleNamespace(hidden_size=4)
+    call = hydra_main.called()
+    assert build.count_threads(wanted, call, SINGLE, settings, model) == threads

@@ -68,10 +68,10 @@ def attempt(command, tmp_path, capsys, monkeypatch):
 
     def train(job):
         started.append(job)
-        job.journal.conclude()
+        job.recorder.finish()
         return 0.0
 
-    monkeypatch.setattr(run.Job, "train", train)
+    monkeypatch.setattr(run.TrainingRun, "train", train)
 
     def call(*overrides):
         for path in tmp_path.iterdir():

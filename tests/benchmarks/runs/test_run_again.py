@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.runs import folder, train
+from benchmarks.runs import folder, resume, train
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import QUIET
 
@@ -26,13 +26,13 @@ def test_a_finished_run_is_skipped_and_stays_as_it_is(command, capsys):
 
 
 def test_an_agent_of_a_sweep_gets_the_records_of_a_finished_run(command, monkeypatch, capsys):
-    class Heard(train.ProgressBar):
+    class Heard(resume.ProgressBar):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             heard.append(options["done"])
 
     heard = []
-    monkeypatch.setattr(train, "ProgressBar", Heard)
+    monkeypatch.setattr(resume, "ProgressBar", Heard)
     (path,) = command(*TINY["copy"], QUIET)
     before = contents_of_rows(path)
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.config.errors import ConfigError
-from benchmarks.runs import checkpoints, folder, train
+from benchmarks.runs import checkpoints, folder, metadata
 from benchmarks.system import atomic_files, seeding
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import LONGER, QUIET, assert_equal, leave_after
@@ -209,9 +209,9 @@ def test_a_run_with_damaged_files_ends_as_if_nothing_had_been(command, monkeypat
 def test_other_versions_are_told(command, monkeypatch, capsys):
     tiny = [*TINY["copy"], *LONGER, QUIET, "hydra.run.dir=here"]
     stop_at_five(command, monkeypatch, *tiny)
-    real = train.metadata.versions
+    real = metadata.versions
     capsys.readouterr()
-    monkeypatch.setattr(train.metadata, "versions", lambda: {**real(), "torch": "1.0"})
+    monkeypatch.setattr(metadata, "versions", lambda: {**real(), "torch": "1.0"})
     command(*tiny)
     err = capsys.readouterr().err
     assert f"goes on with other versions (torch {torch.__version__} there, 1.0 here)" in err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.runs import build
 from benchmarks.runs import train as run
 from benchmarks.training import loop
 from tests.benchmarks.commandline import TINY, load
@@ -168,12 +169,12 @@ def test_a_finished_run_of_a_text_that_has_changed_is_not_skipped(command, capsy
 
 def test_a_resumed_run_takes_as_many_threads_as_before(command, monkeypatch):
     tiny = [*TINY["copy"], *LONGER, QUIET, "threads=auto", "hydra.run.dir=here"]
-    monkeypatch.setattr(run, "choose_threads", lambda *_: 3)
+    monkeypatch.setattr(build, "choose_threads", lambda *_: 3)
     with monkeypatch.context() as patch:
         leave_after(patch, 5, signal.SIGTERM)
         with pytest.raises(SystemExit):
             command(*tiny)
-    monkeypatch.setattr(run, "choose_threads", lambda *_: 2)
+    monkeypatch.setattr(build, "choose_threads", lambda *_: 2)
     command(*tiny)
     assert load(Path("here"))[0]["threads"] == 3
 
