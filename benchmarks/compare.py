@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no runs below {', '.join(map(str, folders))}")
     tables = [make_table(task, groups) for task, groups in group_by_task(runs).items()]
     screen = sys.stderr if "-" in wanted.values() else sys.stdout
-    for number, found in enumerate(tables, start=1):
+    for number, table in enumerate(tables, start=1):
         path = figures / FIGURE_NAME.format(number)
-        plot_learning_curves(found, path)
-        print(f"\n{markdown_text(found)}\n\nlearning curves: {path}", file=screen)
+        plot_learning_curves(table, path)
+        print(f"\n{markdown_text(table)}\n\nlearning curves: {path}", file=screen)
     if "csv" in wanted:
         _write(wanted["csv"], csv_text(tables))
     if "latex" in wanted:
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "html" in wanted:
         from .comparison.writers.html import html_page
 
-        given = sys.argv[1:] if arguments is None else arguments
-        _write(wanted["html"], html_page(tables, f"{parser.prog} {shlex.join(given)}"))
+        command_line = sys.argv[1:] if arguments is None else arguments
+        _write(wanted["html"], html_page(tables, f"{parser.prog} {shlex.join(command_line)}"))
     for kind, name in wanted.items():
         if name != "-":
             print(f"{kind}: {name}", file=screen)

@@ -128,12 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         disable=not sys.stderr.isatty(),
     ) as bar:
         for name, manifold, make, lr in cases:
-            found = measure_drift(
+            measured = measure_drift(
                 manifold, make, lr, options.size, options.steps, options.dtype, bar.update
             )
-            report.append({"name": name, "lr": lr, **found._asdict()})
-            line = f"{name:<40}{lr:>8g}{found.norm:>13.1e}{found.worst:>13.1e}"
-            line += f"{found.power:>13.6g}{found.determinant:>8.3f}{found.seconds:>7.1f}"
+            report.append({"name": name, "lr": lr, **measured._asdict()})
+            line = f"{name:<40}{lr:>8g}{measured.norm:>13.1e}{measured.worst:>13.1e}"
+            line += f"{measured.power:>13.6g}{measured.determinant:>8.3f}{measured.seconds:>7.1f}"
             tqdm.write(line, file=sys.stdout)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -47,10 +47,10 @@ def record_curve(
     """The number ``name`` of the records, prepared per seed; None if no run has it."""
     sides = []
     for run in runs:
-        found = {r["step"]: r[name] for r in run.records if name in r}
-        if found:
-            values = np.fromiter(found.values(), dtype=float)
-            sides.append((np.fromiter(found, dtype=float), prepare(values)))
+        by_step = {r["step"]: r[name] for r in run.records if name in r}
+        if by_step:
+            values = np.fromiter(by_step.values(), dtype=float)
+            sides.append((np.fromiter(by_step, dtype=float), prepare(values)))
     return _over_seeds(sides)
 
 

@@ -82,16 +82,16 @@ def format_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _name_groups(found: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
+def _name_groups(groups: list[tuple[dict[str, Any], list[Run]]]) -> list[Group]:
     models: dict[str, list[dict[str, Any]]] = {}
-    for own, runs in found:
+    for own, runs in groups:
         models.setdefault(runs[0].metadata["model"], []).append(own)
-    extent = set(EXTENT_KEYS) & set(differing_keys([own for own, _ in found]))
+    extent = set(EXTENT_KEYS) & set(differing_keys([own for own, _ in groups]))
     keys = {
         model: sorted(extent | set(differing_keys(settings))) for model, settings in models.items()
     }
     named = []
-    for own, runs in found:
+    for own, runs in groups:
         model = runs[0].metadata["model"]
         details = [f"{key.rpartition('.')[2]}={format_value(own.get(key))}" for key in keys[model]]
         named.append(Group(", ".join([model, *details]), _one_per_seed(runs), own))

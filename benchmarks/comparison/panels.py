@@ -64,7 +64,7 @@ def task_panels(table: TaskTable) -> list[Panel]:
     first = learning_panel(table)
     looked = [gradient_curve(row.group.finished) for row in table.rows]
     steps = sorted({step for _, step in filter(None, looked)})
-    found = [
+    candidates = [
         first,
         Panel(
             "Validation loss",
@@ -100,7 +100,9 @@ def task_panels(table: TaskTable) -> list[Panel]:
             _curves(table, lambda runs: record_curve(runs, "orthogonality_error")),
         ),
     ]
-    return [panel for panel in found if any(c is not None and len(c.x) > 1 for c in panel.curves)]
+    return [
+        panel for panel in candidates if any(c is not None and len(c.x) > 1 for c in panel.curves)
+    ]
 
 
 def _curves(table: TaskTable, curve: Callable[[list[Run]], Curve | None]) -> list[Curve | None]:

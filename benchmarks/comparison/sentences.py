@@ -87,7 +87,7 @@ def legend(table: TaskTable) -> list[str]:
 
 def problems(table: TaskTable) -> list[Problem]:
     """The runs that did not finish, in the order of the table."""
-    found = []
+    lines = []
     for group, run in table.problems:
         how = outcome(run)
         error = str(run.metadata.get("error") or "").strip()
@@ -95,8 +95,8 @@ def problems(table: TaskTable) -> list[Problem]:
         reason = error.splitlines()[0] if error else came
         traceback = str(run.metadata.get("traceback") or "")
         where = str(run.folder)
-        found.append(Problem(group.name, run.metadata["seed"], where, how, reason, traceback))
-    return found
+        lines.append(Problem(group.name, run.metadata["seed"], where, how, reason, traceback))
+    return lines
 
 
 def _describe_row(row: GroupRow, column: Column) -> str:

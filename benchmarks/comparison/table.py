@@ -16,6 +16,41 @@ from .statistics import Interval, Verdict, bootstrap_intervals, compare_with_bes
 MAX_LISTED_SEEDS = 5  # seeds whose values stand one by one; more are summed up
 
 
+Better = Literal["higher", "lower"]
+
+
+class Column(NamedTuple):
+    """One number of a run, as a table of groups shows it.
+
+    Attributes:
+        name: of the number, in the summary of a run or, after ``test_``, among its test scores.
+        heading: for a person.
+        show: how a value is written.
+        better: which way is better; None where neither is.
+        aggregate: ``mean``, with an interval; ``each``, the value of every seed, for what some
+            seeds never reach; ``largest`` over the seeds.
+        latex: the heading in LaTeX, where it is not the heading.
+        needs_target: whether it exists only where a task has a target.
+        log: whether groups are compared by its logarithm: losses differ by orders of magnitude.
+    """
+
+    name: str
+    heading: str
+    show: Callable[[float], str]
+    better: Better | None = None
+    aggregate: Literal["mean", "each", "largest"] = "mean"
+    latex: str = ""
+    needs_target: bool = False
+    log: bool = False
+
+    def values(self, group: Group) -> list[float]:
+        """Of the finished runs that have it, in the order of their seeds."""
+        numbers = (
+            {**run.summary, **prefix_test_scores(run.metadata["test"])} for run in group.finished
+        )
+        return [n[self.name] for n in numbers if n.get(self.name) is not None]
+
+
 class Cell(NamedTuple):
     """What one column says of one group.
 
@@ -103,27 +138,65 @@ class TaskTable(NamedTuple):
         ]
 
 
+def _format_count(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _format_digits(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _format_power(value: float) -> str:
+    return f"{value:.0e}"
+
+
+_LOSSES = (
+    Column("best_validation_loss", "best validation loss", show_loss, "lower", log=True),
+    Column("test_loss", "test loss", show_loss, "lower", log=True),
+)
+_SPEEDS = (
+    Column("steps_below_baseline", "steps to beat the baseline", _format_count, "lower", "each"),
+    Column("steps_to_target", "steps to target", _format_count, "lower", "each", needs_target=True),
+    Column(
+        "seconds_to_target", "seconds to target", _format_count, "lower", "each", needs_target=True
+    ),
+    Column("steps_per_second", "steps/s", _format_digits, "higher"),
+    Column(
+        "largest_orthogonality_error",
+        "‖WᵀW-I‖",
+        _format_power,
+        "lower",
+        "largest",
+        latex=r"$\Vert W^\top W - I\Vert$",
+    ),
+)
+
+
 def make_table(task: str, groups: list[Group]) -> TaskTable:
     """Measure the groups of a task and rank them by its decisive number, then by validation."""
     metadata = groups[0].runs[0].metadata
     final = decisive_column(metadata)
     higher = final.better == "higher"
     has_target = any(group.runs[0].metadata["target_loss"] is not None for group in groups)
-    found = [column for column in task_columns(metadata) if has_target or not column.needs_target]
+    measured = [
+        column for column in task_columns(metadata) if has_target or not column.needs_target
+    ]
 
     def order(group: Group) -> tuple[float, float]:
-        validation = found[0].values(group)
+        validation = measured[0].values(group)
         mean = statistics.fmean(validation) if validation else math.inf
         return ranking_score(final.values(group), higher, final.log), mean
 
     ranked = sorted(groups, key=order)
-    values = [column.values(group) for group in ranked for column in found]
+    values = [column.values(group) for group in ranked for column in measured]
     bounds = iter(bootstrap_intervals(values))  # of all cells at once, which is faster by far
     sampled = iter(values)
-    cells = [{c.name: _make_cell(c, g, next(sampled), next(bounds)) for c in found} for g in ranked]
+    cells = [
+        {c.name: _make_cell(c, g, next(sampled), next(bounds)) for c in measured} for g in ranked
+    ]
     verdicts = compare_with_best([row[final.name].values for row in cells], higher, final.log)
     return TaskTable(
-        task, found, [GroupRow(*r) for r in zip(ranked, cells, verdicts, strict=True)], final
+        task, measured, [GroupRow(*r) for r in zip(ranked, cells, verdicts, strict=True)], final
     )
 
 
@@ -157,75 +230,6 @@ def _format_each(values: list[float], missing: int, show: Callable[[float], str]
     low, high = show(min(values)), show(max(values))
     middle = show(statistics.median(values))
     return ", ".join([middle if low == high else f"{middle} ({low} to {high})", *never])
-
-
-Better = Literal["higher", "lower"]
-
-
-class Column(NamedTuple):
-    """One number of a run, as a table of groups shows it.
-
-    Attributes:
-        name: of the number, in the summary of a run or, after ``test_``, among its test scores.
-        heading: for a person.
-        show: how a value is written.
-        better: which way is better; None where neither is.
-        aggregate: ``mean``, with an interval; ``each``, the value of every seed, for what some
-            seeds never reach; ``largest`` over the seeds.
-        latex: the heading in LaTeX, where it is not the heading.
-        needs_target: whether it exists only where a task has a target.
-        log: whether groups are compared by its logarithm: losses differ by orders of magnitude.
-    """
-
-    name: str
-    heading: str
-    show: Callable[[float], str]
-    better: Better | None = None
-    aggregate: Literal["mean", "each", "largest"] = "mean"
-    latex: str = ""
-    needs_target: bool = False
-    log: bool = False
-
-    def values(self, group: Group) -> list[float]:
-        """Of the finished runs that have it, in the order of their seeds."""
-        found = (
-            {**run.summary, **prefix_test_scores(run.metadata["test"])} for run in group.finished
-        )
-        return [f[self.name] for f in found if f.get(self.name) is not None]
-
-
-def _format_count(value: float) -> str:
-    return f"{value:.0f}"
-
-
-def _format_digits(value: float) -> str:
-    return f"{value:.3g}"
-
-
-def _format_power(value: float) -> str:
-    return f"{value:.0e}"
-
-
-_LOSSES = (
-    Column("best_validation_loss", "best validation loss", show_loss, "lower", log=True),
-    Column("test_loss", "test loss", show_loss, "lower", log=True),
-)
-_SPEEDS = (
-    Column("steps_below_baseline", "steps to beat the baseline", _format_count, "lower", "each"),
-    Column("steps_to_target", "steps to target", _format_count, "lower", "each", needs_target=True),
-    Column(
-        "seconds_to_target", "seconds to target", _format_count, "lower", "each", needs_target=True
-    ),
-    Column("steps_per_second", "steps/s", _format_digits, "higher"),
-    Column(
-        "largest_orthogonality_error",
-        "‖WᵀW-I‖",
-        _format_power,
-        "lower",
-        "largest",
-        latex=r"$\Vert W^\top W - I\Vert$",
-    ),
-)
 
 
 def task_columns(metadata: dict[str, Any]) -> list[Column]:

@@ -49,21 +49,21 @@ class GradientFlow(NamedTuple):
 
     def numbers(self) -> dict[str, float]:
         """What fits in a chart: the ends of the gradient and of the spectra, and ``σ_max^T``."""
-        found = {}
+        numbers = {}
         if self.gradient_norms and 0 < self.gradient_norms[-1] < math.inf:
-            found["gradient_first_to_last"] = self.gradient_norms[0] / self.gradient_norms[-1]
+            numbers["gradient_first_to_last"] = self.gradient_norms[0] / self.gradient_norms[-1]
         if self.jacobian:
-            found["jacobian_largest"] = self.jacobian[0]
-            found["jacobian_median"] = self.jacobian[len(self.jacobian) // 2]
+            numbers["jacobian_largest"] = self.jacobian[0]
+            numbers["jacobian_median"] = self.jacobian[len(self.jacobian) // 2]
         if self.spectrum:
-            found["singular_value_largest"] = self.spectrum[0]
-            found["singular_value_smallest"] = self.spectrum[-1]
+            numbers["singular_value_largest"] = self.spectrum[0]
+            numbers["singular_value_smallest"] = self.spectrum[-1]
             if self.gradient_norms and self.spectrum[0] > 0:
                 exponent = len(self.gradient_norms) * math.log(self.spectrum[0])
-                found["singular_value_power"] = math.exp(min(exponent, 700))
+                numbers["singular_value_power"] = math.exp(min(exponent, 700))
         if self.saturation is not None:
-            found["saturation"] = self.saturation
-        return found
+            numbers["saturation"] = self.saturation
+        return numbers
 
 
 def measure_gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> GradientFlow:

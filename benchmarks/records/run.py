@@ -65,14 +65,14 @@ def find_runs(roots: list[Path]) -> list[Path]:
 
     Earlier attempts at a run are left out.
     """
-    found = set()
+    folders = set()
     for root in roots:
         for folder, below, files in os.walk(root.resolve()):
             if EARLIER in below:
                 below.remove(EARLIER)
             if METADATA in files:
-                found.add(Path(folder))
-    return sorted(found)
+                folders.add(Path(folder))
+    return sorted(folders)
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -161,10 +161,10 @@ def load_definition(name: str, results: Path = RESULTS) -> Experiment | Measurem
     """
     path = results / name / DEFINITION_FILE
     if not path.is_file():
-        there = (
+        choices = (
             ", ".join(sorted(p.parent.name for p in results.glob(f"*/{DEFINITION_FILE}"))) or "none"
         )
-        raise DefinitionError(f"no experiment {name!r}; there are: {there}")
+        raise DefinitionError(f"no experiment {name!r}; there are: {choices}")
     content = _read_yaml(path)
     kind = Measurement if isinstance(content, dict) and "command" in content else Experiment
     made: Experiment | Measurement = _validate(kind, content, path)
@@ -172,7 +172,7 @@ def load_definition(name: str, results: Path = RESULTS) -> Experiment | Measurem
 
 
 def load_contents(results: Path = RESULTS) -> ReportContents:
-    """What there is.
+    """The experiments and tables of a folder of results.
 
     Raises:
         DefinitionError: if it cannot be read.

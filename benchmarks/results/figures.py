@@ -45,10 +45,10 @@ def stored_digest(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             image.load()
-            found = image.info.get(DIGEST_KEY)
+            digest = image.info.get(DIGEST_KEY)
     except (OSError, SyntaxError):  # Pillow's, for a damaged PNG
         return None
-    return None if found is None else str(found)
+    return None if digest is None else str(digest)
 
 
 def curves_digest(rows: Sequence[ResultRow]) -> str:

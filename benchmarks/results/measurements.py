@@ -34,8 +34,8 @@ def measurement_table(measurement: Measurement, folder: Path) -> str:
 
 def numbers_file(measurement: Measurement, folder: Path) -> Path:
     """The file of its numbers."""
-    (found,) = [folder / name for name in measurement.files if name.endswith(".json")]
-    return found
+    (path,) = [folder / name for name in measurement.files if name.endswith(".json")]
+    return path
 
 
 def load_case_results(measurement: Measurement, folder: Path) -> list[CaseResult]:
@@ -63,10 +63,10 @@ def _gradients_table(content: dict[str, Any], shown: list[str]) -> str:
             GradientFlow(**model[moment]).numbers().get("gradient_first_to_last")
             for moment in ("before", "after")
         ]
-        told = ["-" if share is None else f"{share:.2g}" for share in shares]
+        cells = ["-" if share is None else f"{share:.2g}" for share in shares]
         losses = model["losses"]
         if not shown or model["label"] in shown:
-            rows.append([model["label"], *told, show_loss(losses[-1]) if losses else "-"])
+            rows.append([model["label"], *cells, show_loss(losses[-1]) if losses else "-"])
     head = f"‖∂L/∂h_1‖ / ‖∂L/∂h_T‖ of the loss of the last answer; {content['title']}."
     return f"{head}\n\n{markdown_table(rows)}"
 
@@ -78,23 +78,23 @@ def _speed_tables(content: dict[str, Any], shown: list[str]) -> str:
         what, _, size = measured["title"].partition(" at ")
         parts.setdefault(what, []).append((size, measured))
     header = content["header"]
-    told = [f"{header['device_name']}, {header['threads']} thread(s), torch {header['torch']}."]
-    for what, found in parts.items():
-        reference = found[0][1]["reference"]
-        told.append(f"{what[0].upper()}{what[1:]}, as a multiple of {reference}:")
-        told.append(_ratio_table(found, shown))
-    return "\n\n".join(told)
+    blocks = [f"{header['device_name']}, {header['threads']} thread(s), torch {header['torch']}."]
+    for what, sizes in parts.items():
+        reference = sizes[0][1]["reference"]
+        blocks.append(f"{what[0].upper()}{what[1:]}, as a multiple of {reference}:")
+        blocks.append(_ratio_table(sizes, shown))
+    return "\n\n".join(blocks)
 
 
-def _ratio_table(found: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
-    names = list(dict.fromkeys(name for _, t in found for name in t["values"]))
+def _ratio_table(sizes: list[tuple[str, dict[str, Any]]], shown: list[str]) -> str:
+    names = list(dict.fromkeys(name for _, t in sizes for name in t["values"]))
     names = [name for name in shown or names if name in names]
     rows = [["", *names]]
-    for size, measured in found:
+    for size, measured in sizes:
         medians = {name: statistics.median(v) for name, v in measured["values"].items()}
         of = medians[measured["reference"]]
-        told = [f"{medians[name] / of:.2g}" if name in medians else "-" for name in names]
-        rows.append([size, *told])
+        ratios = [f"{medians[name] / of:.2g}" if name in medians else "-" for name in names]
+        rows.append([size, *ratios])
     return markdown_table(rows)
 
 

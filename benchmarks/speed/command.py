@@ -151,12 +151,12 @@ def _measure_table(
     turns = part.rounds(plan) * len(table.candidates)
     with tqdm(total=turns, postfix=table.title, disable=None, leave=False, unit=" turns") as bar:
 
-        def tell(candidate: str) -> None:
+        def on_progress(candidate: str) -> None:
             bar.update()
             bar.set_description(f"{place} {name}, {candidate}")
 
-        values, failed = part.measure(table, plan, tell)
-    return MeasuredTable(name, table.title, part.unit, table.references, table.ours, values, failed)
+        values, failed = part.measure(table, plan, on_progress)
+    return MeasuredTable(name, table.title, part.unit, table.references, table.own, values, failed)
 
 
 def _to_json(about: dict[str, Any], measured: list[MeasuredTable]) -> str:

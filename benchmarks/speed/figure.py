@@ -72,8 +72,8 @@ def ratio_figure(about: dict[str, Any], measured: Sequence[MeasuredTable]) -> Fi
     for i, row in enumerate(rows):
         for k, table in enumerate(row):
             _draw_panel(drawn.add_subplot(grid[i, k]), table)
-    told = [textwrap.fill(line, int(13 * width)) for line in describe_header(about).splitlines()]
-    drawn.suptitle(escape_dollars("\n".join(told)), fontsize=8)
+    lines = [textwrap.fill(line, int(13 * width)) for line in describe_header(about).splitlines()]
+    drawn.suptitle(escape_dollars("\n".join(lines)), fontsize=8)
     handles = [Patch(color=BLUE, label="orthornn"), Patch(color=PEER_GREY, label="peers")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return drawn
@@ -90,7 +90,7 @@ def _draw_panel(axes: Axes, table: MeasuredTable) -> None:
         [ratio - left for ratio in ratios],
         left=left,
         height=0.72,
-        color=[BLUE if row.name in table.ours else PEER_GREY for row in rows],
+        color=[BLUE if row.name in table.own else PEER_GREY for row in rows],
         xerr=[
             [abs(ratio - low) for ratio, (low, _) in zip(ratios, ends, strict=True)],
             [abs(high - ratio) for ratio, (_, high) in zip(ratios, ends, strict=True)],

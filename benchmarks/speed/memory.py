@@ -55,7 +55,7 @@ def memory_tables(plan: SpeedPlan) -> Iterator[SpeedTable]:
 
 
 def measure_memory(
-    table: SpeedTable, plan: SpeedPlan, tell: OnProgress
+    table: SpeedTable, plan: SpeedPlan, on_progress: OnProgress
 ) -> tuple[Values, dict[str, str]]:
     """Bytes of every candidate, in up to three rounds, and what those said that failed."""
     values: Values = {name: [] for name in table.candidates}
@@ -63,7 +63,7 @@ def measure_memory(
     for _ in range(memory_rounds(plan)):
         with memory_meter(plan) as extra:
             for name in [name for name in values if name not in failed]:
-                tell(name)
+                on_progress(name)
                 try:
                     values[name].append(float(extra(table.candidates[name])))
                 except FailedElsewhere as error:
@@ -88,14 +88,14 @@ def memory_meter(plan: SpeedPlan) -> Iterator[Callable[[Make], int]]:
         yield lambda make: _allocated_bytes(make(), plan.device)
         return
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    server = context.Process(target=_serve, args=(there, plan.threads))
+    client, remote = context.Pipe()
+    server = context.Process(target=_serve, args=(remote, plan.threads))
     server.start()
-    there.close()
+    remote.close()
 
     def extra(make: Make) -> int:
-        here.send(make)
-        outcome: int | str = here.recv()
+        client.send(make)
+        outcome: int | str = client.recv()
         if isinstance(outcome, str):
             raise FailedElsewhere(outcome)
         return outcome
@@ -103,7 +103,7 @@ def memory_meter(plan: SpeedPlan) -> Iterator[Callable[[Make], int]]:
     try:
         yield extra
     finally:
-        here.close()  # which ends the server
+        client.close()  # which ends the server
         server.join()
 
 

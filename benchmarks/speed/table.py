@@ -60,14 +60,14 @@ class SpeedTable(NamedTuple):
         title: what is compared, and at which size.
         references: of which candidates the others are shown as multiples: of the best of them.
         candidates: what each does in its turn, by its name, made when the table is measured.
-        ours: the names of those that are of this library.
+        own: the names of those that are of this library.
         flop: operations of one turn of each, where it is throughput that is measured.
     """
 
     title: str
     references: tuple[str, ...]
     candidates: Mapping[str, Make]
-    ours: frozenset[str]
+    own: frozenset[str]
     flop: Mapping[str, float] = {}
 
     def only(self, wanted: tuple[str, ...]) -> SpeedTable:
@@ -102,8 +102,8 @@ class MeasuredTable(NamedTuple):
         part: of which part it is.
         title: of the table.
         unit: of the values.
-        references: see :class:`Table`.
-        ours: see :class:`Table`.
+        references: see :class:`SpeedTable`.
+        own: see :class:`SpeedTable`.
         values: every measured value, by the candidate's name.
         failed: the candidates that raised an error, and which.
     """
@@ -112,7 +112,7 @@ class MeasuredTable(NamedTuple):
     title: str
     unit: Unit
     references: tuple[str, ...]
-    ours: frozenset[str]
+    own: frozenset[str]
     values: Mapping[str, list[float]]
     failed: Mapping[str, str]
 

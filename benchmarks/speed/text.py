@@ -14,8 +14,8 @@ def terminal_text(measured: MeasuredTable) -> str:
     lines = [measured.title]
     for row in measured.rows():
         median, least, most = _format_row(row, unit.scale)
-        told = _format_beside(row, measured)
-        lines.append(f"  {row.name:<{width}} {median:>9} {unit.shown}  [{least}, {most}]  {told}")
+        beside = _format_beside(row, measured)
+        lines.append(f"  {row.name:<{width}} {median:>9} {unit.shown}  [{least}, {most}]  {beside}")
     lines += [f"  {name:<{width}} failed: {why}" for name, why in measured.failed.items()]
     return "\n".join(line.rstrip() for line in lines)
 

@@ -40,10 +40,10 @@ def throughput_tables(plan: SpeedPlan) -> Iterator[SpeedTable]:
 
 
 def measure_throughput(
-    table: SpeedTable, plan: SpeedPlan, tell: OnProgress
+    table: SpeedTable, plan: SpeedPlan, on_progress: OnProgress
 ) -> tuple[Values, dict[str, str]]:
     """GFLOP/s of every turn, as :func:`seconds`."""
-    values, failed = measure_seconds(table, plan, tell)
+    values, failed = measure_seconds(table, plan, on_progress)
     return {name: [table.flop[name] / s / 1e9 for s in of] for name, of in values.items()}, failed
 
 

@@ -18,7 +18,7 @@ Values = dict[str, list[float]]
 
 
 def measure_seconds(
-    table: SpeedTable, plan: SpeedPlan, tell: OnProgress
+    table: SpeedTable, plan: SpeedPlan, on_progress: OnProgress
 ) -> tuple[Values, dict[str, str]]:
     """The seconds of every turn of every candidate, and what those said that failed.
 
@@ -28,13 +28,13 @@ def measure_seconds(
     Args:
         table: of the candidates.
         plan: how often, and on which device.
-        tell: is called with the name of each before it begins.
+        on_progress: is called with the name of each before it begins.
     """
     clock = Clock(plan.device, QUICK_TURN_SECONDS if plan.quick else TURN_SECONDS)
     actions: dict[str, Action] = {}
     failed: dict[str, str] = {}
     for name, make in table.candidates.items():
-        tell(name)
+        on_progress(name)
         try:
             action = make()
             clock.time(name, action)
@@ -45,7 +45,7 @@ def measure_seconds(
     values: Values = {name: [] for name in actions}
     for _ in range(plan.repeats):
         for name, action in actions.items():
-            tell(name)
+            on_progress(name)
             values[name].append(clock.turn(name, action))
     return values, failed
 

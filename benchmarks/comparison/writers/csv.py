@@ -30,14 +30,14 @@ def csv_text(tables: list[TaskTable]) -> str:
 
 def _row(table: TaskTable, row: GroupRow) -> dict[str, object]:
     metadata = row.group.runs[0].metadata
-    found: dict[str, object] = {name: metadata.get(name) for name in FACT_COLUMNS}
-    found |= {"task": table.task, "group": row.group.name, **row.group.outcomes}
-    found["seeds"] = " ".join(str(run.metadata["seed"]) for run in row.group.runs)
-    found |= {"against_best": row.verdict.kind, "p_holm": row.verdict.p}
+    cells: dict[str, object] = {name: metadata.get(name) for name in FACT_COLUMNS}
+    cells |= {"task": table.task, "group": row.group.name, **row.group.outcomes}
+    cells["seeds"] = " ".join(str(run.metadata["seed"]) for run in row.group.runs)
+    cells |= {"against_best": row.verdict.kind, "p_holm": row.verdict.p}
     for name, cell in row.cells.items():
         low, high = cell.bounds or (None, None)
         largest = max(cell.values, default=None)
         numbers = {"mean": cell.mean, "low": low, "high": high, "n": len(cell.values)}
-        found |= {f"{name}_{kind}": value for kind, value in numbers.items()}
-        found[f"{name}_max"] = largest
-    return found
+        cells |= {f"{name}_{kind}": value for kind, value in numbers.items()}
+        cells[f"{name}_max"] = largest
+    return cells

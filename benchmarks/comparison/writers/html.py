@@ -43,11 +43,11 @@ def html_page(tables: list[TaskTable], command: str) -> str:
         lstrip_blocks=True,
     )
     counts: Counter[str] = Counter()
-    for found in tables:
-        for row in found.rows:
+    for table in tables:
+        for row in table.rows:
             counts.update(row.group.outcomes)
     return environment.get_template(PAGE_TEMPLATE).render(
-        sections=[_section(number, found) for number, found in enumerate(tables)],
+        sections=[_section(number, table) for number, table in enumerate(tables)],
         command=command,
         date=f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         outcomes={name: count for name, count in counts.items() if count},

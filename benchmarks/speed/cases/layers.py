@@ -77,7 +77,7 @@ def describe_left_out(device: torch.device) -> Iterator[str]:
 
 def refused_backends(device: torch.device) -> dict[str, str]:
     """The backends that refuse to be made, or to run on the device, and what they say."""
-    found = {}
+    reasons = {}
     for name in backends():
         try:
             with torch.no_grad():
@@ -85,8 +85,8 @@ def refused_backends(device: torch.device) -> dict[str, str]:
                     torch.ones(1, 1, 1, device=device)
                 )
         except ValueError as error:
-            found[name] = str(error)
-    return found
+            reasons[name] = str(error)
+    return reasons
 
 
 def _backend_layer_name(backend: str) -> str:

@@ -83,8 +83,8 @@ def installed_peers() -> dict[str, Callable[[Size], nn.Module]]:
 
 def missing_peers() -> dict[str, str]:
     """The peers that cannot be made here, with the package that each needs."""
-    here = installed_peers()
-    return {name: peer.package for name, peer in PEER_LAYERS.items() if name not in here}
+    installed = installed_peers()
+    return {name: peer.package for name, peer in PEER_LAYERS.items() if name not in installed}
 
 
 def _bind(
