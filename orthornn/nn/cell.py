@@ -53,7 +53,8 @@ class OrthoRNNCell(OrthogonalWeights, nn.RNNCellBase):
         init: str = "henaff",
         retraction: str = "polar",
     ) -> None:
-        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        # begins as torch.nn.RNN's own error does
+        check_choice("Unknown nonlinearity: nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
         check_choice("retraction", retraction, RETRACTIONS)
         self.init = init

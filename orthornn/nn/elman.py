@@ -62,7 +62,8 @@ class ElmanRNN(nn.RNNBase):
     ) -> None:
         if proj_size is not None:
             raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        # begins as torch.nn.RNN's own error does
+        check_choice("Unknown nonlinearity: nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
         check_backend(backend, nonlinearity)
         check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
