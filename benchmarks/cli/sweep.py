@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -21,35 +20,7 @@ from benchmarks.training.distributed import is_main
 
 WRITTEN = "multirun.yaml"  # what Hydra writes into the folder of a sweep before its first job
 _begun: list[Path] = []  # the folders of the sweeps of this process
-LEAST = 1.0  # seconds: what took less was skipped and says nothing of the others
-
-
-class Moment(NamedTuple):
-    """A point in time, for this machine and for another one to which it is sent.
-
-    Attributes:
-        machine: where it was taken.
-        steady: seconds on a clock that is never set, and that each machine starts for itself.
-        wall: seconds on the clock that people set.
-    """
-
-    machine: str
-    steady: float
-    wall: float
-
-
-def now() -> Moment:
-    """This moment."""
-    return Moment(platform.node(), time.monotonic(), time.time())
-
-
-def since(moment: Moment) -> float | None:
-    """Seconds since then; None where another machine's clock says that it is yet to come."""
-    here = now()
-    if here.machine == moment.machine:
-        return here.steady - moment.steady
-    passed = here.wall - moment.wall
-    return passed if passed >= 0 else None
+MIN_SECONDS = 1.0  # what took less was skipped and says nothing of the others
 
 
 class SweepProgress(Callback):
@@ -62,8 +33,8 @@ class SweepProgress(Callback):
     def __init__(self) -> None:
         self.total: int | None = None
         self.swept: set[str] = set()
-        self.began = now()
-        self.job_began = now()
+        self.began = time.time()
+        self.job_began = time.time()
         self.lasted: list[float] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -72,11 +43,11 @@ class SweepProgress(Callback):
         self.total = count_jobs(config)
         self.swept = {override.get_key_element() for override in _swept(config)}
         self.swept |= set(config.hydra.sweeper.get("params") or ())
-        self.began = now()
+        self.began = time.time()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which run begins."""
-        self.job_began = now()
+        self.job_began = time.time()
         if self.total is None or not is_main():
             return
         number = int(config.hydra.job.num)
@@ -89,8 +60,8 @@ class SweepProgress(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how long the run took."""
-        lasted = since(self.job_began)
-        if lasted is not None and lasted >= LEAST:
+        lasted = time.time() - self.job_began
+        if lasted >= MIN_SECONDS:
             self.lasted.append(lasted)
 
     def _left(self, number: int, side_by_side: int) -> float | None:
@@ -99,10 +70,9 @@ class SweepProgress(Callback):
         if side_by_side == 1:
             return sum(self.lasted) / len(self.lasted) * remaining if self.lasted else None
         ended = number + 1 - side_by_side
-        passed = since(self.began)
-        if ended < 1 or passed is None:
+        if ended < 1:
             return None
-        return passed / ended * (remaining + side_by_side - 1)
+        return (time.time() - self.began) / ended * (remaining + side_by_side - 1)
 
 
 def unused() -> list[Path]:

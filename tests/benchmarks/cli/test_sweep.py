@@ -1,7 +1,6 @@
 """Sweeps: all jobs are tried, what is done is not done again, and progress is told."""
 
 import os
-import pickle
 import re
 import signal
 from types import SimpleNamespace
@@ -111,7 +110,7 @@ def test_a_run_that_another_sweep_is_at_is_left_to_it(command, capsys, tmp_path)
 
 
 def test_a_sweep_says_which_run_of_how_many_and_how_long_is_left(command, monkeypatch, capsys):
-    monkeypatch.setattr(sweep, "LEAST", 0)
+    monkeypatch.setattr(sweep, "MIN_SECONDS", 0)
     command("-m", *TINY["copy"], QUIET, "seed=0,1,2")
     told = re.findall(r"^run (\d) of (\d)(, about .*left)?: (.*)$", capsys.readouterr().err, re.M)
     assert [(a, b, what) for a, b, _, what in told] == [
@@ -144,67 +143,37 @@ def test_jobs_of_a_search_are_its_trials():
     assert count_jobs(sweep_config("seed=0", sweeper={"n_trials": 7})) == 7
 
 
-class Clocks:
-    """The clocks of a machine, in place of those that sweep.py reads."""
+class Clock:
+    """The clock that sweep.py reads."""
 
     def __init__(self, monkeypatch):
-        self.steady, self.wall = 70.0, 1000.0
-        clocks = SimpleNamespace(monotonic=lambda: self.steady, time=lambda: self.wall)
-        monkeypatch.setattr(sweep, "time", clocks)
+        self.seconds = 1000.0
+        monkeypatch.setattr(sweep, "time", SimpleNamespace(time=lambda: self.seconds))
 
     def pass_by(self, seconds):
-        self.steady += seconds
-        self.wall += seconds
-
-    def set_back(self, seconds):
-        self.wall -= seconds
+        self.seconds += seconds
 
 
 def test_side_by_side_the_time_left_follows_from_the_jobs_that_have_ended(monkeypatch):
-    clocks = Clocks(monkeypatch)
+    clock = Clock(monkeypatch)
     progress = SweepProgress()
     progress.on_multirun_start(sweep_config("seed=range(0,10)"))
     assert progress._left(3, 4) is None
-    clocks.pass_by(60)  # the fifth job starts: one has ended
+    clock.pass_by(60)  # the fifth job starts: one has ended
     assert progress._left(4, 4) == pytest.approx(60 * 9)
-    clocks.pass_by(60)
+    clock.pass_by(60)
     assert progress._left(9, 4) == pytest.approx(120 / 6 * 4)
 
 
 def test_runs_that_were_skipped_say_nothing_of_the_time_left(monkeypatch):
-    clocks = Clocks(monkeypatch)
+    clock = Clock(monkeypatch)
     progress = SweepProgress()
     progress.on_multirun_start(sweep_config("seed=range(0,5)"))
     for number, lasts in enumerate((0.1, 30, 50)):
         progress.on_job_start(sweep_config(number=number))
-        clocks.pass_by(lasts)
+        clock.pass_by(lasts)
         progress.on_job_end(sweep_config(number=number), None)
     assert progress._left(3, 1) == pytest.approx(80)
-
-
-def test_a_clock_that_is_set_back_does_not_change_the_time_left(monkeypatch):
-    clocks = Clocks(monkeypatch)
-    progress = SweepProgress()
-    progress.on_multirun_start(sweep_config("seed=range(0,10)"))
-    progress.on_job_start(sweep_config())
-    clocks.pass_by(60)
-    clocks.set_back(3600)
-    progress.on_job_end(sweep_config(), None)
-    assert progress._left(1, 1) == pytest.approx(60 * 9)
-    assert progress._left(4, 4) == pytest.approx(60 * 9)
-
-
-def test_a_copy_on_another_machine_goes_by_the_wall_clock_or_says_nothing(monkeypatch):
-    clocks = Clocks(monkeypatch)
-    progress = SweepProgress()
-    progress.on_multirun_start(sweep_config("seed=range(0,10)"))
-    copy = pickle.loads(pickle.dumps(progress))
-    clocks.pass_by(60)
-    clocks.steady = 5.0  # since that machine was started
-    monkeypatch.setattr(sweep.platform, "node", lambda: "another")
-    assert copy._left(4, 4) == pytest.approx(60 * 9)
-    clocks.set_back(3600)
-    assert copy._left(4, 4) is None
 
 
 @pytest.mark.parametrize(
