@@ -51,9 +51,9 @@ def test_hidden_size_is_the_largest_that_fits_the_budget(name, shape, budget):
 @every
 def test_search_for_a_size_is_quick_and_draws_nothing(name):
     torch.manual_seed(3)
-    began = time.monotonic()
+    began = time.process_time()
     largest_hidden_size(build(name, "deep"), 1_320_000)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     after = torch.rand(3)
     torch.manual_seed(3)
     assert torch.equal(torch.rand(3), after)
