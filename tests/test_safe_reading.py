@@ -41,6 +41,8 @@ def faults(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names]
+            if names == ["UnpicklingError"]:  # which says that nothing was unpickled
+                continue
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             yield from FORBIDDEN_MODULES.intersection(name.partition(".")[0] for name in names)
         if not isinstance(node, ast.Call):
@@ -69,6 +71,7 @@ def test_nothing_that_was_read_is_run(path):
         "exec(text)",
         "import pickle",
         "from pickle import loads",
+        "from pickle import UnpicklingError, loads",
         "import pickle as p",
         "yaml.load(text)",
         "os.system(text)",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import torch
@@ -77,7 +77,7 @@ def load(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
         except (OSError, zipfile.BadZipFile) as error:
             damaged.append((path, error))
             continue
-        except pickle.UnpicklingError as error:
+        except UnpicklingError as error:
             raise unreadable(path, error) from error
         _check(path, saved, config)
         if damaged:
@@ -152,7 +152,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         check_archive(file)
         content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError):
+    except (zipfile.BadZipFile, UnpicklingError):
         raise
     except Exception as error:  # damaged bytes raise almost anything
         raise zipfile.BadZipFile(f"it is damaged: {type(error).__name__}") from error
