@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthornn import OrthoRNN, backends, haar_
-from orthornn.recurrence import BACKENDS, Inputs, Kind, eager, run_recurrence
+from orthornn.recurrence import BACKENDS, Inputs, Kind, dispatch, eager, run_recurrence
 from orthornn.recurrence.backend import Needed
 from orthornn.recurrence.cpu import engine as cpu
 from orthornn.recurrence.dispatch import fastest
+from orthornn.recurrence.triton import engine as triton
 
 SCAN, LINEAR = BACKENDS["scan"], Kind("identity")
 
@@ -68,6 +69,16 @@ def test_it_is_chosen_for_one_long_sequence(compiler, monkeypatch):
     assert name(10_000, 1, 20, sizes=torch.ones(10_000, dtype=torch.int64)) != "scan"
     assert name(10_000, 16, 20) != "scan"
     assert name(20, 1, 20) != "scan"
+
+
+def test_its_chunks_are_no_program_each(monkeypatch):
+    """They are thousands of short sequences, for which a GPU has large products."""
+    monkeypatch.setattr(dispatch, "unavailable", lambda *_: None)
+    for name in ("is_faster", "unsupported"):
+        monkeypatch.setattr(triton, name, lambda *_, answer=name == "is_faster": answer or None)
+    inputs = problem(20, 3, 2, 4, torch.float32)
+    assert fastest(inputs, Kind("tanh")) == "triton"
+    assert SCAN.choose_loop(inputs, LINEAR) in (cpu, eager)
 
 
 @pytest.mark.parametrize("nonlinearity", ["modrelu", "tanh"])
