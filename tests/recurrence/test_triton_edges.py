@@ -125,3 +125,11 @@ def test_the_interpreter_is_available_and_takes_a_cpu(interpreted):
 def test_what_it_does_not_take_is_refused_in_one_line(interpreted, nonlinearity, dtypes, message):
     tensors = [torch.zeros(2, 1, 3, dtype=dtype) for dtype in dtypes]
     assert interpreted("unsupported", tensors, Kind(nonlinearity)).startswith(message)
+
+
+@pytest.mark.parametrize("sizes", [None, torch.tensor([3, 2, 2, 1])])
+def test_the_steps_of_each_sequence_are_counted_whatever_the_default_device(sizes):
+    x = torch.zeros(*((4, 3) if sizes is None else (8,)), 1)
+    with torch.device("meta"):
+        (chunk,) = backend._cut(x, sizes, 4)
+    assert chunk.lengths.tolist() == ([4, 4, 4] if sizes is None else [4, 3, 1])

@@ -148,7 +148,9 @@ def _cut(x: Tensor, batch_sizes: Tensor | None, length: int) -> Iterator[_Chunk]
         sizes = batch_sizes.cpu()
         ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         first, starts = ends.tolist(), ends.to(x.device)
-        shorter = torch.searchsorted(sizes.flip(0), torch.arange(B), right=True)
+        shorter = torch.searchsorted(
+            sizes.flip(0), torch.arange(B, device=sizes.device), right=True
+        )
         lengths = (T - shorter).to(x.device)
     for t in range(0, T, length):
         stop = min(t + length, T)
