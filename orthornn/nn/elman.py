@@ -159,7 +159,7 @@ class ElmanRNN(nn.RNNBase):
         elif sizes is None and self.batch_first:
             x = x.transpose(0, 1)
         h0 = x.new_empty(x.shape[1] if sizes is None else int(sizes[0]), self.hidden_size)
-        inputs = Inputs(x, h0, w_hh, cast(w_ih, x.dtype))
+        inputs = Inputs(x, h0, cast(w_hh, x.dtype), cast(w_ih, x.dtype))
         return choose(self.backend, inputs, Kind(self.nonlinearity, sizes))
 
     def extra_repr(self) -> str:

@@ -58,3 +58,9 @@ def test_repr_shows_the_options():
     assert repr(ElmanRNN(3, 5, init="haar", backend="autograd")) == (
         "ElmanRNN(3, 5, nonlinearity=modrelu, init=haar, backend=autograd)"
     )
+
+
+def test_it_names_the_backend_of_half_precision():
+    rnn, x = ElmanRNN(3, 8), torch.zeros(20, 4, 3)
+    expected = rnn.backend_for(x)
+    assert rnn.bfloat16().backend_for(x.bfloat16()) == expected
