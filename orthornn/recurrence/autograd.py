@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthornn._torch_internals import is_batched
+from orthornn._torch_internals import disable_dynamo, is_batched
 
 from . import custom_op, eager
 from .backend import Backend, Inputs, Kind, Needed
@@ -29,6 +29,12 @@ def run_recurrence(inputs: Inputs, kind: Kind, backend: str | None = None) -> Te
     Raises:
         ValueError: for an unknown name, or a backend that cannot run these.
     """
+    if torch.compiler.is_compiling() and backend in BACKENDS:
+        return _run_uncompiled(inputs, kind, backend)
+    return _run(inputs, kind, backend)
+
+
+def _run(inputs: Inputs, kind: Kind, backend: str | None) -> Tensor:
     name = choose(backend, inputs, kind)
     if name == "autograd":
         return reference(inputs, kind)
@@ -40,6 +46,10 @@ def run_recurrence(inputs: Inputs, kind: Kind, backend: str | None = None) -> Te
     else:
         h = _Recurrence.apply(*inputs, kind, BACKENDS[name])  # type: ignore[no-untyped-call]
     return h
+
+
+# a compiler would trace the self-test, the loading of libraries and the loop over time
+_run_uncompiled = disable_dynamo(_run)
 
 
 class _Recurrence(torch.autograd.Function):

@@ -11,7 +11,14 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.rnn import pack_sequence
 
-from orthornn import OrthoRNN, OrthoRNNCell, RiemannianAdam, RiemannianRMSprop, param_groups
+from orthornn import (
+    OrthoRNN,
+    OrthoRNNCell,
+    RiemannianAdam,
+    RiemannianRMSprop,
+    backends,
+    param_groups,
+)
 from orthornn.diagnostics import orthogonality_error
 from orthornn.recurrence.nonlinearity import NONLINEARITIES
 
@@ -51,6 +58,16 @@ def test_one_graph_whatever_the_length(nonlinearity):
     plain = model(nonlinearity)
     compiled = torch.compile(plain, fullgraph=True, backend="aot_eager")
     for length in (1, 12, 300):
+        agree(compiled, plain, torch.randn(length, 2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["c", "eager", "scan"])
+def test_a_named_backend_runs_as_it_is_outside_the_graph(name):
+    if backends()[name] is not None:
+        pytest.skip(backends()[name])
+    plain = OrthoRNN(3, 5, nonlinearity="identity", backend=name, dtype=torch.float64)
+    compiled = torch.compile(plain, backend="aot_eager")  # whose warnings are errors here
+    for length in (12, 30):
         agree(compiled, plain, torch.randn(length, 2, 3, dtype=torch.float64))
 
 
