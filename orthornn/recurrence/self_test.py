@@ -16,8 +16,9 @@ from orthornn._torch_internals import no_dispatch_modes
 from . import eager
 from .backend import Backend, Inputs, Kind, Needed
 
-T, I, H = 5, 2, 77  # more than one vector or tile, and no whole number of them
-BATCH_SIZES = ((19, 19, 11, 3), (5, 5, 3, 1))  # many sequences, few: there may be code for each
+T, B, I = 5, 19, 2
+WIDTHS = (77, 37)  # each with code of its own; no whole number of vectors or tiles, as B is none
+BATCH_SIZES = (19, 19, 11, 3)  # of packed rows
 RELATIVE_ERROR = 1e-4
 
 
@@ -51,8 +52,8 @@ def _run(backend: Backend, inputs: Inputs, kind: Kind) -> tuple[Tensor | None, .
 
 def _problems(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Inputs, Kind]]:
     """Inputs without a random draw; no pre-activation lies near modReLU's threshold."""
-    for sizes in BATCH_SIZES:
-        shapes = [(T, sizes[0], I), (sizes[0], H), (H, H), (H, I), (H,), (H,)]
+    for H in WIDTHS:
+        shapes = [(T, B, I), (B, H), (H, H), (H, I), (H,), (H,)]
         x, h0, w, v, c, b = (
             torch.arange(1, 1 + math.prod(shape), dtype=torch.float64, device="cpu")
             .mul(k + 1.3)
@@ -63,8 +64,8 @@ def _problems(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Inputs
         tensors = (x, h0, torch.linalg.qr(w)[0], v, c, -b.abs() / 2)
         inputs = Inputs(*(a.to(device, dtype) for a in tensors))
         yield inputs, Kind("modrelu")
-        packed = inputs.x.flatten(0, 1)[: sum(sizes)]
-        batch_sizes = torch.tensor(sizes, device="cpu")
+        packed = inputs.x.flatten(0, 1)[: sum(BATCH_SIZES)]
+        batch_sizes = torch.tensor(BATCH_SIZES, device="cpu")
         yield inputs._replace(x=packed, modrelu_bias=None), Kind("tanh", batch_sizes)
 
 

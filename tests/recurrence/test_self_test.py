@@ -8,6 +8,7 @@ import torch
 from orthornn import OrthoRNN, backends
 from orthornn.recurrence import Inputs, eager
 from orthornn.recurrence.backend import Gradients
+from orthornn.recurrence.cpu import engine, kernel
 from orthornn.recurrence.self_test import self_test
 from tests import forked
 
@@ -20,6 +21,19 @@ def backend(forward=eager.forward, backward=eager.backward):
 
 def test_torch_itself_passes():
     assert self_test(backend(), CPU) is None
+
+
+def test_both_ways_of_making_products_on_a_cpu_are_tried_with_whole_tiles_of_rows(monkeypatch):
+    """On a processor with AMX few columns are left to vectors, which hold up to 14 rows."""
+    monkeypatch.setattr(engine, "load_kernel", lambda dtype, product: product)
+    tried = set()
+
+    def forward(inputs, kind):
+        tried.add((engine.choose_kernel(inputs.h0), len(inputs.h0) > 14))
+        return eager.forward(inputs, kind)
+
+    assert self_test(backend(forward), CPU) is None
+    assert {(None, True), (kernel.VECTOR, True)} <= tried
 
 
 def wrong_states(*arguments):
