@@ -21,6 +21,7 @@ from .config.compose import CONF, compose
 from .records import run
 from .records.record import VALIDATION
 from .runs.build import make_task
+from .runs.config import RunConfig
 
 SHOWN = 100  # groups in a panel
 PROJECT = "orthornn"
@@ -77,7 +78,7 @@ def contents(runs: Path) -> dict[str, Contents]:
     """What each benchmark logs: by its configuration, and by the runs in a folder."""
     found: dict[str, Contents] = {}
     for name in benchmarks():
-        task = make_task(compose(name, []))
+        task = make_task(RunConfig.of(compose(name, [])))
         found[name] = Contents(tuple(task.metrics), task.target_loss is not None)
     for folder in run.find_runs([runs]):
         try:

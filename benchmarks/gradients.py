@@ -34,6 +34,7 @@ from .diagnostics.gradient_flow import (
 )
 from .records.markdown import markdown_table
 from .runs.build import make_state
+from .runs.config import RunConfig
 from .training.loop import TrainingDiverged, train
 
 
@@ -120,9 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train_and_measure(case: Case, delay: int, steps: int, seed: int) -> CaseResult:
     """Measure, train with the step sizes of the copy benchmark, measure again."""
-    overrides = [*case.overrides, f"task.delay={delay}", f"train.steps={max(1, steps)}"]
-    cfg = compose("copy", overrides)
-    task, settings, state = make_state(cfg, seed, cfg.parameter_budget)
+    sizes = [f"task.delay={delay}", f"train.steps={max(1, steps)}", f"seed={seed}"]
+    config = RunConfig.of(compose("copy", [*case.overrides, *sizes]))
+    task, settings, state = make_state(config)
     model = state.model
     weight = recurrent_weight(model)
     if case.gain != 1.0 and weight is not None:

@@ -131,7 +131,7 @@ def test_hydra_and_wandb_stand_at_the_edge(path):
     if name not in edge:
         assert "hydra" not in found
         readers = (
-            "cli.schema",
+            "runs.config",
             "runs.build",
             "runs.train",
             "results.definition",

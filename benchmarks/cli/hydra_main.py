@@ -21,13 +21,13 @@ from benchmarks.config.compose import CONF, _folder_name, _inside
 from benchmarks.config.errors import CONFIG_ERROR, FAILED, INTERRUPTED, ConfigError, format_error
 from benchmarks.config.fingerprint import NO_MATTER, renamed
 from benchmarks.config.plugins import with_values
+from benchmarks.runs.config import RunConfig
 from benchmarks.runs.folder import FailedBefore
 from benchmarks.system import signals
 from benchmarks.system.atomic_files import WriteError
 from benchmarks.training import distributed
 
 from . import sweep
-from .schema import check_keys
 
 OUT_OF_MEMORY = (  # in the RuntimeErrors of torch, whose kind says nothing
     "can't allocate memory",
@@ -52,7 +52,7 @@ class JobFailed(Exception):
         self.message, self.code = message, code
 
 
-def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
+def main(name: str, job: Callable[[RunConfig, Call], Any]) -> None:
     """Do ``job`` on the configuration ``conf/<name>.yaml`` with the command line's overrides.
 
     Exits with 2 and one line for a configuration that cannot be run, with 1 for a run that diverged
@@ -71,8 +71,7 @@ def main(name: str, job: Callable[[DictConfig, Call], Any]) -> None:
         call = called()
         started, sweeps = True, call.sweep
         try:
-            check_keys(cfg)
-            return job(cfg, call)
+            return job(RunConfig.of(cfg), call)
         except Exception as error:
             code = exit_code(error)
             if code == CONFIG_ERROR and distributed.is_main():

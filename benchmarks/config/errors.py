@@ -6,14 +6,14 @@ import contextlib
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import hydra
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from .fingerprint import renamed
 from .plugins import EXTRAS
@@ -28,8 +28,9 @@ USER_ERRORS = (
 )
 
 Made = TypeVar("Made")
-MOST_ERRORS = 3
-MOST_SHOWN = 100  # characters of a wrong value
+FAILED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130  # exit codes
+MAX_ERRORS = 3  # that one line names
+MAX_CHARACTERS_SHOWN = 100  # of a wrong value
 
 
 class ConfigError(ValueError):
@@ -68,16 +69,35 @@ def as_config_error(key: str, action: Callable[[], Made], node: object = None) -
         raise ConfigError(places[0] if places else told) from error
 
 
-def check(key: str, value: object, kind: Any, expected: str) -> Any:
-    """``value`` as the type ``kind``, for a key that is no callable's argument.
+def validate(kind: Callable[..., Made], values: Mapping[str, Any], prefix: str) -> Made:
+    """``values`` as one object of a pydantic class, whose keys stand below ``prefix``.
+
+    A field with a description says with it what was expected.
 
     Raises:
-        ConfigError: if it is not of that type, saying what was ``expected``.
+        ConfigError: for unknown, missing and wrong values, in one line.
     """
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return kind(**{str(name): value for name, value in values.items()})
     except ValidationError as error:
-        raise ConfigError(f"{key} must be {expected}, got {value!r}") from error
+        texts = dict.fromkeys(_explain(kind, values, prefix, each) for each in error.errors())
+        raise ConfigError(_join(list(texts))) from error
+
+
+def _explain(kind: Any, values: Mapping[str, Any], prefix: str, error: Any) -> str:
+    fields = getattr(kind, "model_fields", None) or kind.__pydantic_fields__
+    location, value = error["loc"], error["input"]
+    name = str(location[0]) if location else ""
+    key = f"{prefix}.{name}" if prefix else name
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = unknown_choice(f"a key of {prefix or 'the configuration'}", name, fields)
+        return f"{key}={value!r} sets nothing: {known}"
+    if name and name not in values:
+        return f"{key} is missing"
+    if name in fields and fields[name].description:
+        shown = _squeeze(repr(values[name]))[:MAX_CHARACTERS_SHOWN]
+        return f"{key} must be {fields[name].description}, got {shown}"
+    return _field(prefix, location, error["msg"], value)
 
 
 def format_error(error: BaseException, key: str = "") -> str:
@@ -86,10 +106,7 @@ def format_error(error: BaseException, key: str = "") -> str:
     ``key`` is where in the configuration the refusing callable stands.
     """
     if isinstance(error, ValidationError):
-        errors = error.errors()
-        told = [_field(key, e["loc"], e["msg"], e["input"]) for e in errors[:MOST_ERRORS]]
-        more = len(errors) - len(told)
-        return "; ".join([*told, f"and {more} more"] if more else told)
+        return _join([_field(key, e["loc"], e["msg"], e["input"]) for e in error.errors()])
     if isinstance(error, ConfigError) or key:
         return f"{key}: {_squeeze(str(error))}" if key else _squeeze(str(error))
     missing_option = re.match(
@@ -110,6 +127,11 @@ def format_error(error: BaseException, key: str = "") -> str:
             return now or unknown_choice(where, str(cause.key), [str(name) for name in parent])
         return f"{cause.full_key}: {_squeeze(str(cause))}"
     return _squeeze(str(error))
+
+
+def _join(texts: list[str]) -> str:
+    more = [f"and {len(texts) - MAX_ERRORS} more"] if len(texts) > MAX_ERRORS else []
+    return "; ".join([*texts[:MAX_ERRORS], *more])
 
 
 def _places(node: Any, key: str, name: str) -> list[str]:
@@ -143,7 +165,7 @@ def unknown_choice(what: str, got: str, choices: Iterable[str]) -> str:
 def _field(key: str, location: tuple[int | str, ...], message: str, got: object) -> str:
     name = ".".join(str(part) for part in (key, *location) if part)
     shown = _squeeze(repr(got)) if location else ""  # a whole object says less than its message
-    shown = f", got {shown[:MOST_SHOWN]}" if shown else ""
+    shown = f", got {shown[:MAX_CHARACTERS_SHOWN]}" if shown else ""
     return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
 
 
@@ -155,6 +177,3 @@ def warn(text: str) -> None:
     """One line for whoever watches the run, if anybody still does."""
     with contextlib.suppress(OSError, ValueError):
         print(f"warning: {_squeeze(text)}", file=sys.stderr, flush=True)
-
-
-FAILED, CONFIG_ERROR, INTERRUPTED = 1, 2, 130

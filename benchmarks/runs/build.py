@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as validated_dataclass
 from torch.optim import Optimizer
 
 from benchmarks.config.call import Call
-from benchmarks.config.errors import ConfigError, as_config_error, build, check
+from benchmarks.config.errors import ConfigError, as_config_error, build
 from benchmarks.data.text import END, UNKNOWN
 from benchmarks.models import (
     Network,
@@ -27,6 +26,8 @@ from benchmarks.tasks.task import Task
 from benchmarks.training.distributed import SINGLE, Processes
 from benchmarks.training.loop import TrainState, initial_state
 from benchmarks.training.settings import TrainSettings
+
+from .config import RunConfig
 
 
 @validated_dataclass(frozen=True, config={"extra": "forbid", "strict": True})
@@ -69,50 +70,38 @@ class TaskSpec:
         )
 
 
-def make_task(cfg: DictConfig) -> Task:
+def make_task(config: RunConfig) -> Task:
     """The task of a configuration, with its data where it needs any."""
-    if "data" in cfg.task:
+    if "data" in config.task:
         raise ConfigError("task.data is given by the keys of data")
-    if "data" in cfg and not cfg.task.get("_partial_"):
-        raise ConfigError(f"data={cfg.data!r} sets nothing: this task draws its own"[:200])
-    given = {"data": build("data", cfg.data)} if "data" in cfg else {}
-    task: Task = build("task", cfg.task, **given)
+    if config.data is not None and not config.task.get("_partial_"):
+        raise ConfigError(f"data={config.data!r} sets nothing: this task draws its own"[:200])
+    data = {} if config.data is None else {"data": build("data", config.data)}
+    task: Task = build("task", config.task, **data)
     if not hasattr(task, "held_out"):
-        raise ConfigError(f"task must be a task of this benchmark, got {cfg.task!r}"[:200])
+        raise ConfigError(f"task must be a task of this benchmark, got {config.task!r}"[:200])
     return task
 
 
-def make_settings(cfg: DictConfig, task: Task) -> TrainSettings:
-    """The settings of a training, in steps."""
-    settings = build("train", cfg.train)
-    if not isinstance(settings, TrainSettings):
-        raise ConfigError(f"train must be the keys of the training, got {cfg.train!r}"[:200])
-    return as_config_error("train", lambda: settings.for_task(task))
-
-
-def make_model(cfg: DictConfig, task: TaskSpec, parameter_budget: int | None) -> SequenceModel:
+def make_model(config: RunConfig, task: TaskSpec) -> SequenceModel:
     """The model of a configuration, drawn from torch's global generator.
 
-    Args:
-        cfg: the configuration.
-        task: what the model reads and answers.
-        parameter_budget: stored parameters; decides the hidden size where none is given.
+    Its hidden size is given, or the largest that fits into ``parameter_budget``.
 
     Raises:
         ConfigError: if neither decides the size, or the model cannot be built.
     """
-    core = build("model", cfg.model)
-    network = build("network", cfg.network)
-    if not callable(core) or not isinstance(network, Network):
-        raise ConfigError("model and network must be groups of keys, got something else")
-    twice = sorted({"input_size", *Network.__dataclass_fields__} & set(cfg.model))
+    core = build("model", config.model)
+    if not callable(core):
+        raise ConfigError(f"model must make a recurrent core, got {config.model!r}"[:200])
+    twice = sorted({"input_size", *Network.__dataclass_fields__} & set(config.model))
     if twice:
         raise ConfigError(f"model.{twice[0]} is not a key of a model: see network and task")
 
     def of_size(size: int) -> SequenceModel:
         return assemble(
             core,
-            network,
+            config.network,
             hidden_size=size,
             input_size=task.input_size,
             output_size=task.output_size,
@@ -121,41 +110,38 @@ def make_model(cfg: DictConfig, task: TaskSpec, parameter_budget: int | None) ->
             causal=task.causal,
         )
 
-    wanted = cfg.model.get("hidden_size")
-    size = check("model.hidden_size", wanted, PositiveInt | None, "an integer > 0 or null")
+    size, budget = config.model.get("hidden_size"), config.parameter_budget
     if size is None:
-        if parameter_budget is None:
+        if budget is None:
             raise ConfigError("one of parameter_budget and model.hidden_size must be given")
-        fitting = parameter_budget
-        size = as_config_error("model", lambda: largest_hidden_size(of_size, fitting), cfg.model)
-    chosen = size
-    return as_config_error("model", lambda: of_size(chosen), cfg.model)
+        size = as_config_error("model", lambda: largest_hidden_size(of_size, budget), config.model)
+    return as_config_error("model", lambda: of_size(size), config.model)
 
 
 def make_state(
-    cfg: DictConfig, seed: int, parameter_budget: int | None, processes: Processes = SINGLE
+    config: RunConfig, processes: Processes = SINGLE
 ) -> tuple[Task, TrainSettings, TrainState]:
     """A run before its first step: task, settings in steps, and what training carries along.
 
+    The initialisation is drawn from torch's global generator, which the run's seed seeds.
+
     Args:
-        cfg: the configuration.
-        seed: of the initialisation, which is drawn from torch's global generator, and of training.
-        parameter_budget: as in :func:`make_model`.
+        config: the configuration.
         processes: that train together.
 
     Raises:
         ConfigError: for any value that cannot be run.
     """
-    task = make_task(cfg)
-    settings = make_settings(cfg, task)
+    task, seed = make_task(config), config.seed
+    settings = as_config_error("train", lambda: config.train.for_task(task))
     if settings.batch_size % processes.size:
         raise ConfigError(
             f"train.batch_size must be a multiple of the {processes.size} processes, "
             f"got {settings.batch_size}"
         )
     seeding.seed_all(named_generator(seed, "initialisation").initial_seed())
-    model = make_model(cfg, TaskSpec.of(task), parameter_budget).to(processes.device)
-    optimizer: Optimizer = build("optimizer", cfg.optimizer, model)
+    model = make_model(config, TaskSpec.of(task)).to(processes.device)
+    optimizer: Optimizer = build("optimizer", config.optimizer, model)
     if not processes.is_main:  # dropout is not to be the same in every share of a batch
         seeding.seed_all(named_generator(seed, f"process {processes.rank}").initial_seed())
     return (
@@ -170,8 +156,7 @@ class BuiltRun:
     """A run before its first step: everything is built, nothing has been written.
 
     Attributes:
-        cfg: the configuration.
-        config: the same, resolved and plain.
+        config: the configuration.
         call: what the command line says beside it.
         processes: that train together.
         task: the task.
@@ -181,8 +166,7 @@ class BuiltRun:
         before: what ``run.json`` says of a run that is to go on; None for a new one.
     """
 
-    cfg: DictConfig
-    config: dict[str, Any]
+    config: RunConfig
     call: Call
     processes: Processes
     task: Task
@@ -193,21 +177,19 @@ class BuiltRun:
 
 
 def build_run(
-    cfg: DictConfig, call: Call, processes: Processes, before: dict[str, Any] | None = None
+    config: RunConfig, call: Call, processes: Processes, before: dict[str, Any] | None = None
 ) -> BuiltRun:
     """Build what a configuration says; the arguments are those of :class:`BuiltRun`.
 
     Raises:
         ConfigError: for any value that cannot be run.
     """
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    task, settings, state = make_state(cfg, cfg.seed, cfg.parameter_budget, processes)
-    wanted: int | str = (
-        cfg.threads if before is None or cfg.threads != "auto" else before["threads"]
-    )
+    task, settings, state = make_state(config, processes)
+    automatic = before is not None and config.threads == "auto"
+    wanted = before["threads"] if before and automatic else config.threads
     threads = count_threads(wanted, call, processes, settings, state.model)
     torch.set_num_threads(threads)
-    return BuiltRun(cfg, config, call, processes, task, settings, state, threads, before)
+    return BuiltRun(config, call, processes, task, settings, state, threads, before)
 
 
 def count_threads(

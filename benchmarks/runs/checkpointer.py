@@ -32,7 +32,7 @@ class Checkpointer:
         if self.recorder is not None:
             content = {
                 "state": state,
-                "config": self.run.config,
+                "config": self.run.config.plain,
                 "versions": self.recorder.metadata["versions"],
             }
             keep = self.run.settings.keep_checkpoints
@@ -43,7 +43,7 @@ class Checkpointer:
         """Write the best weights, if there are any yet."""
         run = self.run
         if self.recorder is not None and run.state.best is not None:
-            save_model(run.call.folder / BEST, run.state, run.task, run.config)
+            save_model(run.call.folder / BEST, run.state, run.task, run.config.plain)
 
     def newest(self) -> str:
         """The newest checkpoint in words."""

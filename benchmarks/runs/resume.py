@@ -30,7 +30,7 @@ def open_recorder(run: BuiltRun) -> Recorder | None:
 
 def _make_recorder(run: BuiltRun) -> Recorder:
     description = metadata.initial_metadata(
-        run.task, run.call.model, run.state.model, run.config, run.threads, run.processes.size
+        run.task, run.call.model, run.state.model, run.config.plain, run.threads, run.processes.size
     )
     model, call = run.state.model, run.call
     return Recorder(call.folder, description, run.task, run.settings, model, call.sweep)
@@ -40,7 +40,7 @@ def _load_checkpoint(run: BuiltRun, recorder: Recorder | None) -> dict[str, Any]
     if run.before is None or recorder is None:
         return None
     folder.check_data(run.call.folder, run.before, recorder.metadata)
-    saved = checkpoints.load(run.call.folder, run.config)
+    saved = checkpoints.load(run.call.folder, run.config.plain)
     if saved is not None:
         checkpoints.restore_id(run.call.folder, saved)
     return saved
@@ -66,11 +66,11 @@ def _open(run: BuiltRun, recorder: Recorder | None) -> None:
 def _open_loggers(run: BuiltRun, recorder: Recorder) -> None:
     call, step = run.call, run.state.step
     identity = metadata.run_identity(recorder.metadata, run.task, call.folder, call.overrides, step)
-    logger = FailSafeLogger("logger", lambda: build("logger", run.cfg.logger, identity))
+    logger = FailSafeLogger("logger", lambda: build("logger", run.config.logger, identity))
     progress = ProgressBar(
         run.settings.total,
         run.task.baseline,
-        f"{call.model} seed {run.config['seed']}" if call.sweep else call.model,
+        f"{call.model} seed {run.config.seed}" if call.sweep else call.model,
         run.task.metrics,
         done=step,
         alone=not call.side_by_side,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, as_config_error
@@ -29,13 +29,14 @@ from benchmarks.training.loop import train as fit
 from . import folder
 from .build import BuiltRun, TaskSpec, build_run, make_task
 from .checkpointer import Checkpointer
+from .config import RunConfig
 from .folder import Plan, RunLocked
 from .recorder import Recorder
 from .resume import open_recorder
 from .sampling import generate_sample
 
 
-def run(cfg: DictConfig, call: Call) -> float:
+def run(config: RunConfig, call: Call) -> float:
     """Train one model on one task as configured, write its folder, return its best loss.
 
     The order of things, in which nothing is written before all that can be refused was checked:
@@ -56,13 +57,12 @@ def run(cfg: DictConfig, call: Call) -> float:
         TrainingDiverged: if the loss stopped being finite; everything has been written then.
         WriteError: if a file could not be written; the run can go on from its last checkpoint.
     """
-    team = as_config_error("device", lambda: distributed.make_processes(cfg.device))
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    team = as_config_error("device", lambda: distributed.make_processes(config.device))
     with contextlib.ExitStack() as stack:
 
         def enter() -> Plan:
             stack.enter_context(folder.locked(call.folder))
-            return folder.resume_plan(call.folder, config, cfg.rerun)
+            return folder.resume_plan(call.folder, config.plain, config.rerun)
 
         try:
             plan = team.broadcast_result(enter)
@@ -75,7 +75,7 @@ def run(cfg: DictConfig, call: Call) -> float:
         if plan == "skip" and os.environ.get("WANDB_SWEEP_ID"):
             plan = "resume"  # from its end: W&B's agent waits for the records
         if plan == "skip":
-            team.broadcast_result(lambda: _check_text(cfg, call.folder))
+            team.broadcast_result(lambda: _check_text(config, call.folder))
             if team.is_main:
                 told = f"finished already: {relative(call.folder)} (rerun=all trains it anew)"
                 print(told, flush=True)
@@ -85,21 +85,21 @@ def run(cfg: DictConfig, call: Call) -> float:
             if plan == "resume"
             else None
         )
-        built = build_run(cfg, call, team, before)
+        built = build_run(config, call, team, before)
         return TrainingRun(built, open_recorder(built)).train()
 
 
-def _check_text(cfg: DictConfig, path: Path) -> None:
+def _check_text(config: RunConfig, path: Path) -> None:
     """See that a finished run has read the user's own text as it stands now, if it still does.
 
     Raises:
         ConfigError: if the text has changed.
     """
-    if OmegaConf.select(cfg, "data.path") is None:
+    if config.data is None or config.data.get("path") is None:
         return
     here = {}
     with contextlib.suppress(ConfigError):  # the text may have gone, the run is there
-        here = {"task": make_task(cfg).title}
+        here = {"task": make_task(config).title}
     folder.check_data(path, folder.read_metadata(path) or {}, here)
 
 
@@ -136,7 +136,7 @@ class TrainingRun:
         return self.state.best_loss
 
     def _train_and_test(self, recorder: Recorder) -> None:
-        recorder.print_header(OmegaConf.to_yaml(self.run.config))
+        recorder.print_header(OmegaConf.to_yaml(self.run.config.plain))
         self.checkpointer.save_best()  # also of a run that goes on, whose file may be damaged
         self._train_steps()
         best = self._best_model()
@@ -178,7 +178,7 @@ class TrainingRun:
         newest = self.checkpointer.newest()
         if not isinstance(error, NonFiniteBatch):
             return f"; {newest}"
-        seed = self.run.config["seed"]
+        seed = self.run.config.seed
         return (
             f", on the batch that it draws from there with seed {seed}; {newest}; "
             "train.max_nonfinite_batches=N passes over N such batches"

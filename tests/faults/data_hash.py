@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.config.compose import compose
-from benchmarks.runs.build import make_settings, make_task
+from benchmarks.runs.build import make_task
+from benchmarks.runs.config import RunConfig
 from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.task import Task
 from benchmarks.training.settings import TrainSettings
@@ -30,10 +31,10 @@ def data_hash(text: Path) -> str:
     texts = [[f"data.path={text}", f"data.level={level}"] for level in ("character", "word")]
     for name in BENCHMARKS:
         for more in [[], *(texts if name == "language" else [])]:
-            cfg = compose(name, ["train.batch_size=4", *more])
-            task = make_task(cfg)
+            config = RunConfig.of(compose(name, ["train.batch_size=4", *more]))
+            task = make_task(config)
             digest.update(f"{name} {task.title} {task.baseline}".encode())
-            for part in _tensors(task, make_settings(cfg, task)):
+            for part in _tensors(task, config.train.for_task(task)):
                 digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
                 digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()

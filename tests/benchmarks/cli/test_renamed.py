@@ -52,3 +52,13 @@ def test_the_fingerprints_of_earlier_versions_stay():
     assert fingerprint(former) == "448e2ac4e9"
     assert fingerprint(update_keys(former)) == "448e2ac4e9"
     assert "clip" in former["train"]  # what is kept is not written over
+
+
+@pytest.mark.parametrize(("former", "now"), [("element", "elementwise"), ("matrix", "scalar")])
+def test_a_former_value_is_refused_with_the_new_one(command, capsys, tmp_path, former, now):
+    with pytest.raises(SystemExit) as stop:
+        command(*TINY["copy"], f"++optimizer.algorithm.adaptivity={former}")
+    assert stop.value.code == 2
+    key = "optimizer.algorithm.adaptivity"
+    assert capsys.readouterr().err == f"error: {key}={former} is now called {key}={now}\n"
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ from benchmarks.config.compose import compose
 from benchmarks.runs import recorder
 from benchmarks.runs import train as run
 from benchmarks.runs.build import make_state
+from benchmarks.runs.config import RunConfig
 from benchmarks.system import environment
 from benchmarks.training import loop
 from tests.benchmarks.commandline import CONF, TINY, load, options
@@ -121,10 +122,9 @@ def test_layers_and_directions_are_chosen_by_the_configuration(command, name):
 
 
 def test_a_seed_decides_the_start_and_the_data_each_by_itself():
-    cfg = compose("copy", TINY["copy"])
-
     def begin(seed):
-        task, settings, state = make_state(cfg, seed, cfg.parameter_budget)
+        config = RunConfig.of(compose("copy", [*TINY["copy"], f"seed={seed}"]))
+        task, settings, state = make_state(config)
         batch = task.training(settings.batch_size, 0, state.generator)
         return state.model.readout.weight, batch.input
 
