@@ -55,6 +55,15 @@ class JobFailed(Exception):
 def main(name: str, job: Callable[[RunConfig, Call], Any]) -> None:
     """Do ``job`` on the configuration ``conf/<name>.yaml`` with the command line's overrides.
 
+    The order of things:
+
+    1. keys that have another name today are refused, before Hydra sees them;
+    2. Hydra composes the configuration, once a job: a sweep has many, a launcher's jobs run in
+       processes of their own, which import this file;
+    3. :class:`benchmarks.runs.config.RunConfig` validates it as a whole;
+    4. ``job`` runs; its errors come back here instead of to Hydra's printer, and become one line
+       and an exit code.
+
     Exits with 2 and one line for a configuration that cannot be run, with 1 for a run that diverged
     or did not fit the memory, with 130 after Ctrl-C. A sweep goes on with its other jobs and exits
     with the code of its first failure. ``HYDRA_FULL_ERROR=1`` shows tracebacks.

@@ -29,7 +29,7 @@ def test_a_configuration_does_not_change():
         config.seed = 3
 
 
-@pytest.mark.parametrize("key", RunConfig.model_fields.keys() - {"data", "model"})
+@pytest.mark.parametrize("key", sorted(RunConfig.model_fields.keys() - {"data", "model"}))
 def test_a_key_that_is_missing_is_named(key):
     cfg = compose("copy", TINY["copy"])
     OmegaConf.set_struct(cfg, False)
