@@ -13,12 +13,7 @@ from torch.optim import Optimizer
 from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, as_config_error, build
 from benchmarks.data.text import END, UNKNOWN
-from benchmarks.models import (
-    Network,
-    SequenceModel,
-    assemble,
-    largest_hidden_size,
-)
+from benchmarks.models import Network, SequenceModel, assemble, largest_hidden_size
 from benchmarks.system import seeding
 from benchmarks.system.seeding import named_generator
 from benchmarks.system.threads import choose_threads

@@ -113,13 +113,13 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error(f"--device cuda: torch {torch.__version__} sees no GPU here")
     if options.sizes and not any(SUITES[name].sized for name in options.parts):
         parser.error(f"--sizes are of layers, which {', '.join(options.parts)} do not have")
-    has = ram.installed(torch.device(options.device))
+    has = ram.total_memory(torch.device(options.device))
     for size in options.sizes or ():
-        needed = ram.least(size.H * (size.H + size.I), size.T * size.B * (size.I + size.H))
+        needed = ram.min_memory(size.H * (size.H + size.I), size.T * size.B * (size.I + size.H))
         if needed > has:
             parser.error(
-                f"--sizes: {size} needs {ram.gigabytes(needed)} at least, "
-                f"and there are {ram.gigabytes(has)}"
+                f"--sizes: {size} needs {ram.format_gigabytes(needed)} at least, "
+                f"and there are {ram.format_gigabytes(has)}"
             )
     if options.plot and options.plot.suffix not in FIGURE_FORMATS:
         parser.error(f"--plot must end in one of {', '.join(FIGURE_FORMATS)}, got {options.plot}")

@@ -1,4 +1,4 @@
-"""How much memory there is, and the least that a step of training takes."""
+"""How much memory there is, and how much a training step takes at least."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container or a job of Slurm
-NUMBER = 4  # bytes of a float32
+FLOAT32_BYTES = 4  # bytes of a float32
 
 
-def installed(device: torch.device) -> int:
+def total_memory(device: torch.device) -> int:
     """Bytes that this process could have at most on a device."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -22,16 +22,16 @@ def installed(device: torch.device) -> int:
     return min(limits)
 
 
-def least(parameters: int, states: int = 0) -> int:
+def min_memory(parameters: int, states: int = 0) -> int:
     """Bytes that a training step takes at the very least.
 
     Args:
         parameters: numbers that the model trains: each is kept with its gradient.
         states: numbers that the backward pass needs: inputs, states and outputs of a batch.
     """
-    return NUMBER * (2 * parameters + states)
+    return FLOAT32_BYTES * (2 * parameters + states)
 
 
-def gigabytes(number: int) -> str:
+def format_gigabytes(number: int) -> str:
     """A number of bytes for a person."""
     return f"{number / 1e9:,.3g} GB"

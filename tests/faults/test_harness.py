@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from tests.faults import corruption
+from . import corruption
 from tests.faults.harness import check_refusal
 from tests.faults.processes import Ended
 from tests.faults.run_output import differences

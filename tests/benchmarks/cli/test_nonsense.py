@@ -112,11 +112,11 @@ def test_a_run_that_is_finished_is_checked_all_the_same(command, override, capsy
 
 
 def test_memory_is_that_of_the_machine_or_less_within_a_limit(tmp_path, monkeypatch):
-    whole = ram.installed(torch.device("cpu"))
+    whole = ram.total_memory(torch.device("cpu"))
     assert whole > 2**28
     (tmp_path / "limit").write_text("max\n")
     monkeypatch.setattr(ram, "CGROUP", tmp_path / "limit")
-    unlimited = ram.installed(torch.device("cpu"))
+    unlimited = ram.total_memory(torch.device("cpu"))
     assert unlimited >= whole
     (tmp_path / "limit").write_text("1000\n")
-    assert ram.installed(torch.device("cpu")) == 1000
+    assert ram.total_memory(torch.device("cpu")) == 1000
