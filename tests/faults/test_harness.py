@@ -5,10 +5,11 @@ import random
 import pytest
 import torch
 
-from . import corruption
 from tests.faults.harness import check_refusal
 from tests.faults.processes import Ended
 from tests.faults.run_output import differences
+
+from . import corruption
 
 
 @pytest.mark.parametrize("kind", corruption.DAMAGES)
