@@ -44,6 +44,12 @@ FORMER_TARGETS = {
     "benchmarks.training.optimizer.make_optimizer": "benchmarks.optimizer.make_optimizer",
 }
 FORMER_VALUES = {  # and options that had other values
+    "model.backend": {
+        "c": "compiled",
+        "eager": "fused",
+        "custom_op": "operator",
+        "autograd": "reference",
+    },
     "optimizer.algorithm.adaptivity": {"elementwise": "element", "scalar": "matrix"},
 }
 OF_MODRELU = ("model.modrelu_bias", "optimizer.lr_modrelu")  # no matter to any other nonlinearity
@@ -64,13 +70,15 @@ def setting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run, whenever it was begun, with the keys of today."""
+    """The configuration of a run, whenever it was begun, with the keys and values of today."""
     updated = {key: dict(part) if isinstance(part, dict) else part for key, part in config.items()}
     for key, former in FORMER_KEYS.items():
         group, _, name = former.rpartition(".")
         node = updated.get(group) if group else updated
         if isinstance(node, dict) and name in node:
             node.setdefault(key.rpartition(".")[2], node.pop(name))
+    for key, values in FORMER_VALUES.items():
+        _rename_value(updated, key.split("."), {former: now for now, former in values.items()})
     return updated
 
 
@@ -84,7 +92,7 @@ def renamed(key: str) -> str | None:
 
 def fingerprint(config: dict[str, Any]) -> str:
     """Ten hexadecimal digits of the SHA-256 of the setting: equal for equal settings alone."""
-    former = {FORMER_KEYS.get(key, key): value for key, value in setting(config).items()}
+    former = {FORMER_KEYS.get(k, k): _former_value(k, v) for k, v in setting(config).items()}
     text = json.dumps(former, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
@@ -108,8 +116,22 @@ def _dotted(node: Any, prefix: str) -> dict[str, Any]:
     if isinstance(node, dict) and node:
         parts = [_dotted(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()]
         return {key: value for part in parts for key, value in part.items()}
-    former = FORMER_VALUES.get(prefix, {})
-    return {prefix: former[node] if isinstance(node, str) and node in former else _plain(node)}
+    return {prefix: _plain(node)}
+
+
+def _former_value(key: str, value: Any) -> Any:
+    return FORMER_VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+
+
+def _rename_value(node: dict[str, Any], path: list[str], names: dict[str, str]) -> None:
+    """Give a value below ``node`` the name of today; what is on the way is copied."""
+    first, *rest = path
+    value = node.get(first)
+    if rest and isinstance(value, dict):
+        node[first] = dict(value)
+        _rename_value(node[first], rest, names)
+    elif not rest and isinstance(value, str):
+        node[first] = names.get(value, value)
 
 
 def _plain(value: Any) -> Any:

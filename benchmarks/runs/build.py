@@ -71,6 +71,8 @@ def make_task(config: RunConfig) -> Task:
         raise ConfigError("task.data is given by the keys of data")
     if config.data is not None and not config.task.get("_partial_"):
         raise ConfigError(f"data={config.data!r} sets nothing: this task draws its own"[:200])
+    if config.data is None and config.task.get("_partial_"):
+        raise ConfigError("data must be a group of keys for this task, got null")
     data = {} if config.data is None else {"data": build("data", config.data)}
     task: Task = build("task", config.task, **data)
     if not hasattr(task, "held_out"):

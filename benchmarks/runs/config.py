@@ -22,7 +22,11 @@ from .folder import Rerun
 
 MAX_INTEGER = 2**53  # up to here every whole number is one of JSON and of float64
 MAX_CHARACTERS = 4096  # of a value, as of a path
-OPTIMIZER = "benchmarks.training.optimizer.make_optimizer"
+OWN = ("benchmarks", "orthornn")  # packages whose callables this project knows
+TARGETS = {
+    "network": "benchmarks.models.Network",
+    "train": "benchmarks.training.settings.TrainSettings",
+}
 
 Made = TypeVar("Made", TrainSettings, Network)
 
@@ -133,6 +137,8 @@ class RunConfig(_Keys):
             if OmegaConf.select(cfg, former) is not None:
                 raise ConfigError(str(renamed(former)))
         for key, former_values in FORMER_VALUES.items():
+            if _package(OmegaConf.select(cfg, f"{key.rpartition('.')[0]}._target_")) not in OWN:
+                continue
             for value, former in former_values.items():
                 if OmegaConf.select(cfg, key) == former:
                     raise ConfigError(f"{key}={former} is now called {key}={value}")
@@ -163,7 +169,7 @@ class RunConfig(_Keys):
 
 def _make_group(key: str, node: dict[str, Any], made: type[Made]) -> Made:
     """A group whose ``_target_`` can be one thing only, as that."""
-    if str(node.get("_target_")).rpartition(".")[2] != made.__name__:
+    if node.get("_target_") != TARGETS[key]:
         raise ConfigError(f"{key} must make a {made.__name__}, got {node!r}"[:200])
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     return validate(made, arguments, key)
@@ -177,8 +183,12 @@ def _check_algorithm(algorithm: Any) -> None:
     """
     if not isinstance(algorithm, dict):
         return
-    if str(algorithm.get("_target_")).partition(".")[0] in ("orthornn", "torch"):
+    if _package(algorithm.get("_target_")) in ("orthornn", "torch"):
         validate(AlgorithmOptions, algorithm, "optimizer.algorithm")
+
+
+def _package(target: Any) -> str:
+    return str(target).partition(".")[0]
 
 
 def _check_leaf(key: str, value: Any) -> None:

@@ -54,11 +54,17 @@ def test_the_fingerprints_of_earlier_versions_stay():
     assert "clip" in former["train"]  # what is kept is not written over
 
 
-@pytest.mark.parametrize(("former", "now"), [("element", "elementwise"), ("matrix", "scalar")])
-def test_a_former_value_is_refused_with_the_new_one(command, capsys, tmp_path, former, now):
+@pytest.mark.parametrize(
+    ("key", "former", "now"),
+    [
+        ("optimizer.algorithm.adaptivity", "element", "elementwise"),
+        ("optimizer.algorithm.adaptivity", "matrix", "scalar"),
+        ("model.backend", "compiled", "c"),
+    ],
+)
+def test_a_former_value_is_refused_with_the_new_one(command, capsys, tmp_path, key, former, now):
     with pytest.raises(SystemExit) as stop:
-        command(*TINY["copy"], f"++optimizer.algorithm.adaptivity={former}")
+        command(*TINY["copy"], f"++{key}={former}")
     assert stop.value.code == 2
-    key = "optimizer.algorithm.adaptivity"
     assert capsys.readouterr().err == f"error: {key}={former} is now called {key}={now}\n"
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 from benchmarks.config.compose import compose
 from benchmarks.config.errors import ConfigError
 from benchmarks.models import Network
+from benchmarks.runs.build import make_task
 from benchmarks.runs.config import RunConfig
 from benchmarks.training.settings import TrainSettings
 from tests.benchmarks.commandline import TINY
@@ -47,6 +48,27 @@ def test_several_wrong_values_are_one_line():
     assert "train.warmup" in text
     assert "train.patience" in text
     assert "\n" not in text
+
+
+def test_what_somebody_elses_model_takes_is_for_it_to_say():
+    cfg = compose("copy", [*TINY["copy"], "model.backend=fused"])
+    cfg.model._target_ = "theirs.RNN"
+    assert RunConfig.of(cfg).model.backend == "fused"
+
+
+@pytest.mark.parametrize("key", ["network", "train"])
+def test_a_group_that_can_be_one_thing_is_no_namesake_of_it(key):
+    cfg = compose("copy", TINY["copy"])
+    cfg[key]._target_ = "theirs." + cfg[key]._target_.rpartition(".")[2]
+    with pytest.raises(ConfigError, match=f"^{key} must make a .*theirs"):
+        RunConfig.of(cfg)
+
+
+@pytest.mark.parametrize("override", ["data=null", "~data"])
+def test_a_task_that_reads_data_says_that_there_are_none(override):
+    config = RunConfig.of(compose("language", [override]))
+    with pytest.raises(ConfigError, match=r"^data must be a group of keys for this task"):
+        make_task(config)
 
 
 def test_what_somebody_elses_optimizer_takes_is_for_it_to_say():
