@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.files import WANDB_ID
+from benchmarks.system import atomic_files
 
 from .logger import RunIdentity
 
@@ -19,7 +20,7 @@ OPTIONS = "wandb/options.json"
 
 
 def run_id(folder: Path) -> str:
-    """The agent's id, or that of the folder, which is made up and written at the first call.
+    """The agent's id, else that of the folder, else a new one; the folder keeps it.
 
     Raises:
         OSError: if the folder cannot be written; W&B would go to another one without a word.
@@ -28,14 +29,13 @@ def run_id(folder: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"{path.parent} cannot be written")
-    agents = os.environ.get("WANDB_RUN_ID")
-    if agents:
-        return agents
     kept = path.read_bytes() if path.exists() else b""
-    if not re.fullmatch(rb"[0-9a-f]{16}", kept):  # a full disk leaves it empty
-        kept = secrets.token_hex(8).encode()
-        path.write_bytes(kept)
-    return kept.decode()
+    wanted = os.environ.get("WANDB_RUN_ID", "").encode()
+    if not wanted:  # a full disk leaves the file empty
+        wanted = kept if re.fullmatch(rb"[\w.-]+", kept) else secrets.token_hex(8).encode()
+    if wanted != kept:  # an upload later goes to the same run
+        path.write_bytes(wanted)
+    return wanted.decode()
 
 
 def run_options(identity: RunIdentity, project: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def write_options(folder: Path, options: dict[str, Any], kinds: dict[str, str]) 
     """
     path = folder / OPTIONS
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([options, kinds]), encoding="utf-8")
+    atomic_files.write_text(path, json.dumps([options, kinds]))
 
 
 def read_options(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -68,6 +68,9 @@ def read_options(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
         ValueError: if there is nothing, or it is damaged.
     """
     path = folder / OPTIONS
+    if not path.exists() and offline_files(folder):
+        sync = f"for part in {folder}/wandb/offline-run-*; do wandb sync $part; done"
+        raise ValueError(f"{OPTIONS} is missing, as of an earlier version: `{sync}` uploads it")
     if not path.exists():
         raise ValueError(f"{OPTIONS} is missing: the run was trained without W&B")
     options, kinds = json.loads(path.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from benchmarks.records.record import VALIDATION
 from benchmarks.system.environment import ROOT
 
 from .fail_safe import LoggerUnavailable
-from .wandb_files import OPTIONS, offline_files, run_id
+from .wandb_files import offline_files, run_id
 from .wandb_rows import Row, best_and_last, logged_rows, records_so_far
 
 GRACE_SECONDS = 3  # for W&B to keep its own promises
@@ -108,7 +108,8 @@ class WandbRun:
     def _init(self, options: dict[str, Any], mode: str) -> Any:
         """W&B's own run; one that cannot be leaves nothing."""
         errors = self.wandb.errors
-        before = set((self.folder / "wandb").glob("*run-*"))
+        place = self.folder / "wandb"
+        first, before = not place.exists(), set(place.glob("*run-*"))
         settings = self.wandb.Settings(
             console="off",
             silent=True,
@@ -130,10 +131,8 @@ class WandbRun:
             )
         except BaseException as error:
             self._let_go(self.patience if isinstance(error, Exception) else 0)
-            for path in set((self.folder / "wandb").glob("*run-*")) - before:
+            for path in (place,) if first else set(place.glob("*run-*")) - before:
                 shutil.rmtree(path, ignore_errors=True)
-            if not (self.folder / OPTIONS).exists():  # it was to be the first
-                shutil.rmtree(self.folder / "wandb", ignore_errors=True)
             if isinstance(error, (errors.UsageError, errors.AuthenticationError, ValueError)):
                 advice = "log in with `wandb login`, or take logger=offline"
                 raise ValueError(f"W&B could not start ({_squeeze(error)}); {advice}") from error

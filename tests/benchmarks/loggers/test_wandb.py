@@ -176,6 +176,8 @@ def test_the_id_of_a_run_stays_and_that_of_an_agent_wins(tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{16}", run_id(first))
     monkeypatch.setenv("WANDB_RUN_ID", "agent")
     assert run_id(first) == "agent"
+    monkeypatch.delenv("WANDB_RUN_ID")
+    assert run_id(first) == "agent"  # an upload goes to the run that the agent began
 
 
 def test_a_long_name_keeps_its_end():

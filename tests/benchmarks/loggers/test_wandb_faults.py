@@ -91,6 +91,15 @@ def test_without_a_server_a_run_goes_on_offline_and_says_how_to_upload_it(
     assert steps_in(tmp_path) == [1, 2, 3]
 
 
+def test_what_an_earlier_version_has_written_stays_without_a_server(run, tmp_path):
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    (tmp_path / "wandb" / "id").write_text("0" * 16)
+    with gone() as server:
+        run(1, 3, "online", server, close=False)
+    assert (tmp_path / "wandb" / "id").read_text() == "0" * 16
+    assert (tmp_path / "wandb" / "offline-run-1").is_dir()
+
+
 @pytest.mark.slow
 def test_a_server_that_falls_silent_is_waited_for_half_of_the_time(run, tmp_path, capfd):
     with serving("UpsertBucket") as server:
@@ -223,6 +232,9 @@ def test_what_cannot_be_uploaded_is_one_line_each(tmp_path, capsys):
         f"error: {folder}: wandb/options.json is missing: the run was trained without W&B"
         for folder in folders
     ]
+    (folders[0] / "wandb" / "offline-run-1").mkdir(parents=True)  # of an earlier version
+    assert upload.main([str(folders[0])]) == 1
+    assert "offline-run-*; do wandb sync $part; done` uploads it" in capsys.readouterr().err
 
 
 def test_a_row_of_a_batch_that_was_passed_over_is_no_fault(run, tmp_path, capfd):
