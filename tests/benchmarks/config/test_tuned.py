@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.config.compose import CONF, compose
+from benchmarks.config.errors import ConfigError
 from benchmarks.config.tuned import load_tables, register_tables
 
 
@@ -36,3 +37,20 @@ def test_a_table_of_ones_own_is_found(tmp_path):
     (tmp_path / "tuned" / "mine.yaml").write_text(text, encoding="utf-8")
     register_tables(tmp_path)
     assert compose("language", ["model=gru", "tuned=mine_gru_adam"]).optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["mine: {adam: {lr: 0.5}}\n", "mine: {adam: }\n", "mine: {adam: {gru: }}\n", "- 1\n"]
+)
+def test_a_file_that_is_no_table_is_named(tmp_path, text):
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml must hold TABLE"):
+        load_tables(tmp_path)
+
+
+def test_an_option_in_a_file_of_its_own_is_left_to_hydra(tmp_path):
+    (tmp_path / "tuned").mkdir()
+    text = "# @package _global_\noptimizer:\n  lr: 0.5\n"
+    (tmp_path / "tuned" / "copy_mine_rmsprop.yaml").write_text(text, encoding="utf-8")
+    assert load_tables(tmp_path) == {}
