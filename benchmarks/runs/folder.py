@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
     Files that a killed process has left half written are removed.
 
     Raises:
-        Taken: if another process has it, at once.
+        RunLocked: if another process has it, at once.
         ConfigError: if the folder cannot be written.
     """
     path = folder / LOCK
@@ -193,7 +193,7 @@ def archive(folder: Path) -> Path | None:
 
 
 def restore(folder: Path, attempt: Path) -> None:
-    """Undo :func:`set_aside`, as long as nothing new has been written."""
+    """Undo :func:`archive`, as long as nothing new has been written."""
     for name in reversed(RUN_FILES):
         for path in sorted(attempt.glob(name)):
             if not (folder / path.name).exists():

@@ -86,7 +86,7 @@ def run_identity(
     """By what a run is known outside its folder.
 
     Args:
-        description: what :func:`begin` says of it.
+        description: what :func:`initial_metadata` says of it.
         task: the task.
         folder: where its files are.
         overrides: of the command line, those that make the setting.
