@@ -38,11 +38,11 @@ class Disk:
 
     def fill(self, leave: int = 0) -> None:
         """Take all but so many pages."""
-        with (self.path / BALLAST).open("ab") as file:
-            while self.free > leave:
+        # unbuffered: what could not be written would be tried again when the file is closed
+        with (self.path / BALLAST).open("ab", buffering=0) as file:
+            while (pages := self.free - leave) > 0:
                 with contextlib.suppress(OSError):  # somebody else was faster
-                    file.write(bytes(PAGE * (self.free - leave)))
-                    file.flush()
+                    file.write(bytes(PAGE * pages))
 
     def make_space(self) -> None:
         """Give back what :meth:`fill` took."""
