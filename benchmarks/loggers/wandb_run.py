@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import logging
 import math
 import os
 import shutil
@@ -182,6 +183,11 @@ class WandbRun:
         """End W&B's process, so that the next run of this one starts it afresh."""
         with contextlib.suppress(Exception), self._watched(seconds):
             self.wandb.teardown(1)
+        # W&B leaves its log open where a start was interrupted; the folder may be gone by now
+        log = logging.getLogger("wandb")
+        for handler in [h for h in log.handlers if isinstance(h, logging.FileHandler)]:
+            log.removeHandler(handler)
+            handler.close()
 
 
 def check_options(project: str, mode: str, timeout: float) -> None:

@@ -26,13 +26,17 @@ mounts = pytest.mark.skipif(
     not can_mount(), reason="only root, also that of `unshare -rm`, can mount a disk"
 )
 
-STEPS = 80
+STEPS, CHECKPOINT_STEPS = 80, 30
 # the first checkpoint comes late, so that the records take pages of their own before it
 RUN = Run(
     "copy",
     (
         *("task.delay=2", "parameter_budget=3000", f"train.steps={STEPS}", "train.batch_size=2"),
-        *("train.evaluate_every=30", "train.evaluation_batches=1", "train.checkpoint_every=30"),
+        *(
+            "train.evaluate_every=30",
+            "train.evaluation_batches=1",
+            f"train.checkpoint_every={CHECKPOINT_STEPS}",
+        ),
         f"train.gradient_flow_every={STEPS}",
     ),
 )
@@ -78,8 +82,11 @@ def test_a_run_without_space_from_the_start_goes_on_with_it(
 def test_a_run_whose_disk_fills_goes_on_with_space(filling_disk, whole, hit, rng, tmp_path):
     with small_disk(tmp_path / "call") as disk:
         started = RUN.start(disk.path)
-        started.wait_until(has_steps(disk.path, rng.randrange(1, STEPS * 9 // 10)))
-        disk.fill(leave=rng.randrange(3))
+        # the first just after a checkpoint, so that records are next to need a page
+        first = filling_disk < 2
+        step = CHECKPOINT_STEPS + 1 if first else rng.randrange(1, STEPS * 9 // 10)
+        started.wait_until(has_steps(disk.path, step))
+        disk.fill(leave=0 if first else rng.randrange(3))
         hit[unwritten(started.end())] += 1
         disk.make_space()
         assert differences(whole[0], RUN.finish(disk.path)) == []

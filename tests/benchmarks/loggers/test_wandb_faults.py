@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -255,6 +256,8 @@ def test_who_interrupts_the_start_or_the_end_is_heard(signal, at, run, tmp_path,
         patched.setattr(*((wandb, at) if at == "init" else (wandb.Run, at)), interrupted)
         with pytest.raises(signal):
             run(1, 3)
+    open_files = [h for h in logging.getLogger("wandb").handlers if hasattr(h, "baseFilename")]
+    assert open_files == []
     run(4, 5)
     assert steps_in(tmp_path) == [1, 2, 3, 4, 5]
 
