@@ -16,8 +16,6 @@ from orthornn.recurrence import backends
 
 from .layer_passes import chosen_sizes
 
-MakeTraining = Callable[[bool, Size, torch.device], Action]
-
 LONG_SIZES = (Size(10_000, 128, 10, 190),)
 SINGLE_SEQUENCE_SIZES = (Size(1000, 1, 10, 190), Size(10_000, 1, 10, 190))
 READOUT_CLASSES = 10
