@@ -12,7 +12,7 @@ from .optim.adam import RiemannianAdam
 from .optim.muon import RiemannianMuon
 from .optim.rmsprop import RiemannianRMSprop
 from .optim.sgd import RiemannianSGD
-from .recurrence.dispatch import backends
+from .recurrence import backends
 
 DepartureWarning = OffManifoldWarning  # its former name
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import linalg
 from ._validation import check_choice
 from .manifolds.stiefel import Stiefel
-from .recurrence.nonlinearity import NONLINEARITIES
+from .recurrence.elman.nonlinearity import NONLINEARITIES
 
 MAX_STATE_ELEMENTS = 1 << 22  # in the states of a segment of time
 

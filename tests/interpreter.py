@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(scope="session")
 def interpreted():
-    """Calls a function of orthornn.recurrence.triton.engine, by its name, in the interpreter."""
+    """Calls a function of the Triton engine, by its name, in the interpreter."""
     pytest.importorskip("triton")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")  # the new process starts with it, this one never has
@@ -36,7 +36,7 @@ def _unpacked(content):
 
 
 def _call(request):
-    from orthornn.recurrence.triton import engine
+    from orthornn.recurrence.elman.triton import engine
 
     torch.set_num_threads(1)
     name, arguments, chunk_bytes = _unpacked(request)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from orthornn.linalg import gram_error
 from orthornn.nn import ElmanRNN
-from orthornn.recurrence.nonlinearity import MODRELU_BIAS
+from orthornn.recurrence.elman.nonlinearity import MODRELU_BIAS
 
 from .checks import MAX_MAGNITUDE, check_bool, check_number
 from .torch_cores import dropout_between_layers

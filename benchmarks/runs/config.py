@@ -16,7 +16,7 @@ from benchmarks.models.checks import MAX_MAGNITUDE
 from benchmarks.training.settings import TrainSettings
 from orthornn.init import INITIALIZERS
 from orthornn.optim.validation import ADAPTIVITIES, ON_NONFINITE
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 from .folder import Rerun
 

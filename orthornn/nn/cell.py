@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from orthornn._validation import check_choice
 from orthornn.init import INITIALIZERS
 from orthornn.manifolds.retractions import RETRACTIONS
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
-from orthornn.recurrence.reference import recurrence_step
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.reference import recurrence_step
 
 from . import precision
 from .fx import call_in_graph, is_proxy

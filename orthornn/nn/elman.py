@@ -11,8 +11,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from orthornn._validation import check_choice, check_ranges
 from orthornn.init import INITIALIZERS
-from orthornn.recurrence import Inputs, Kind, check_backend, choose, run_recurrence
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence import ELMAN
+from orthornn.recurrence.elman.inputs import Inputs, Kind
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 from . import precision
 from .fx import call_in_graph, is_proxy
@@ -65,7 +66,7 @@ class ElmanRNN(nn.RNNBase):
         # begins as torch.nn.RNN's own error does
         check_choice("Unknown nonlinearity: nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
-        check_backend(backend, nonlinearity)
+        ELMAN.check_backend(backend, Kind(nonlinearity))
         check_ranges(dropout, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         # torch's constructor registers the parameters and draws them; it has to find these
         self.nonlinearity = nonlinearity
@@ -160,7 +161,7 @@ class ElmanRNN(nn.RNNBase):
             x = x.transpose(0, 1)
         h0 = x.new_empty(x.shape[1] if sizes is None else int(sizes[0]), self.hidden_size)
         inputs = Inputs(x, h0, cast(w_hh, x.dtype), cast(w_ih, x.dtype))
-        return choose(self.backend, inputs, Kind(self.nonlinearity, sizes))
+        return ELMAN.choose(self.backend, inputs, Kind(self.nonlinearity, sizes))
 
     def extra_repr(self) -> str:
         options = {name: getattr(self, name) for name in (*self._options, "backend")}
@@ -240,7 +241,7 @@ class ElmanRNN(nn.RNNBase):
             cast(getattr(self, f"modrelu_bias{suffix}", None), dtype),
         )
         kind = Kind(self.nonlinearity, None if layout is None else layout.batch_sizes)
-        return run_recurrence(inputs, kind, self.backend)
+        return ELMAN.run(inputs, kind, self.backend)
 
     def _read_weight(self, name: str) -> Tensor:
         w: Tensor = getattr(self, name)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from orthornn.manifolds.checks import is_point
-from orthornn.recurrence.nonlinearity import MODRELU_BIAS
+from orthornn.recurrence.elman.nonlinearity import MODRELU_BIAS
 
 
 def param_groups(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orthornn.init import INITIALIZERS
-from orthornn.recurrence.nonlinearity import MODRELU_BIAS
+from orthornn.recurrence.elman.nonlinearity import MODRELU_BIAS
 
 RECURRENT_WEIGHT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 BIAS_BOUND = (

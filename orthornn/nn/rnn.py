@@ -17,7 +17,7 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
     ``h_t = s(W h_{t-1} + V x_t + b_ih + b_hh)`` with ``WᵀW = I``: every singular value of the
     linear part of the Jacobian is 1, so a gradient neither explodes nor vanishes through it. What
     the nonlinearity takes away is lost all the same: modReLU and ReLU cut off the units they switch
-    off, tanh shrinks the gradient at every step (:mod:`orthornn.recurrence.nonlinearity`).
+    off, tanh shrinks the gradient at every step (:mod:`orthornn.recurrence.elman.nonlinearity`).
 
     Arguments, shapes, errors, and the names and order of the parameters are those of
     ``torch.nn.RNN`` (2.13); with tanh or relu the state dict is one of ``torch.nn.RNN``. It is a

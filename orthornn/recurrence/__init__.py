@@ -1,7 +1,13 @@
-"""The recurrence ``h_t = s(W h_{t-1} + V x_t + c)``, its adjoint, and all ways to run them."""
+"""The recurrences, their adjoints, and all ways to run them: one package each, one machinery."""
 
-from .autograd import run_recurrence
-from .backend import Inputs, Kind
-from .dispatch import BACKENDS, backends, check_backend, choose
+from .elman.recurrence import ELMAN
+from .recurrence import Recurrence
+from .switched.recurrence import SWITCHED
 
-__all__ = ["BACKENDS", "Inputs", "Kind", "backends", "check_backend", "choose", "run_recurrence"]
+
+def backends() -> dict[str, str | None]:
+    """The names that ``OrthoRNN(backend=...)`` takes, each with why it cannot run here, or None."""
+    return ELMAN.availability()
+
+
+__all__ = ["ELMAN", "SWITCHED", "Recurrence", "backends"]

@@ -1,4 +1,4 @@
-"""The recurrence as one operator of torch, ``orthornn::recurrence``, for its compilers.
+"""A recurrence as one operator of torch, ``orthornn::NAME``, for its compilers.
 
 A compiler that traced the loop over time would unroll it: minutes for a thousand steps. An
 operator it takes as it is, whatever the length.
@@ -6,83 +6,91 @@ operator it takes as it is, whatever the length.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .backend import Inputs, Kind, Needed
-from .dispatch import BACKENDS, fastest
-from .reference import differentiable_backward
+from .autograd import differentiable_backward
 
-# of an operator, which takes tensors and strings alone: the fields of Inputs and of Kind
-_ARGUMENTS = (
-    "Tensor x, Tensor h0, Tensor w_hh, Tensor w_ih, Tensor? bias, Tensor? modrelu_bias, "
-    "str nonlinearity, Tensor? batch_sizes"
-)
-
-TENSORS = len(Inputs._fields)
+Operator = Callable[..., Tensor]
 
 
-def _grouped(arguments: tuple[Any, ...]) -> tuple[Inputs, Kind]:
-    """The arguments again; an operator is not handed the last one where it is the default."""
-    return Inputs(*arguments[:TENSORS]), Kind(*arguments[TENSORS:])
+def define_operator(recurrence: Any) -> Operator:
+    """The operator of a :class:`orthornn.recurrence.recurrence.Recurrence`, and its adjoint.
+
+    Its arguments are the fields of the inputs and of the kind; it runs the fastest backend.
+    """
+    name, arguments = f"orthornn::{recurrence.name}", _arguments(recurrence)
+    count = len(recurrence.inputs._fields)
+
+    def grouped(values: tuple[Any, ...]) -> tuple[Any, Any]:
+        """The tuples again; an operator is not handed the last argument where it is the default."""
+        return recurrence.inputs(*values[:count]), recurrence.kind(*values[count:])
+
+    @torch.library.custom_op(name, mutates_args=(), schema=f"({arguments}=None) -> Tensor")
+    def operator(*values: Any) -> Tensor:
+        inputs, kind = grouped(values)
+        backend = recurrence.backends[recurrence.fastest(inputs, kind)]
+        states: Tensor = backend.forward(inputs, kind)
+        return states
+
+    @torch.library.custom_op(
+        f"{name}_backward",
+        mutates_args=(),
+        schema=f"(Tensor grad, Tensor states, bool[] needed, {arguments}) -> Tensor[]",
+    )
+    def adjoint(grad: Tensor, states: Tensor, needed: list[bool], *values: Any) -> list[Tensor]:
+        inputs, kind = grouped(values)
+        backend = recurrence.backends[recurrence.fastest(inputs, kind)]
+        gradients = backend.backward(grad, inputs, states, kind, recurrence.needed(*needed))
+        return [a for a in gradients if a is not None]
+
+    @operator.register_fake
+    def _(*values: Any) -> Tensor:
+        inputs, _ = grouped(values)
+        states: Tensor = inputs.h0.new_empty(inputs.states_shape)
+        return states
+
+    @adjoint.register_fake
+    def _(grad: Tensor, states: Tensor, needed: list[bool], *values: Any) -> list[Tensor]:
+        inputs, _ = grouped(values)
+        return [
+            a.new_empty(a.shape)
+            for a, asked in zip(inputs, needed, strict=True)
+            if asked and a is not None
+        ]
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *values, batch_sizes = inputs
+        ctx.save_for_backward(*values[:count], batch_sizes, output)
+        ctx.options = values[count:]
+
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, batch_sizes, states = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:count]
+        kind = recurrence.kind(*ctx.options, batch_sizes)
+        rest = (None,) * len(kind)
+        if torch.is_grad_enabled():
+            gradients = differentiable_backward(
+                recurrence.reference,
+                grad,
+                recurrence.inputs(*tensors),
+                kind,
+                recurrence.needed(*needed),
+            )
+            return *gradients, *rest
+        made = iter(adjoint(grad, states, list(needed), *tensors, *kind))
+        return *(next(made) if asked else None for asked in needed), *rest
+
+    operator.register_autograd(backward, setup_context=setup_context)
+    return operator
 
 
-@torch.library.custom_op(
-    "orthornn::recurrence", mutates_args=(), schema=f"({_ARGUMENTS}=None) -> Tensor"
-)
-def recurrence(*arguments: Any) -> Tensor:
-    """The states, by the fastest backend."""
-    inputs, kind = _grouped(arguments)
-    return BACKENDS[fastest(inputs, kind)].forward(inputs, kind)
-
-
-@torch.library.custom_op(
-    "orthornn::recurrence_backward",
-    mutates_args=(),
-    schema=f"(Tensor grad, Tensor states, bool[] needed, {_ARGUMENTS}) -> Tensor[]",
-)
-def recurrence_backward(
-    grad: Tensor, states: Tensor, needed: list[bool], *arguments: Any
-) -> list[Tensor]:
-    """The needed gradients, in the order of the inputs."""
-    inputs, kind = _grouped(arguments)
-    backend = BACKENDS[fastest(inputs, kind)]
-    gradients = backend.backward(grad, inputs, states, kind, Needed(*needed))
-    return [a for a in gradients if a is not None]
-
-
-@recurrence.register_fake
-def _(*arguments: Any) -> Tensor:
-    inputs, _ = _grouped(arguments)
-    return inputs.x.new_empty(*inputs.x.shape[:-1], inputs.h0.shape[-1])
-
-
-@recurrence_backward.register_fake
-def _(grad: Tensor, states: Tensor, needed: list[bool], *arguments: Any) -> list[Tensor]:
-    inputs, _ = _grouped(arguments)
-    return [
-        a.new_empty(a.shape)
-        for a, asked in zip(inputs, needed, strict=True)
-        if asked and a is not None
-    ]
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, nonlinearity, batch_sizes = inputs
-    ctx.save_for_backward(*tensors, batch_sizes, output)
-    ctx.nonlinearity = nonlinearity
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    *tensors, batch_sizes, states = ctx.saved_tensors
-    needed = ctx.needs_input_grad[:TENSORS]
-    inputs, kind = Inputs(*tensors), Kind(ctx.nonlinearity, batch_sizes)
-    if torch.is_grad_enabled():
-        return *differentiable_backward(grad, inputs, kind, Needed(*needed)), None, None
-    gradients = iter(recurrence_backward(grad, states, needed, *inputs, *kind))
-    return *(next(gradients) if asked else None for asked in needed), None, None
-
-
-recurrence.register_autograd(_backward, setup_context=_setup_context)
+def _arguments(recurrence: Any) -> str:
+    """Those of the operator's schema: tensors, strings, and in the end the batch sizes."""
+    optional = recurrence.inputs._field_defaults
+    tensors = [f"Tensor{'?' * (name in optional)} {name}" for name in recurrence.inputs._fields]
+    *options, batch_sizes = recurrence.kind._fields
+    return ", ".join([*tensors, *(f"str {name}" for name in options), f"Tensor? {batch_sizes}"])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from orthornn import OrthoRNN, OrthoRNNCell
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 from tests.peers import every_cell, outcome
 
 

@@ -20,7 +20,7 @@ from orthornn import (
     param_groups,
 )
 from orthornn.diagnostics import orthogonality_error
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 from orthornn import OrthoRNN
 from orthornn.nn.packing import last_states, packed_layout, reverse
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 from tests.peers import every_layer, every_length, h0_of, packed, pair
 
 

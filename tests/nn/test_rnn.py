@@ -12,7 +12,7 @@ from orthornn import OrthoRNN, OrthoRNNCell, Stiefel
 from orthornn.diagnostics import orthogonality_error
 from orthornn.init import INITIALIZERS
 from orthornn.manifolds.retractions import RETRACTIONS
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 from tests.peers import every_layer, h0_of, pair
 
 

@@ -17,7 +17,7 @@ from torch.func import (
 from torch.utils.checkpoint import checkpoint
 
 from orthornn import OrthoRNN, OrthoRNNCell
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 from tests.peers import every_layer, packed, pair
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))

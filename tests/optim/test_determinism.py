@@ -20,7 +20,7 @@ from orthornn import (
 )
 from orthornn.init import INITIALIZERS
 from orthornn.manifolds.retractions import RETRACTIONS
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 OPTIMIZERS = {
     "sgd": lambda groups: RiemannianSGD(groups, momentum=0.9),

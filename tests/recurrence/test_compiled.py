@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, backends, haar_
-from orthornn.recurrence import Inputs, Kind, eager
-from orthornn.recurrence.backend import Needed
-from orthornn.recurrence.cpu import compiler, engine, kernel
-from orthornn.recurrence.dispatch import fastest
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence import ELMAN
+from orthornn.recurrence.cpu import compiler
+from orthornn.recurrence.elman import compiled, eager, kernel
+from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 pytestmark = pytest.mark.skipif(backends()["c"] is not None, reason=str(backends()["c"]))
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
@@ -58,12 +58,8 @@ def built(request, monkeypatch):
         made = request.param()
     except compiler.CannotCompile as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(engine, "load_kernel", lambda dtype, product=None: made)
+    monkeypatch.setattr(compiled, "load_kernel", lambda dtype, product=None: made)
     return made
-
-
-def dtype_of(built):
-    return next(dtype for dtype, (real, _) in kernel.TYPES.items() if real == built.real)
 
 
 def problem(T, B, I, H, nonlinearity, dtype, sizes=None):
@@ -98,7 +94,7 @@ def check_steps(inputs, states, nonlinearity, eps, sizes=None):
 def check_gradients(inputs, states, grad, nonlinearity, eps, sizes=None):
     """Against the adjoint in double precision at the same states."""
     needed, kind = Needed(*(a is not None for a in inputs)), Kind(nonlinearity, sizes)
-    gradients = engine.backward(grad, inputs, states, kind, needed)
+    gradients = compiled.backward(grad, inputs, states, kind, needed)
     expected = eager.backward(grad.double(), double(inputs), states.double(), kind, needed)
     steps = len(states) if sizes is None else len(sizes)
     for a, b in zip(gradients, expected, strict=True):
@@ -112,9 +108,9 @@ def check_gradients(inputs, states, grad, nonlinearity, eps, sizes=None):
 @every_nonlinearity
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (9, 33, 3, 17), (40, 20, 40, 65), (5, 150, 2, 33)])
 def test_every_step_and_gradient_is_right(built, nonlinearity, shape):
-    dtype, eps = dtype_of(built), torch.finfo(dtype_of(built)).eps
+    dtype, eps = built.dtype, torch.finfo(built.dtype).eps
     inputs = problem(*shape, nonlinearity, dtype)
-    states = engine.forward(inputs, Kind(nonlinearity))
+    states = compiled.forward(inputs, Kind(nonlinearity))
     check_steps(inputs, states, nonlinearity, eps)
     check_gradients(inputs, states, torch.randn_like(states), nonlinearity, eps)
 
@@ -144,41 +140,41 @@ def test_any_shape_packed_or_dense_on_any_number_of_threads(
     built, call, nonlinearity, threads, seed
 ):
     torch.manual_seed(seed)
-    dtype, eps = dtype_of(built), torch.finfo(dtype_of(built)).eps
+    dtype, eps = built.dtype, torch.finfo(built.dtype).eps
     shape, sizes = call
     inputs = problem(*shape, nonlinearity, dtype, sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "OPERATIONS_PER_THREAD", 1e-9)
+        patch.setattr(compiled, "OPERATIONS_PER_THREAD", 1e-9)
         patch.setattr(torch, "get_num_threads", lambda: threads)
-        patch.setattr(engine, "CHUNK_BYTES", 1)  # the shortest chunks of rows
-        states = engine.forward(inputs, Kind(nonlinearity, sizes))
+        patch.setattr(compiled, "CHUNK_BYTES", 1)  # the shortest chunks of rows
+        states = compiled.forward(inputs, Kind(nonlinearity, sizes))
         check_steps(inputs, states, nonlinearity, eps, sizes)
         check_gradients(inputs, states, torch.randn_like(states), nonlinearity, eps, sizes)
 
 
 def test_tanh_is_accurate_from_the_smallest_to_the_largest_number(built):
-    dtype = dtype_of(built)
+    dtype = built.dtype
     sizes = torch.cat([torch.logspace(-30, 1.5, 2001), torch.linspace(0, 12, 2001)]).to(dtype)
     z = torch.cat([sizes, -sizes])
     zero = torch.zeros(len(z), 1, dtype=dtype)
     one = torch.ones(1, 1, dtype=dtype)
-    h = engine.forward(Inputs(z.view(1, -1, 1), zero, one, one), Kind("tanh")).flatten()
+    h = compiled.forward(Inputs(z.view(1, -1, 1), zero, one, one), Kind("tanh")).flatten()
     error = (h.double() - z.double().tanh()).abs()
     assert (error <= 3 * torch.finfo(dtype).eps * z.double().tanh().abs()).all()
     assert torch.equal(h.signbit(), z.signbit() & (z != 0))
 
 
 def test_threads_change_no_state(built, monkeypatch):
-    inputs = problem(20, 70, 3, 20, "tanh", dtype_of(built))
-    alone = engine.forward(inputs, Kind("tanh"))
-    monkeypatch.setattr(engine, "OPERATIONS_PER_THREAD", 1e-9)
+    inputs = problem(20, 70, 3, 20, "tanh", built.dtype)
+    alone = compiled.forward(inputs, Kind("tanh"))
+    monkeypatch.setattr(compiled, "OPERATIONS_PER_THREAD", 1e-9)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert torch.equal(engine.forward(inputs, Kind("tanh")), alone)
+    assert torch.equal(compiled.forward(inputs, Kind("tanh")), alone)
 
 
 @pytest.mark.parametrize("layout", ["batch first", "strided", "one number", "one row", "no time"])
 def test_the_layout_of_input_and_gradient_does_not_show(built, layout):
-    inputs, kind = problem(11, 6, 4, 9, "relu", dtype_of(built)), Kind("relu")
+    inputs, kind = problem(11, 6, 4, 9, "relu", built.dtype), Kind("relu")
     g = torch.randn(11, 6, 9, dtype=inputs.x.dtype)
     if layout == "batch first":
         x, grad = (a.transpose(0, 1).contiguous().transpose(0, 1) for a in (inputs.x, g))
@@ -187,12 +183,12 @@ def test_the_layout_of_input_and_gradient_does_not_show(built, layout):
     else:
         kept = {"one number": g[:1, :1, :1], "one row": g[:1, :1], "no time": g[:1]}[layout]
         x, grad = inputs.x, kept.expand_as(g)
-    states, strided = engine.forward(inputs, kind), inputs._replace(x=x)
-    assert torch.equal(engine.forward(strided, kind), states)
+    states, strided = compiled.forward(inputs, kind), inputs._replace(x=x)
+    assert torch.equal(compiled.forward(strided, kind), states)
     needed = Needed(*[True] * 5)
     torch.testing.assert_close(
-        engine.backward(grad, strided, states, kind, needed),
-        engine.backward(grad.contiguous(), inputs, states, kind, needed),
+        compiled.backward(grad, strided, states, kind, needed),
+        compiled.backward(grad.contiguous(), inputs, states, kind, needed),
         rtol=0,
         atol=0,
     )
@@ -200,36 +196,36 @@ def test_the_layout_of_input_and_gradient_does_not_show(built, layout):
 
 def test_a_product_has_the_accuracy_of_its_dtype_over_a_wide_range_of_sizes(built):
     """Entries from 1e-12 to 1e12: each sum is within a few units of what its terms allow."""
-    n, dtype = 96, dtype_of(built)
+    n, dtype = 96, built.dtype
     h = torch.randn(64, n, dtype=dtype) * 10 ** torch.empty(64, n, dtype=dtype).uniform_(-12, 12)
     w = torch.randn(n, n, dtype=dtype) * 10 ** torch.empty(n, n, dtype=dtype).uniform_(-3, 3)
     inputs = Inputs(torch.zeros(1, 64, 1, dtype=dtype), h, w, torch.zeros(n, 1, dtype=dtype))
-    product = engine.forward(inputs, Kind("identity"))[0]
+    product = compiled.forward(inputs, Kind("identity"))[0]
     exact, allowed = h.double() @ w.double().t(), h.double().abs() @ w.double().abs().t()
     assert ((product - exact).abs() / allowed).max() < 4 * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("bad", [float("inf"), -float("inf"), float("nan"), 3.4e38])
 def test_what_is_not_finite_is_what_torch_makes_of_it(bad, monkeypatch):
-    monkeypatch.setattr(engine, "MIN_ROWS_AMX", 1)
-    monkeypatch.setattr(engine, "MIN_COLUMNS_AMX", 1)
+    monkeypatch.setattr(compiled, "MIN_ROWS_AMX", 1)
+    monkeypatch.setattr(compiled, "MIN_COLUMNS_AMX", 1)
     inputs, kind = problem(6, 3, 2, 5, "relu", torch.float32), Kind("relu")
     inputs = inputs._replace(w_hh=torch.eye(5))
     inputs.x[3, 1, 0] = bad
-    states, expected = engine.forward(inputs, kind), eager.forward(inputs, kind)
+    states, expected = compiled.forward(inputs, kind), eager.forward(inputs, kind)
     torch.testing.assert_close(states, expected, equal_nan=True)
     g = torch.ones_like(states)
     g[4, 2, 1] = bad
     needed = Needed(*[True] * 5)
     torch.testing.assert_close(
-        engine.backward(g, inputs, expected, kind, needed).h0,
+        compiled.backward(g, inputs, expected, kind, needed).h0,
         eager.backward(g, inputs, expected, kind, needed).h0,
         equal_nan=True,
     )
 
 
-def test_the_fields_of_a_call_are_those_of_the_source():
-    text = re.sub(r"/\*.*?\*/", "", kernel.SOURCE.read_text(encoding="utf-8"), flags=re.S)
+def test_the_fields_of_a_call_are_those_of_the_source(built):
+    text = re.sub(r"/\*.*?\*/", "", built.source.read_text(encoding="utf-8"), flags=re.S)
     body = re.search(r"typedef struct \{([^}]*)\} Call;", text)[1]
     names = [
         name.strip(" *")
@@ -241,7 +237,7 @@ def test_the_fields_of_a_call_are_those_of_the_source():
 
 def test_tiles_are_for_what_fills_them():
     products = {
-        (B, H): engine.choose_kernel(torch.empty(B, H)).product
+        (B, H): compiled.choose_kernel(torch.empty(B, H)).product
         for B, H in ((1, 190), (64, 16), (64, 190))
     }
     assert products[1, 190] == products[64, 16] == kernel.VECTOR
@@ -252,7 +248,7 @@ def test_it_is_chosen_where_it_is_faster_and_only_for_what_it_takes():
     def name(T, B, H, nonlinearity="modrelu", dtype=torch.float32, device="cpu"):
         x, h0 = torch.empty(T, B, 3, dtype=dtype, device=device), torch.empty(B, H, dtype=dtype)
         w, v = torch.empty(H, H, dtype=dtype), torch.empty(H, 3, dtype=dtype)
-        return fastest(Inputs(x, h0, w, v), Kind(nonlinearity))
+        return ELMAN.fastest(Inputs(x, h0, w, v), Kind(nonlinearity))
 
     assert name(100, 32, 64) == "c"
     assert name(100, 32, 64, dtype=torch.float64) == "c"
@@ -287,6 +283,6 @@ def test_its_memory_is_that_of_the_states():
     """A pass allocates what it returns, and little more."""
     inputs = problem(2000, 16, 3, 32, "tanh", torch.float32)
     with torch.profiler.profile(profile_memory=True) as profile:
-        states = engine.forward(inputs, Kind("tanh"))
+        states = compiled.forward(inputs, Kind("tanh"))
     allocated = sum(max(0, e.self_cpu_memory_usage) for e in profile.key_averages())
     assert allocated < 1.2 * states.nbytes

@@ -7,11 +7,11 @@ import torch
 from torch.nn.utils.rnn import PackedSequence
 
 from orthornn import OrthoRNN, backends
-from orthornn.recurrence import Inputs, Kind, dispatch, eager
-from orthornn.recurrence.backend import Needed
-from orthornn.recurrence.cpu import engine
+from orthornn.recurrence import ELMAN
 from orthornn.recurrence.cpu.compiler import CannotCompile
-from orthornn.recurrence.cpu.kernel import AMX, VECTOR, load_kernel
+from orthornn.recurrence.elman import compiled, eager
+from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
+from orthornn.recurrence.elman.kernel import AMX, VECTOR, load_kernel
 
 pytestmark = pytest.mark.skipif(backends()["c"] is not None, reason=str(backends()["c"]))
 LARGEST = torch.finfo(torch.float32).max
@@ -68,7 +68,7 @@ def test_gradients_are_those_of_torch_beside_what_is_not_finite(nonlinearity, va
     states = eager.forward(inputs, kind)
     needed = Needed(*(a is not None for a in inputs))
     arguments = (torch.ones_like(states), inputs, states, kind, needed)
-    for a, b in zip(engine.backward(*arguments), eager.backward(*arguments), strict=True):
+    for a, b in zip(compiled.backward(*arguments), eager.backward(*arguments), strict=True):
         if a is not None:
             torch.testing.assert_close(a, b, equal_nan=True, rtol=1e-4, atol=1e-4)
 
@@ -98,8 +98,8 @@ def test_float64_that_cannot_be_compiled_runs_in_torch(monkeypatch):
             raise CannotCompile("no room")
         return load_kernel(dtype, product)
 
-    monkeypatch.setattr(engine, "load_kernel", load)
-    monkeypatch.setattr(dispatch, "unavailable", functools.cache(dispatch.unavailable.__wrapped__))
+    monkeypatch.setattr(compiled, "load_kernel", load)
+    monkeypatch.setattr(ELMAN, "unavailable", functools.cache(ELMAN.unavailable.__wrapped__))
     x = torch.randn(30, 4, 3)
     assert OrthoRNN(3, 8).backend_for(x) == "c"
     assert OrthoRNN(3, 8).double().backend_for(x.double()) == "eager"
@@ -114,8 +114,8 @@ def test_every_product_that_may_run_is_tested(monkeypatch):
         used.append(choose_kernel(h0))
         return used[-1]
 
-    choose_kernel = engine.choose_kernel
-    monkeypatch.setattr(engine, "choose_kernel", choose)
-    assert dispatch.unavailable.__wrapped__("c") is None
+    choose_kernel = compiled.choose_kernel
+    monkeypatch.setattr(compiled, "choose_kernel", choose)
+    assert ELMAN.unavailable.__wrapped__("c") is None
     assert set(used) == {load_kernel(torch.float32), load_kernel(torch.float32, VECTOR)}
     assert load_kernel(torch.float32).product in (AMX, VECTOR)

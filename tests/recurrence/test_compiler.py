@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orthornn.recurrence.cpu import compiler, engine
+from orthornn.recurrence.cpu import compiler
+from orthornn.recurrence.elman import compiled
 from tests import forked
 
 RUN = """
@@ -14,13 +15,13 @@ warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads(1)
 from orthornn import OrthoRNN
-from orthornn.recurrence.cpu import engine
+from orthornn.recurrence.elman import compiled
 y, _ = OrthoRNN(3, 8, nonlinearity="tanh")(torch.randn(20, 4, 3))
 y.sum().backward()
-print("states", tuple(y.shape), "unavailable", engine.unavailable())
+print("states", tuple(y.shape), "unavailable", compiled.unavailable())
 """
 needs_compiler = pytest.mark.skipif(
-    engine.unavailable() is not None, reason=str(engine.unavailable())
+    compiled.unavailable() is not None, reason=str(compiled.unavailable())
 )
 
 
@@ -107,7 +108,7 @@ def test_another_library_under_the_name_is_made_anew_or_left_alone(tmp_path):
 
 def test_cc_is_the_second_choice(tmp_path):
     assert run(tmp_path, CC="no-such-compiler") == "no C compiler is at hand: no-such-compiler"
-    if engine.unavailable() is None:
+    if compiled.unavailable() is None:
         found = compiler.compiler()[0]
         assert run(tmp_path, CC="no-such-compiler", ORTHORNN_COMPILER=found) == "None"
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from orthornn import OrthoRNN, OrthoRNNCell
-from orthornn.recurrence import Inputs, Kind, run_recurrence
-from orthornn.recurrence.nonlinearity import LEAKY_SLOPE, NONLINEARITIES, modrelu
+from orthornn.recurrence import ELMAN
+from orthornn.recurrence.elman.inputs import Inputs, Kind
+from orthornn.recurrence.elman.nonlinearity import LEAKY_SLOPE, NONLINEARITIES, modrelu
 from tests.peers import RUNNING
 
 INF, NAN = math.inf, math.nan
@@ -50,7 +51,7 @@ def by_backend(name):
         n = len(z)
         zero, w = torch.zeros(1, n), torch.eye(n)
         inputs = Inputs(zero.unsqueeze(0), zero, w, w, z, b)
-        return run_recurrence(inputs, Kind(nonlinearity), name)[0, 0]
+        return ELMAN.run(inputs, Kind(nonlinearity), name)[0, 0]
 
     return step
 

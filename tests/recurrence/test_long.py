@@ -7,7 +7,7 @@ import torch
 from orthornn import OrthoRNN, RiemannianAdam, RiemannianSGD, Stiefel, henaff_
 from orthornn.linalg import orthogonality_error
 from orthornn.manifolds.retractions import RETRACTIONS
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 T, B, H = 10_000, 2, 8
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))

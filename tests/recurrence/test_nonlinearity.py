@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from orthornn.recurrence.nonlinearity import NONLINEARITIES, modrelu
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES, modrelu
 
 every = pytest.mark.parametrize("name", sorted(NONLINEARITIES))
 

@@ -1,16 +1,19 @@
 """Every backend against the reference, dense and packed."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, backends
-from orthornn.recurrence import BACKENDS, Inputs, Kind, choose, custom_op, eager, run_recurrence
-from orthornn.recurrence.backend import Needed, unsupported_by_machine_code
-from orthornn.recurrence.custom_op import recurrence_backward
-from orthornn.recurrence.dispatch import FORMER_NAMES, fastest
-from orthornn.recurrence.nonlinearity import NONLINEARITIES, Nonlinearity
-from orthornn.recurrence.triton import engine as triton
+from orthornn.recurrence import ELMAN
+from orthornn.recurrence.backend import unsupported_by_machine_code
+from orthornn.recurrence.elman import eager
+from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES, Nonlinearity
+from orthornn.recurrence.elman.triton import engine as triton
+from orthornn.recurrence.recurrence import FORMER_NAMES
 from tests.peers import RUNNING
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
@@ -29,7 +32,7 @@ def problem(shape, nonlinearity, bias=True, dtype=torch.float64):
 
 
 def gradients(backend, inputs, nonlinearity, g, batch_sizes=None):
-    h = run_recurrence(inputs, Kind(nonlinearity, batch_sizes), backend)
+    h = ELMAN.run(inputs, Kind(nonlinearity, batch_sizes), backend)
     return h, torch.autograd.grad(h, [a for a in inputs if a is not None], g)
 
 
@@ -46,7 +49,7 @@ def test_first_and_second_derivatives_are_right(backend, nonlinearity):
 
     def function(*tensors):
         full = inputs._replace(**dict(zip(names, tensors, strict=True)))
-        return run_recurrence(full, Kind(nonlinearity), backend)
+        return ELMAN.run(full, Kind(nonlinearity), backend)
 
     tensors = [getattr(inputs, name) for name in names]
     assert torch.autograd.gradcheck(function, tensors)
@@ -102,15 +105,17 @@ def test_blocks_of_time_do_not_show(length, packed, monkeypatch):
 def test_the_operator_asks_only_for_the_gradients_that_are_wanted(monkeypatch):
     asked = []
 
-    def record(grad, states, needed, *arguments):
-        asked.append(list(needed))
-        return recurrence_backward(grad, states, needed, *arguments)
+    def record(*arguments):
+        asked.append(arguments[-1])
+        return eager.backward(*arguments)
 
-    monkeypatch.setattr(custom_op, "recurrence_backward", record)
+    recording = SimpleNamespace(**vars(eager) | {"backward": record})
     inputs = detached(problem((4, 2, 2, 3), "modrelu"))
+    name = ELMAN.fastest(inputs, Kind("modrelu"))
+    monkeypatch.setitem(ELMAN.backends, name, recording)
     inputs.w_hh.requires_grad_()
-    run_recurrence(inputs, Kind("modrelu"), "custom_op").sum().backward()
-    assert asked == [list(Needed(w_hh=True))]
+    ELMAN.run(inputs, Kind("modrelu"), "custom_op").sum().backward()
+    assert asked == [Needed(w_hh=True)]
 
 
 def test_the_operator_is_well_formed():
@@ -131,13 +136,13 @@ def test_eager_in_float32_stays_near_the_float64_reference():
         assert (a - b).norm() < 1e-2 * b.norm()  # a sign may flip at modReLU's threshold
 
 
-@pytest.mark.parametrize("name", [name for name in RUNNING if name in BACKENDS])
+@pytest.mark.parametrize("name", [name for name in RUNNING if name in ELMAN.backends])
 @pytest.mark.parametrize("frozen", Inputs._fields)
 def test_a_gradient_that_is_not_wanted_is_not_made(frozen, name):
     inputs, kind, backend = (
         detached(problem((5, 2, 3, 4), "modrelu")),
         Kind("modrelu"),
-        BACKENDS[name],
+        ELMAN.backends[name],
     )
     states, g = backend.forward(inputs, kind), torch.randn(5, 2, 4, dtype=torch.float64)
     everything = backend.backward(g, inputs, states, kind, Needed(*[True] * 6))
@@ -146,14 +151,15 @@ def test_a_gradient_that_is_not_wanted_is_not_made(frozen, name):
     assert getattr(gradients, frozen) is None
     expected = [a for name, a in everything._asdict().items() if name != frozen]
     torch.testing.assert_close([a for a in gradients if a is not None], expected)
-    made = recurrence_backward(g, states, needed, *inputs, "modrelu", None)
+    adjoint = torch.ops.orthornn.recurrence_backward
+    made = adjoint(g, states, list(needed), *inputs, "modrelu", None)
     torch.testing.assert_close(made, expected)
 
 
 @pytest.mark.parametrize("backend", RUNNING)
 def test_linear_orthogonal_recurrence_keeps_the_gradient_norm_over_ten_thousand_steps(backend):
     inputs = problem((10_000, 1, 1, 16), "identity", bias=False)
-    h = run_recurrence(inputs._replace(x=0 * inputs.x), Kind("identity"), backend)
+    h = ELMAN.run(inputs._replace(x=0 * inputs.x), Kind("identity"), backend)
     g = torch.randn(1, 16, dtype=torch.float64)
     (dh0,) = torch.autograd.grad(h[-1], inputs.h0, g)
     assert dh0.norm() / g.norm() == pytest.approx(1.0, abs=1e-9)
@@ -162,7 +168,7 @@ def test_linear_orthogonal_recurrence_keeps_the_gradient_norm_over_ten_thousand_
 @pytest.mark.parametrize("backend", [name for name in RUNNING if name != "autograd"])
 def test_writing_into_the_output_before_backward_is_an_error(backend):
     inputs = problem((5, 2, 3, 4), "modrelu")
-    h = run_recurrence(inputs, Kind("modrelu"), backend)
+    h = ELMAN.run(inputs, Kind("modrelu"), backend)
     loss = h.sum()
     with torch.no_grad():
         h.zero_()
@@ -175,7 +181,7 @@ def test_second_derivatives_hold_for_inputs_that_depend_on_each_other():
     for arguments in ((x, x[0] @ w, w, w.T, None, b), (x, x[0], w, w, None, b)):
         found = [
             torch.autograd.grad(
-                run_recurrence(Inputs(*arguments), Kind("modrelu"), backend).sin().sum(),
+                ELMAN.run(Inputs(*arguments), Kind("modrelu"), backend).sin().sum(),
                 (x, w),
                 create_graph=create,
                 retain_graph=True,
@@ -190,7 +196,7 @@ def test_second_derivatives_hold_for_inputs_that_depend_on_each_other():
 def test_unknown_backend_is_refused_with_the_choices():
     inputs = problem((4, 2, 2, 3), "modrelu")
     with pytest.raises(ValueError, match=r"one of \['autograd', 'c', .*\], got 'cuda'$"):
-        run_recurrence(inputs, Kind("modrelu"), "cuda")
+        ELMAN.run(inputs, Kind("modrelu"), "cuda")
     with pytest.raises(ValueError, match=r"one of \['autograd', 'c', .*\], got 'cuda'$"):
         OrthoRNN(2, 3, backend="cuda")
 
@@ -205,11 +211,13 @@ def test_a_former_name_of_a_backend_is_refused_with_the_new_one(former):
 
 def test_the_choice_follows_who_looks_inside():
     inputs, kind = problem((4, 2, 2, 3), "modrelu"), Kind("modrelu")
-    assert choose(None, inputs, kind) == fastest(inputs, kind)
-    seen = torch.vmap(lambda a: a + (choose(None, inputs, kind) == "autograd"))(torch.zeros(2))
+    assert ELMAN.choose(None, inputs, kind) == ELMAN.fastest(inputs, kind)
+    seen = torch.vmap(lambda a: a + (ELMAN.choose(None, inputs, kind) == "autograd"))(
+        torch.zeros(2)
+    )
     assert torch.equal(seen, torch.ones(2))
-    assert choose("eager", inputs, kind) == "eager"
-    assert choose("custom_op", inputs, kind) == "custom_op"
+    assert ELMAN.choose("eager", inputs, kind) == "eager"
+    assert ELMAN.choose("custom_op", inputs, kind) == "custom_op"
 
 
 def test_a_layer_names_what_runs_it():
@@ -227,7 +235,7 @@ def test_a_layer_names_what_runs_it():
 
 def test_backends_say_what_they_lack():
     reasons = backends()
-    assert sorted(reasons) == sorted([*BACKENDS, "autograd", "custom_op"])
+    assert sorted(reasons) == sorted([*ELMAN.backends, "autograd", "custom_op"])
     assert reasons["autograd"] is None
     assert all(reason is None or "\n" not in reason for reason in reasons.values())
 
@@ -239,17 +247,18 @@ def test_the_operator_takes_the_backend_that_the_layer_would(monkeypatch):
         chosen.append(fastest(*arguments))
         return chosen[-1]
 
-    monkeypatch.setattr(custom_op, "fastest", record)
+    fastest = ELMAN.fastest
+    monkeypatch.setattr(ELMAN, "fastest", record)
     x = torch.randn(40, 4, 3)
     for nonlinearity in ("modrelu", "identity"):
         rnn = OrthoRNN(3, 128, nonlinearity=nonlinearity)
         expected = rnn.backend_for(x)
+        chosen.clear()
         rnn.backend = "custom_op"
         with torch.no_grad():
             rnn(x)
         rnn(x)[0].sum().backward()
         assert chosen == [expected] * 3
-        chosen.clear()
 
 
 def test_a_new_nonlinearity_is_one_row_and_runs_in_torch(monkeypatch):

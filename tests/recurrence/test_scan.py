@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthornn import OrthoRNN, backends, haar_
-from orthornn.recurrence import BACKENDS, Inputs, Kind, dispatch, eager, run_recurrence
-from orthornn.recurrence.backend import Needed
-from orthornn.recurrence.cpu import engine as cpu
-from orthornn.recurrence.dispatch import fastest
-from orthornn.recurrence.triton import engine as triton
+from orthornn.recurrence import ELMAN
+from orthornn.recurrence.elman import compiled as cpu
+from orthornn.recurrence.elman import eager
+from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
+from orthornn.recurrence.elman.triton import engine as triton
 
-SCAN, LINEAR = BACKENDS["scan"], Kind("identity")
+SCAN, LINEAR = ELMAN.backends["scan"], Kind("identity")
 
 needs_compiler = pytest.mark.skipif(backends()["c"] is not None, reason=str(backends()["c"]))
 
@@ -49,7 +49,7 @@ def test_a_layer_takes_both_derivatives_through_it():
     tensors = [a.requires_grad_() for a in problem(20, 2, 2, 3) if a is not None]
 
     def run(*tensors):
-        return run_recurrence(Inputs(*tensors), LINEAR, "scan")
+        return ELMAN.run(Inputs(*tensors), LINEAR, "scan")
 
     assert torch.autograd.gradcheck(run, tensors)
     assert torch.autograd.gradgradcheck(run, tensors)
@@ -61,7 +61,7 @@ def test_it_is_chosen_for_one_long_sequence(compiler, monkeypatch):
         monkeypatch.setattr(cpu, "is_faster", lambda *_: False)
 
     def name(T, B, H, nonlinearity="identity", sizes=None):
-        return fastest(problem(T, B, 2, H, torch.float32), Kind(nonlinearity, sizes))
+        return ELMAN.fastest(problem(T, B, 2, H, torch.float32), Kind(nonlinearity, sizes))
 
     assert name(10_000, 1, 20) == "scan"
     assert (name(1000, 1, 20) == "scan") is not compiler
@@ -73,11 +73,11 @@ def test_it_is_chosen_for_one_long_sequence(compiler, monkeypatch):
 
 def test_its_chunks_are_no_program_each(monkeypatch):
     """They are thousands of short sequences, for which a GPU has large products."""
-    monkeypatch.setattr(dispatch, "unavailable", lambda *_: None)
+    monkeypatch.setattr(ELMAN, "unavailable", lambda *_: None)
     for name in ("is_faster", "unsupported"):
         monkeypatch.setattr(triton, name, lambda *_, answer=name == "is_faster": answer or None)
     inputs = problem(20, 3, 2, 4, torch.float32)
-    assert fastest(inputs, Kind("tanh")) == "triton"
+    assert ELMAN.fastest(inputs, Kind("tanh")) == "triton"
     assert SCAN.choose_loop(inputs, LINEAR) in (cpu, eager)
 
 

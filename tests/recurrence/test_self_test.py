@@ -6,13 +6,17 @@ import pytest
 import torch
 
 from orthornn import OrthoRNN, backends
-from orthornn.recurrence import Inputs, eager
-from orthornn.recurrence.backend import Gradients
-from orthornn.recurrence.cpu import engine, kernel
+from orthornn.recurrence.elman import compiled, eager, kernel
+from orthornn.recurrence.elman.inputs import Gradients, Inputs, Needed
+from orthornn.recurrence.elman.problems import problems
 from orthornn.recurrence.self_test import self_test
 from tests import forked
 
 CPU = torch.device("cpu")
+
+
+def failure(backend, dtype=torch.float32):
+    return self_test(backend, eager, Needed, problems(CPU, dtype))
 
 
 def backend(forward=eager.forward, backward=eager.backward):
@@ -20,19 +24,19 @@ def backend(forward=eager.forward, backward=eager.backward):
 
 
 def test_torch_itself_passes():
-    assert self_test(backend(), CPU) is None
+    assert failure(backend()) is None
 
 
 def test_both_ways_of_making_products_on_a_cpu_are_tried_with_whole_tiles_of_rows(monkeypatch):
     """On a processor with AMX few columns are left to vectors, which hold up to 14 rows."""
-    monkeypatch.setattr(engine, "load_kernel", lambda dtype, product: product)
+    monkeypatch.setattr(compiled, "load_kernel", lambda dtype, product: product)
     tried = set()
 
     def forward(inputs, kind):
-        tried.add((engine.choose_kernel(inputs.h0), len(inputs.h0) > 14))
+        tried.add((compiled.choose_kernel(inputs.h0), len(inputs.h0) > 14))
         return eager.forward(inputs, kind)
 
-    assert self_test(backend(forward), CPU) is None
+    assert failure(backend(forward)) is None
     assert {(None, True), (kernel.VECTOR, True)} <= tried
 
 
@@ -56,7 +60,7 @@ WRONG = {"states": backend(forward=wrong_states)} | {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_any_wrong_number_is_found(wrong):
-    assert self_test(wrong, CPU) == "its self-test gave other numbers than torch"
+    assert failure(wrong) == "its self-test gave other numbers than torch"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -65,7 +69,7 @@ def test_what_is_wrong_for_packed_rows_or_tanh_alone_is_found(dtype):
         states = eager.forward(inputs, kind)
         return states if kind.batch_sizes is None else states.flip(0)
 
-    assert "other numbers" in self_test(backend(packed_only), CPU, dtype)
+    assert "other numbers" in failure(backend(packed_only), dtype)
 
 
 @pytest.mark.slow
@@ -92,25 +96,25 @@ print(found["c"])
 
 def test_nan_and_a_missing_gradient_are_wrong():
     nothing = backend(backward=lambda *_: Gradients())
-    assert "other numbers" in self_test(nothing, CPU)
+    assert "other numbers" in failure(nothing)
     nan = backend(forward=lambda *a: eager.forward(*a) * float("nan"))
-    assert "other numbers" in self_test(nan, CPU)
+    assert "other numbers" in failure(nan)
 
 
 def test_a_failure_is_named_in_a_line():
     def fail(*arguments):
         raise RuntimeError("no room\non the chip")
 
-    assert self_test(backend(fail), CPU) == "its self-test failed: RuntimeError: no room"
+    assert failure(backend(fail)) == "its self-test failed: RuntimeError: no room"
 
 
 def test_without_trust_torch_runs_and_the_reason_is_told():
     code = """
 import torch
 from orthornn import OrthoRNN, backends
-from orthornn.recurrence import eager
-from orthornn.recurrence.cpu import engine
-engine.forward = lambda *a: eager.forward(*a) + 1
+from orthornn.recurrence.elman import eager
+from orthornn.recurrence.elman import compiled
+compiled.forward = lambda *a: eager.forward(*a) + 1
 print(backends()["c"], "|", OrthoRNN(3, 8).backend_for(torch.zeros(30, 4, 3)))
 """
     if backends()["c"] is not None:

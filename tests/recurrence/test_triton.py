@@ -5,10 +5,10 @@ import random
 import pytest
 import torch
 
-from orthornn.recurrence import Inputs, Kind, eager
-from orthornn.recurrence.backend import Needed
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
-from orthornn.recurrence.reference import reference
+from orthornn.recurrence.elman import eager
+from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.reference import reference
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

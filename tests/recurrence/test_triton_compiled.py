@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orthornn.recurrence.triton.launch import launch_config
+from orthornn.recurrence.elman.triton.launch import launch_config
 
 triton = pytest.importorskip("triton")
 
@@ -31,7 +31,7 @@ def compiled(launch, H, dtype, nonlinearity, back):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from orthornn.recurrence.triton import kernels
+    from orthornn.recurrence.elman.triton import kernels
 
     kernel = getattr(kernels, launch.kernel)
     constants = {"KIND": nonlinearity, "BACK": back, **launch.constants}

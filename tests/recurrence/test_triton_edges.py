@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from orthornn.recurrence import Inputs, Kind, eager
-from orthornn.recurrence.backend import Needed
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
-from orthornn.recurrence.triton import engine as backend
+from orthornn.recurrence.elman import eager
+from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.triton import engine as backend
 from tests.recurrence.test_kinks import TABLE, values
 
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))

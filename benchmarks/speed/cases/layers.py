@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks.speed.sizes import Size
-from orthornn import OrthoRNN
-from orthornn.recurrence import backends
+from orthornn import OrthoRNN, backends
 
 from . import peers
 

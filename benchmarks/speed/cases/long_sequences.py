@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.sizes import Size
 from benchmarks.speed.table import Action, SpeedPlan, SpeedTable
-from orthornn import OrthoRNN, in_segments
-from orthornn.recurrence import backends
+from orthornn import OrthoRNN, backends, in_segments
 
 from .layer_passes import chosen_sizes
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from benchmarks.speed.sizes import Size
-from orthornn.recurrence.nonlinearity import modrelu
+from orthornn.recurrence.elman.nonlinearity import modrelu
 
 
 class ParametrizedLoop(nn.Module):

@@ -6,13 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.config.fingerprint import (
-    FORMER_VALUES,
-    fingerprint,
-    run_name,
-    setting,
-    update_keys,
-)
+from benchmarks.config.fingerprint import FORMER_VALUES, fingerprint, run_name, setting, update_keys
 
 CONFIG = {
     "name": "copy",

@@ -20,7 +20,7 @@ from benchmarks.tasks.adding import Adding
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.tasks.task import Batch
 from orthornn import linalg
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 TASK = CopyMemory(delay=12, symbols=2)
 

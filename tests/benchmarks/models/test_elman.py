@@ -15,7 +15,7 @@ from benchmarks.models import (
 )
 from orthornn import OrthoRNN
 from orthornn.init import reflect_
-from orthornn.recurrence.nonlinearity import NONLINEARITIES
+from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
 
 PARAMETRIZED = ["exprnn", "dtriv", "scornn", "householder"]
 METHODS = ["ortho_soft", "ortho_free", *PARAMETRIZED]

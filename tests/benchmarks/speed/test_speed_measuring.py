@@ -21,7 +21,8 @@ from benchmarks.speed.timing import (
     measure_seconds,
     timing_rounds,
 )
-from orthornn.recurrence import BACKENDS, backends, custom_op, eager
+from orthornn.recurrence import ELMAN, backends
+from orthornn.recurrence.elman import eager
 
 CPU = torch.device("cpu")
 PLAN = SpeedPlan(CPU, sizes=None, quick=True, threads=1, repeats=2)
@@ -49,7 +50,7 @@ def test_a_peer_runs_over_all_steps_and_every_parameter_learns(name):
 
 
 def test_the_layers_follow_the_table_of_backends(monkeypatch):
-    monkeypatch.setitem(BACKENDS, "new", eager)
+    monkeypatch.setitem(ELMAN.backends, "new", eager)
     rows = {f"OrthoRNN modrelu, {name}": name for name in backends() if name != "autograd"}
     rows["OrthoRNN modrelu, autograd loop"] = "autograd"
     assert "new" in rows.values()
@@ -75,7 +76,7 @@ def test_a_backend_that_refuses_is_left_out_by_name(when, monkeypatch):
     if when == "made":
         monkeypatch.setattr(layers, "OrthoRNN", refusing)
     else:
-        monkeypatch.setattr(custom_op, "recurrence", refuse)
+        monkeypatch.setattr(ELMAN, "operator", refuse)
     assert "OrthoRNN modrelu, custom_op" not in layers.available_layers(CPU)
     assert "OrthoRNN modrelu, eager" in layers.available_layers(CPU)
     (line,) = [line for line in layers.describe_left_out(CPU) if "custom_op" in line]

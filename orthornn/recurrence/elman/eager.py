@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from orthornn._matmul_precision import full_precision_matmul
+from orthornn.recurrence.backend import Tensors
 
-from .backend import Gradients, Inputs, Kind, Needed, Tensors
+from .inputs import Gradients, Inputs, Kind, Needed
 from .nonlinearity import NONLINEARITIES, Nonlinearity
 
 BLOCK_BYTES = 1 << 19  # of states, in a core's cache while all passes over them are made

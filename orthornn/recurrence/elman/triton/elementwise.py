@@ -7,7 +7,7 @@ import triton.language as tl
 from triton.language import constexpr  # under this name its interpreter knows an annotation
 from triton.language.extra import libdevice
 
-from orthornn.recurrence.nonlinearity import LEAKY_SLOPE
+from orthornn.recurrence.elman.nonlinearity import LEAKY_SLOPE
 
 COMPILED = constexpr(not triton.knobs.runtime.interpret)
 SLOPE = constexpr(LEAKY_SLOPE)

@@ -1,4 +1,4 @@
-"""The recurrence and its adjoint on the CPU, compiled from ``recurrence.c``.
+"""The recurrence and its adjoint on the CPU, compiled from ``elman.c``.
 
 All of a step (product, input, bias, nonlinearity) happens while its numbers are in the nearest
 cache, W is laid out once a call instead of once a product, and threads share out the batch, so that
@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 
 from orthornn.recurrence.backend import (
-    Gradients,
-    Inputs,
-    Kind,
-    Needed,
     Tensors,
     unsupported_by_machine_code,
+    unsupported_nonlinearity,
 )
+from orthornn.recurrence.cpu.compiler import CannotCompile
 
-from .compiler import CannotCompile
+from .inputs import Gradients, Inputs, Kind, Needed
 from .kernel import AMX, VECTOR, CompiledKernel, load_kernel
 
 CODES = {"identity": 0, "relu": 1, "leaky_relu": 2, "modrelu": 3, "tanh": 4}
@@ -46,7 +44,8 @@ def unavailable() -> str | None:
 
 def unsupported(tensors: Tensors, kind: Kind) -> str | None:
     """Why these tensors are not for this code; None if they are."""
-    return unsupported_by_machine_code(tensors, kind, CODES, "cpu")
+    reason = unsupported_nonlinearity(kind.nonlinearity, CODES)
+    return reason or unsupported_by_machine_code(tensors, "cpu")
 
 
 def is_faster(inputs: Inputs, kind: Kind) -> bool:

@@ -1,8 +1,8 @@
 """The recurrence on a GPU by Triton: the loop over time in one launch, large products by torch.
 
 torch makes z = V x + c and the sums over time of the gradients; a kernel of
-:mod:`orthornn.recurrence.triton.kernels` runs through all steps of its part of the batch. Triton
-is loaded by the first call. With ``TRITON_INTERPRET=1`` in the environment before that, its
+:mod:`orthornn.recurrence.elman.triton.kernels` runs through all steps of its part of the batch.
+Triton is loaded by the first call. With ``TRITON_INTERPRET=1`` in the environment before that, its
 interpreter runs the same kernels on the CPU, very slowly.
 """
 
@@ -19,14 +19,12 @@ from torch import Tensor
 from orthornn._matmul_precision import full_precision_matmul
 from orthornn._validation import short_repr
 from orthornn.recurrence.backend import (
-    Gradients,
-    Inputs,
-    Kind,
-    Needed,
     Tensors,
     unsupported_by_machine_code,
+    unsupported_nonlinearity,
 )
-from orthornn.recurrence.eager import add_products_
+from orthornn.recurrence.elman.eager import add_products_
+from orthornn.recurrence.elman.inputs import Gradients, Inputs, Kind, Needed
 
 from .launch import launch_config
 
@@ -54,7 +52,8 @@ def unavailable() -> str | None:
 def unsupported(tensors: Tensors, kind: Kind) -> str | None:
     """Why the kernels do not take these; None if they do. They take any size, dense or packed."""
     device = "cpu" if _interpreted() else "cuda"
-    return unsupported_by_machine_code(tensors, kind, NONLINEARITIES, device)
+    reason = unsupported_nonlinearity(kind.nonlinearity, NONLINEARITIES)
+    return reason or unsupported_by_machine_code(tensors, device)
 
 
 def is_faster(inputs: Inputs, kind: Kind) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .backend import Gradients, Inputs, Kind, Needed
+from .inputs import Inputs, Kind
 from .nonlinearity import NONLINEARITIES
 
 
@@ -33,14 +33,3 @@ def reference(inputs: Inputs, kind: Kind) -> Tensor:
         h = recurrence_step(z_t, rows, inputs.w_hh, inputs.modrelu_bias, kind.nonlinearity)
         states.append(h)
     return torch.stack(states) if sizes is None else torch.cat(states)
-
-
-def differentiable_backward(grad: Tensor, inputs: Inputs, kind: Kind, needed: Needed) -> Gradients:
-    """The gradients as differentiable functions, of :func:`reference`: ``create_graph``, vmap."""
-    names = [name for name, asked in needed._asdict().items() if asked]
-
-    def states(*tensors: Tensor) -> Tensor:
-        return reference(inputs._replace(**dict(zip(names, tensors, strict=True))), kind)
-
-    pull = torch.func.vjp(states, *(getattr(inputs, name) for name in names))[1]
-    return Gradients(**dict(zip(names, pull(grad), strict=True)))

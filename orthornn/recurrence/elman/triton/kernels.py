@@ -1,7 +1,7 @@
 """The loop over time as kernels of a GPU: a program runs its sequences through all their steps.
 
 In Triton's language, and imported only where Triton is, by
-:mod:`orthornn.recurrence.triton.engine`.
+:mod:`orthornn.recurrence.elman.triton.engine`.
 """
 
 from __future__ import annotations

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from orthornn._matmul_precision import full_precision_matmul
+from orthornn.recurrence.backend import Tensors
 
 from . import eager
-from .backend import Backend, Gradients, Inputs, Kind, Needed, Tensors
+from .inputs import Gradients, Inputs, Kind, Needed
 
 MIN_STEPS_GPU = 64
 MIN_STEPS_CPU, MIN_STEPS_COMPILED = 500, 10_000  # of one sequence, beside torch's loop and C's
@@ -35,7 +36,7 @@ class Scan:
         choose_loop: the backend that runs the chunks, from their inputs.
     """
 
-    def __init__(self, choose_loop: Callable[[Inputs, Kind], Backend]) -> None:
+    def __init__(self, choose_loop: Callable[[Inputs, Kind], Any]) -> None:
         self.choose_loop = choose_loop
 
     def unavailable(self) -> None:
@@ -106,7 +107,7 @@ class Scan:
         for k in reversed(range(chunks.number)):
             last[k] += between
             between = torch.addmm(leaving[k].double(), between, power)
-        whole = loop.backward(g, sides, h, kind, needed)
+        whole: Gradients = loop.backward(g, sides, h, kind, needed)
         dx = None if whole.x is None else chunks.in_a_row(whole.x)
         return Gradients(
             x=dx if dx is None or tail.x is None else torch.cat([dx, tail.x]),
