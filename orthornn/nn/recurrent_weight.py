@@ -41,11 +41,15 @@ TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer 
 class OrthogonalWeights(nn.Module):
     """Keeps every ``weight_hh*`` a point; stands before one of torch's recurrent modules.
 
-    The class has an attribute ``retraction``. See Note [Once a point, always a point].
+    The class has attributes ``hidden_size`` and ``retraction``, and ``weight_axes`` where a weight
+    is not one matrix. See Note [Once a point, always a point].
     """
 
+    hidden_size: int
     retraction: str
     determinant: int | None = None
+    weight_axes: tuple[int, ...] = ()
+    """Those of a recurrent weight before its rows and columns."""
 
     @property
     def manifold(self) -> Stiefel:
@@ -190,7 +194,7 @@ def _accept_weight(module: Any, name: str, value: Any) -> None:
     if not isinstance(manifold, (Stiefel, geoopt.Stiefel)):
         raise TypeError(f"expected {name} on a Stiefel manifold, got a point of {manifold}")
     if name in module._parameters:  # else torch's constructor hands over uninitialised memory
-        shape = tuple(replaced.shape)
+        shape = (*module.weight_axes, module.hidden_size, module.hidden_size)
         if value.shape != shape:
             raise ValueError(f"expected {name} of shape {shape}, got {tuple(value.shape)}")
         _require_point(manifold, name, value)

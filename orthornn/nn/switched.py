@@ -108,6 +108,7 @@ class SwitchedOrthoRNN(OrthogonalWeights, TransitionRNN):
             )
         # before the weights are registered
         self.init, self.determinant, self.retraction = init, determinant, retraction
+        self.weight_axes = (num_embeddings,)
         factory = {"device": device, "dtype": dtype}
 
         def embed(features: int) -> nn.Embedding:
