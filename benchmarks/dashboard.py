@@ -25,7 +25,7 @@ from .runs.config import RunConfig
 
 SHOWN = 100  # groups in a panel
 PROJECT = "orthornn"
-MEDIA = ("figure", "gradients", "flow/gradients", "confusion", "sample")
+MEDIA = ("figure", "gradients", "flow/gradients", "confusion", "accuracy", "sample")
 
 
 class Contents(NamedTuple):
@@ -34,10 +34,12 @@ class Contents(NamedTuple):
     Attributes:
         scores: their scores beside the loss.
         solvable: whether the loss falls by orders of magnitude, as where it has a target.
+        staged: whether sequences grow in the course of a training.
     """
 
     scores: tuple[str, ...]
     solvable: bool
+    staged: bool
 
 
 class Curve(NamedTuple):
@@ -79,7 +81,8 @@ def contents(runs: Path) -> dict[str, Contents]:
     found: dict[str, Contents] = {}
     for name in benchmarks():
         task = make_task(RunConfig.of(compose(name, [])))
-        found[name] = Contents(tuple(task.metrics), task.target_loss is not None)
+        staged = task.make_curriculum() is not None
+        found[name] = Contents(tuple(task.metrics), task.target_loss is not None, staged)
     for folder in run.find_runs([runs]):
         try:
             about = run.read_run(folder).metadata
@@ -88,9 +91,9 @@ def contents(runs: Path) -> dict[str, Contents]:
             continue
         name = about["config"].get("name")
         if name in found:
-            scores, solvable = found[name]
+            scores = found[name].scores
             more = [score for score in about["metrics"] if score not in scores]
-            found[name] = Contents((*scores, *more), solvable)
+            found[name] = found[name]._replace(scores=(*scores, *more))
     return found
 
 
@@ -116,7 +119,8 @@ def curves(what: Contents) -> list[Curve]:
         Curve("flow/singular_value_smallest"),
         Curve("flow/saturation"),
     ]
-    return [*losses, *scores, *optimization, *flow]
+    course = [Curve("length", log=True)] if what.staged else []
+    return [*losses, *scores, *course, *optimization, *flow]
 
 
 def workspace(found: Mapping[str, Contents], entity: str, project: str) -> Any:

@@ -7,9 +7,7 @@ from .nn.checkpointing import in_segments
 from .nn.off_manifold import OffManifoldWarning
 from .nn.param_groups import param_groups
 from .nn.recurrent_weight import project_
-from .nn.reflection import ReflectionRNN
 from .nn.rnn import OrthoRNN
-from .nn.switched import SwitchedOrthoRNN
 from .optim.adam import RiemannianAdam
 from .optim.muon import RiemannianMuon
 from .optim.rmsprop import RiemannianRMSprop
@@ -22,14 +20,12 @@ __all__ = [
     "OffManifoldWarning",
     "OrthoRNN",
     "OrthoRNNCell",
-    "ReflectionRNN",
     "RiemannianAdam",
     "RiemannianMuon",
     "RiemannianRMSprop",
     "RiemannianSGD",
     "SpecialOrthogonal",
     "Stiefel",
-    "SwitchedOrthoRNN",
     "backends",
     "cayley_",
     "haar_",

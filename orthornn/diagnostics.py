@@ -81,7 +81,7 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
 
     Args:
         rnn: ``(x, state) -> (output, state)``, time first, in one direction.
-        x: one sequence, shape ``(T, I)``, of the parameters' dtype.
+        x: one sequence, shape ``(T, I)``, of the parameters' dtype, or ``(T,)`` of tokens.
         state: s_0 as the module takes it, for a batch of one; zero if None. At the zero state a
             unit of modReLU or ReLU may be off, and then so is its row.
 
@@ -93,8 +93,9 @@ def jacobian(rnn: nn.Module, x: Tensor, state: Tensor | tuple[Tensor, ...] | Non
     """
     if getattr(rnn, "bidirectional", False):
         raise ValueError("expected a module of one direction, got a bidirectional one")
-    if x.dim() != 2 or not len(x):
-        raise ValueError(f"expected one sequence of shape (T, I), got {tuple(x.shape)}")
+    if x.dim() != (2 if x.is_floating_point() else 1) or not len(x):
+        expected = "(T, I)" if x.is_floating_point() else "(T,) of tokens"
+        raise ValueError(f"expected one sequence of shape {expected}, got {tuple(x.shape)}")
     if state is None:
         with torch.no_grad():
             _, after = rnn(x[:1].unsqueeze(1))
@@ -118,7 +119,7 @@ def _jacobian_of_segment(
         p.detach().expand(-1, copies, -1).clone().requires_grad_() for p in _state_parts(state)
     ]
     start = tuple(starts) if isinstance(state, tuple) else starts[0]
-    _, end = rnn(x.unsqueeze(1).expand(-1, copies, -1), start)
+    _, end = rnn(x.unsqueeze(1).expand(-1, copies, *x.shape[1:]), start)
     rows = torch.cat([part.transpose(0, 1).flatten(1) for part in _state_parts(end)], 1)
     gradients = torch.autograd.grad(rows.diagonal().sum(), starts)
     ends = tuple(part[:, :1].detach() for part in _state_parts(end))

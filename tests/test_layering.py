@@ -30,7 +30,7 @@ LEVELS = {
         {"loggers", "comparison", "speed"},
         {"runs"},
         {"cli", "results"},
-        {"copy", "adding", "tagging", "pixels", "language", "__init__"},
+        {"copy", "adding", "tagging", "state_tracking", "pixels", "language", "__init__"},
         {"generate", "compare", "gradients", "dashboard", "drift", "upload"},
     ],
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from benchmarks.records.run import Run
-from benchmarks.records.text import prefix_test_scores, show_loss
+from benchmarks.records.text import REDUCED, prefix_test_scores, show_loss
 
 from .groups import Group, outcome
 from .statistics import Interval, Verdict, bootstrap_intervals, compare_with_best, ranking_score
@@ -32,6 +32,7 @@ class Column(NamedTuple):
         latex: the heading in LaTeX, where it is not the heading.
         needs_target: whether it exists only where a task has a target.
         log: whether groups are compared by its logarithm: losses differ by orders of magnitude.
+        optional: whether it is left out where no run has it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Column(NamedTuple):
     latex: str = ""
     needs_target: bool = False
     log: bool = False
+    optional: bool = False
 
     def values(self, group: Group) -> list[float]:
         """Of the finished runs that have it, in the order of their seeds."""
@@ -179,7 +181,10 @@ def make_table(task: str, groups: list[Group]) -> TaskTable:
     higher = final.better == "higher"
     has_target = any(group.runs[0].metadata["target_loss"] is not None for group in groups)
     measured = [
-        column for column in task_columns(metadata) if has_target or not column.needs_target
+        column
+        for column in task_columns(metadata)
+        if (has_target or not column.needs_target)
+        and (not column.optional or any(map(column.values, groups)))
     ]
 
     def order(group: Group) -> tuple[float, float]:
@@ -234,17 +239,24 @@ def _format_each(values: list[float], missing: int, show: Callable[[float], str]
 
 def task_columns(metadata: dict[str, Any]) -> list[Column]:
     """Those of the task of a run, by its ``run.json``: losses, test scores, speeds."""
-    scores = [_score_column(name, metric) for name, metric in metadata["metrics"].items()]
+    scores = [_score_column(name, metric) for name, metric in _test_metrics(metadata).items()]
     return [*_LOSSES, *scores, *_SPEEDS]
 
 
 def decisive_column(metadata: dict[str, Any]) -> Column:
     """What ranks the groups: the first metric of the task on the test set, or the loss there."""
-    for name, metric in metadata["metrics"].items():
+    for name, metric in _test_metrics(metadata).items():
         return _score_column(name, metric)
     return _LOSSES[1]
 
 
+def _test_metrics(metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The scores of a run's end beside the loss: on a stream, if there is one, and the others."""
+    return {**(metadata.get("stream") or {}).get("metrics", {}), **metadata["metrics"]}
+
+
 def _score_column(name: str, metric: dict[str, Any]) -> Column:
     show = f"{{:{metric['show']}}}".format
-    return Column(f"test_{name}", f"test {name.replace('_', ' ')}", show, metric["better"])
+    heading = f"test {name.replace('_', ' ')}"
+    optional = name.startswith(REDUCED)
+    return Column(f"test_{name}", heading, show, metric["better"], optional=optional)

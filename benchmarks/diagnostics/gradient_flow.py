@@ -72,8 +72,8 @@ def measure_gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> Gra
     Costs as much as 3 to 20 steps of training, most of it for the Jacobian, which is left out of
     models and lengths where it would take more than seconds. It is computed in float64, so that
     what vanishes does not underflow, on a copy: the model stays as it is. Through several layers or
-    directions there is no one path to follow: then the lists of the gradient and the Jacobian are
-    empty.
+    directions there is no one path to follow, nor where the output is not the state: then the lists
+    of the gradient and the Jacobian are empty.
     """
     model = copy.deepcopy(model).cpu().double().eval()
     core = model.core
@@ -83,6 +83,10 @@ def measure_gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> Gra
         return GradientFlow([], [], spectrum, None)
     seen = batch.input[:, :MAX_SEQUENCES]
     x = model.embed(seen if task.tokens else seen.double()).detach()
+    with torch.no_grad():
+        h, state = core(x)
+    if (state[0] if isinstance(state, tuple) else state).shape[1:] != h.shape[1:]:
+        return GradientFlow([], [], spectrum, None)  # the output is not what is carried on
     target = batch.target[..., :MAX_SEQUENCES]
     target = target.double() if target.is_floating_point() else target
 
@@ -91,8 +95,6 @@ def measure_gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> Gra
 
     with parametrize.cached():  # a parametrized weight is made once, not at every step
         norms, _ = gradient_norms(core, x, last)
-        with torch.no_grad():
-            h = core(x)[0]
         affordable = len(x) > 1 and len(x) * model.hidden_size**3 <= MAX_JACOBIAN_WORK
         stretch = (
             _finite_spectrum(_jacobian_from_first_nonzero_state(core, x[:, 0], h[:, 0]))
@@ -121,7 +123,7 @@ def _finite_spectrum(matrix: Tensor) -> list[float]:
     """Singular values, largest first; none of a matrix that overflowed."""
     if not bool(matrix.isfinite().all()):
         return []
-    values: list[float] = singular_values(matrix).tolist()
+    values: list[float] = singular_values(matrix).flatten().sort(descending=True).values.tolist()
     return values
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch.nn import Module
 
 from .elman import UnconstrainedRNN
+from .linear_recurrences import lru, mingru
 from .orthogonal import dtriv, exprnn, householder, ortho, ortho_free, ortho_soft, scornn
 from .sequence_model import Network, SequenceModel, assemble
 from .sizes import (
@@ -15,6 +16,7 @@ from .sizes import (
     orthogonal_weights,
     orthogonality_error,
 )
+from .switched import SwitchedRNN, switched_free, switched_normalized
 from .torch_cores import gru, irnn, lstm, rnn
 
 # by the names under which best.pt keeps them; a row of your own makes your class loadable too
@@ -26,12 +28,16 @@ MODELS: dict[str, Callable[..., Module]] = {
         gru,
         householder,
         irnn,
+        lru,
         lstm,
+        mingru,
         ortho,
         ortho_free,
         ortho_soft,
         rnn,
         scornn,
+        switched_free,
+        switched_normalized,
     )
 }
 
@@ -39,6 +45,7 @@ __all__ = [
     "MODELS",
     "Network",
     "SequenceModel",
+    "SwitchedRNN",
     "UnconstrainedRNN",
     "assemble",
     "count_parameters",
@@ -49,7 +56,9 @@ __all__ = [
     "householder",
     "irnn",
     "largest_hidden_size",
+    "lru",
     "lstm",
+    "mingru",
     "ortho",
     "ortho_free",
     "ortho_soft",
@@ -58,4 +67,6 @@ __all__ = [
     "orthogonality_error",
     "rnn",
     "scornn",
+    "switched_free",
+    "switched_normalized",
 ]

@@ -25,3 +25,12 @@ def check_bool(name: str, value: Any) -> None:
     """Refuse what is only like true or false, such as 0 or "no"."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be true or false, got {value!r}")
+
+
+def check_one_layer(num_layers: int, bidirectional: bool, dropout: float) -> None:
+    """Refuse several layers or directions, and a dropout that is no share; it has no place here."""
+    if num_layers != 1:
+        raise ValueError(f"network.num_layers must be 1 for this model, got {num_layers}")
+    if bidirectional:
+        raise ValueError("network.bidirectional must be false for this model, got true")
+    check_number("dropout", dropout, 0, 1)

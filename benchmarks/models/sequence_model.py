@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -26,7 +27,8 @@ class SequenceModel(nn.Module):
 
     With ``tokens`` the core reads rows of an embedding, after another Dropout; tied, ``A`` is the
     matrix of the embedding, behind a projection ``P h_t`` if the widths differ (Press & Wolf,
-    2017). A single answer is read where each direction of the last layer has seen everything.
+    2017). A core that has a matrix for each token reads the tokens themselves. A single answer is
+    read where each direction of the last layer has seen everything.
 
     A is Kaiming normal and c zero for every model; an embedding that is not tied is torch's,
     N(0, 1).
@@ -38,6 +40,7 @@ class SequenceModel(nn.Module):
         hidden_size: H, units of each direction.
         features: D·H of the core's output.
         tokens: whether the input is indices instead of features.
+        embedded: whether the core reads rows of an embedding of the tokens, not these themselves.
         sequence_level: whether there is one output for each sequence, instead of one for each step.
         embedding_size: E, for tokens; H if None.
         tie_weights: whether the readout shares the embedding's weight.
@@ -50,9 +53,9 @@ class SequenceModel(nn.Module):
         is the core's own.
 
     Raises:
-        ValueError: if a readout is tied without tokens or to a vocabulary that is not O, an
-            embedding size is given without tokens, or segments for a core that reads from both
-            ends or whose weights are functions of its parameters.
+        ValueError: if a readout is tied without an embedding or to a vocabulary that is not O, an
+            embedding size is given without an embedding, or segments for a core that reads from
+            both ends or whose weights are functions of its parameters.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class SequenceModel(nn.Module):
         hidden_size: int,
         features: int,
         tokens: bool = False,
+        embedded: bool = True,
         sequence_level: bool = False,
         embedding_size: int | None = None,
         tie_weights: bool = False,
@@ -85,6 +89,12 @@ class SequenceModel(nn.Module):
             )
         if embedding_size is not None and not tokens:
             raise ValueError(f"embedding_size={embedding_size} needs a task whose input is tokens")
+        if not embedded and (tie_weights or embedding_size is not None):
+            raise ValueError(
+                "this model reads the tokens themselves and has no embedding: "
+                "tie_weights must be False and embedding_size None, "
+                f"got {tie_weights} and {embedding_size}"
+            )
         self.core = core
         self.checkpoint_steps = checkpoint_steps
         self.hidden_size = hidden_size
@@ -92,7 +102,7 @@ class SequenceModel(nn.Module):
         self.sequence_level = sequence_level
         self.dropout = nn.Dropout(dropout)
         width = hidden_size if embedding_size is None else embedding_size
-        self.embedding = nn.Embedding(input_size, width) if tokens else None
+        self.embedding = nn.Embedding(input_size, width) if tokens and embedded else None
         self.projection = (
             nn.Linear(features, width, bias=False) if tie_weights and features != width else None
         )
@@ -177,7 +187,9 @@ def assemble(
     """The model for a task around the core that ``make_core`` builds.
 
     Args:
-        make_core: called with input_size, hidden_size, num_layers, bidirectional and dropout.
+        make_core: called with input_size, hidden_size, num_layers, bidirectional and dropout. One
+            that has a parameter num_embeddings in place of input_size makes a core that reads the
+            tokens themselves, and is given the size of the vocabulary.
         network: the rest of the model's shape.
         hidden_size: H.
         input_size: I, what the task says of itself, as the rest.
@@ -191,12 +203,16 @@ def assemble(
     """
     if causal and network.bidirectional:
         raise ValueError(
-            "network.bidirectional must be false for this task: a model that reads from both ends "
-            "would see the token it is to predict"
+            "network.bidirectional must be false for this task: an answer may depend on the past "
+            "alone, and a model that reads from both ends would see what comes"
         )
     width = hidden_size if network.embedding_size is None else network.embedding_size
+    reads_tokens = "num_embeddings" in inspect.signature(make_core).parameters
+    if reads_tokens and not tokens:
+        raise ValueError("this model has a matrix for each token, and needs a task of tokens")
+    features = width if tokens else input_size
     core = make_core(
-        input_size=width if tokens else input_size,
+        **({"num_embeddings": input_size} if reads_tokens else {"input_size": features}),
         hidden_size=hidden_size,
         num_layers=network.num_layers,
         bidirectional=network.bidirectional,
@@ -209,6 +225,7 @@ def assemble(
         hidden_size=hidden_size,
         features=(2 if network.bidirectional else 1) * hidden_size,
         tokens=tokens,
+        embedded=not reads_tokens,
         sequence_level=sequence_level,
         embedding_size=network.embedding_size,
         tie_weights=network.tie_weights,

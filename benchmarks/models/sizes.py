@@ -12,6 +12,9 @@ from orthornn import OrthoRNN, linalg
 from orthornn.nn import ElmanRNN
 
 from .elman import recurrent_names
+from .switched import SwitchedRNN
+
+RecurrentCore = ElmanRNN | SwitchedRNN  # the cores that have a weight to be orthogonal
 
 
 def orthogonal_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -29,7 +32,8 @@ def orthogonal_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def orthogonality_error(model: nn.Module) -> float | None:
     """The largest ``‖WᵀW - I‖`` (Frobenius) over :func:`orthogonal_weights`; None without any."""
-    errors = [linalg.orthogonality_error(w).item() for w in orthogonal_weights(model).values()]
+    weights = orthogonal_weights(model).values()
+    errors = [linalg.orthogonality_error(w).max().item() for w in weights]
     return max(errors, default=None)
 
 
@@ -50,7 +54,7 @@ def count_parameters(model: nn.Module) -> int:
     """
     kept = sum(p.numel() for p in model.parameters())
     behind = sum(p.numel() for p in orthogonal_parameters(model))
-    return kept - behind + sum(core.hidden_size**2 for _, core, _ in _recurrent_weights(model))
+    return kept - behind + sum(_entries(core, name) for _, core, name in _recurrent_weights(model))
 
 
 def degrees_of_freedom(model: nn.Module) -> int:
@@ -60,9 +64,10 @@ def degrees_of_freedom(model: nn.Module) -> int:
     weight that only starts orthogonal, or is drawn to it by a penalty, counts H².
     """
     surplus = sum(
-        core.hidden_size * (core.hidden_size + 1) // 2
+        _entries(core, name) * (size + 1) // (2 * size)
         for _, core, name in _recurrent_weights(model)
         if isinstance(core, OrthoRNN) or parametrize.is_parametrized(core, name)
+        for size in [core.hidden_size]
     )
     return count_parameters(model) - surplus
 
@@ -96,12 +101,20 @@ def largest_hidden_size(build: Callable[[int], nn.Module], budget: int) -> int:
     return low
 
 
-def _recurrent_weights(model: nn.Module) -> Iterator[tuple[str, ElmanRNN, str]]:
+def _recurrent_weights(model: nn.Module) -> Iterator[tuple[str, RecurrentCore, str]]:
     """Every recurrent weight as (prefix of its core, core, name in the core)."""
     for prefix, core in model.named_modules():
-        if isinstance(core, ElmanRNN):
-            for name in recurrent_names(core):
-                yield f"{prefix}." if prefix else "", core, name
+        if not isinstance(core, RecurrentCore):
+            continue
+        for name in recurrent_names(core) if isinstance(core, ElmanRNN) else ["weight_hh"]:
+            yield f"{prefix}." if prefix else "", core, name
+
+
+def _entries(core: RecurrentCore, name: str) -> int:
+    """Entries of a recurrent weight as it acts, one matrix or one for each token."""
+    if parametrize.is_parametrized(core, name):  # which is not made for its size
+        return core.hidden_size**2
+    return core.get_parameter(name).numel()
 
 
 def _parameters_behind(core: nn.Module, name: str) -> list[nn.Parameter]:

@@ -10,6 +10,7 @@ EARLIER_CHECKPOINTS = "checkpoint-[0-9]*.pt"  # those before the newest, the lat
 BEST = "best.pt"
 LOSS_FIGURE = "loss.png"
 CONFUSION_FIGURE = "confusion.png"
+ACCURACY_FIGURE = "accuracy.png"
 GRADIENTS = "gradients.jsonl"  # one measurement of the gradient flow a line
 GRADIENTS_FIGURE = "gradients.png"
 SAMPLE = "sample.txt"
@@ -19,7 +20,7 @@ EARLIER = "earlier"  # the folder of a run's attempts before the present one
 # all that a run writes into its folder, in the order in which it can be moved away
 RUN_FILES = [
     METADATA, METRICS, CONFIG, CHECKPOINT, EARLIER_CHECKPOINTS, BEST, LOSS_FIGURE, CONFUSION_FIGURE,
-    GRADIENTS, GRADIENTS_FIGURE, SAMPLE, "wandb", "tensorboard",
+    ACCURACY_FIGURE, GRADIENTS, GRADIENTS_FIGURE, SAMPLE, "wandb", "tensorboard",
 ]  # fmt: skip
 
 THINNED = "thinned"  # a key of the metadata: of how many records how many are kept

@@ -6,6 +6,8 @@ from typing import Any
 
 from .record import Record
 
+REDUCED = "reduced_"  # before the scores of a model that was reduced after its training
+
 
 def run_title(metadata: dict[str, Any]) -> str:
     """What was trained on what, for the head of a figure."""
@@ -33,3 +35,25 @@ def show_scores(scores: Record, metrics: dict[str, dict[str, str]]) -> str:
         if name in scores
     ]
     return ", ".join([f"loss {show_loss(scores['loss'])}", *shown])
+
+
+def stream_table(test: Record, stream: dict[str, Any]) -> list[str]:
+    """How far a model stays right, as the lines of a table: as it was trained, and reduced.
+
+    Args:
+        test: the scores at the end of a run.
+        stream: what ``run.json`` says of the stream.
+    """
+    metrics: dict[str, dict[str, str]] = stream["metrics"]
+    names = [name for name in metrics if not name.startswith(REDUCED)]
+    rows = [["", *(name.removeprefix("accuracy_") for name in names)]]
+    for label, prefix in (("as trained", ""), ("reduced", REDUCED)):
+        if f"{prefix}{names[0]}" not in test:
+            continue
+        size = f" to {test[f'{prefix}size']:.0f}" if f"{prefix}size" in test else ""
+        values = [f"{test[prefix + name]:{metrics[name]['show']}}" for name in names]
+        rows.append([label + size, *values])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]

@@ -91,7 +91,9 @@ def make_model(config: RunConfig, task: TaskSpec) -> SequenceModel:
     core = build("model", config.model)
     if not callable(core):
         raise ConfigError(f"model must make a recurrent core, got {config.model!r}"[:200])
-    twice = sorted({"input_size", *Network.__dataclass_fields__} & set(config.model))
+    twice = sorted(
+        {"input_size", "num_embeddings", *Network.__dataclass_fields__} & set(config.model)
+    )
     if twice:
         raise ConfigError(f"model.{twice[0]} is not a key of a model: see network and task")
 
@@ -144,7 +146,14 @@ def make_state(
     return (
         task,
         settings,
-        initial_state(model, optimizer, settings, named_generator(seed, "training"), processes),
+        initial_state(
+            model,
+            optimizer,
+            settings,
+            named_generator(seed, "training"),
+            processes,
+            task.make_curriculum(),
+        ),
     )
 
 

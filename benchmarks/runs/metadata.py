@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from benchmarks.records.summary import summarise
 from benchmarks.system import environment
 from benchmarks.system.atomic_files import WriteError
 from benchmarks.system.environment import git_commit, timestamp
-from benchmarks.tasks.task import Task
+from benchmarks.tasks.stream import stream_metrics
+from benchmarks.tasks.task import Metric, Stream, Task
 from benchmarks.training.distributed import is_peer_failure
 from benchmarks.training.loop import TrainingDiverged
 
@@ -57,10 +58,8 @@ def initial_metadata(
         "task": task.title,
         "baseline": task.baseline,
         "target_loss": task.target_loss,
-        "metrics": {
-            name: {"show": metric.show, "better": metric.better}
-            for name, metric in task.metrics.items()
-        },
+        "metrics": _plain(task.metrics),
+        "stream": _describe(task.stream),
         "model": name,
         "seed": config["seed"],
         **sizes(model),
@@ -74,9 +73,28 @@ def initial_metadata(
         "error": None,
         "traceback": None,
         "test": None,
+        "curves": {},
         "summary": summarise([], task.baseline, task.target_loss),
         "solved": False,
         "config": config,
+    }
+
+
+def _plain(metrics: Mapping[str, Metric]) -> dict[str, dict[str, str]]:
+    return {
+        name: {"show": metric.show, "better": metric.better} for name, metric in metrics.items()
+    }
+
+
+def _describe(stream: Stream | None) -> dict[str, Any] | None:
+    """What is measured on a stream, and what its curves are to be read by."""
+    if stream is None:
+        return None
+    return {
+        "metrics": _plain(stream_metrics(stream)),
+        "trained_length": stream.trained_length,
+        "limit": stream.limit,
+        "chance": stream.chance,
     }
 
 

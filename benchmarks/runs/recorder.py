@@ -17,10 +17,11 @@ from benchmarks.records.summary import summarise
 from benchmarks.records.text import prefix_test_scores, run_title
 from benchmarks.system import atomic_files
 from benchmarks.system.environment import timestamp
-from benchmarks.tasks.task import Scores, Task
+from benchmarks.tasks.task import Task
 from benchmarks.training.settings import TrainSettings
 
 from . import folder, metadata
+from .examination import Findings
 from .gradient_monitor import GradientMonitor
 from .text import format_header, format_summary
 
@@ -109,15 +110,15 @@ class Recorder:
             logger.log_record(record)
         self.gradient_monitor.measure_if_due(int(record["step"]))
 
-    def log_text(self, step: int, text: str) -> None:
-        """Keep what a model of text wrote after a step."""
-        atomic_files.write_text(self.path / SAMPLE, text)
-        for logger in self.loggers:
-            logger.log_text(step, text)
-
-    def set_finished(self, test: Scores) -> None:
-        """The run has reached its end."""
-        self.metadata |= {"test": test, "status": "finished"}
+    def set_finished(self, step: int, findings: Findings) -> None:
+        """The run has reached its end with a step, and this is what was found out then."""
+        if findings.text is not None:
+            atomic_files.write_text(self.path / SAMPLE, findings.text)
+            for logger in self.loggers:
+                logger.log_text(step, findings.text)
+        self.figures |= findings.figures
+        curves = {name: curve._asdict() for name, curve in findings.curves.items()}
+        self.metadata |= {"test": findings.scores, "curves": curves, "status": "finished"}
 
     def set_stopped(self, error: BaseException) -> None:
         """The run ends before its end."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.loggers.wandb_files import how_to_upload
 from benchmarks.records.files import (
+    ACCURACY_FIGURE,
     BEST,
     CHECKPOINT,
     CONFIG,
@@ -19,7 +20,7 @@ from benchmarks.records.files import (
     SAMPLE,
 )
 from benchmarks.records.record import validation_scores
-from benchmarks.records.text import run_title, show_loss, show_scores
+from benchmarks.records.text import run_title, show_loss, show_scores, stream_table
 
 
 def format_header(about: dict[str, Any]) -> str:
@@ -54,6 +55,8 @@ def format_summary(about: dict[str, Any], folder: Path, briefly: bool = False) -
         lines.append(f"  validation at the end: {show_scores(scores, about['metrics'])}")
     if about["test"]:
         lines.append(f"  test, best weights:    {show_scores(about['test'], about['metrics'])}")
+        if about.get("stream") is not None:
+            lines += [f"  {line}" for line in stream_table(about["test"], about["stream"])]
     if s["largest_orthogonality_error"] is not None:
         lines.append(f"  largest ‖WᵀW-I‖ during the run: {s['largest_orthogonality_error']:.1e}")
     if briefly:
@@ -68,6 +71,7 @@ def format_summary(about: dict[str, Any], folder: Path, briefly: bool = False) -
         BEST: "the weights with the lowest validation loss",
         LOSS_FIGURE: "the loss against its baseline",
         CONFUSION_FIGURE: "what was taken for what, on the test set",
+        ACCURACY_FIGURE: "how far the best weights stay right",
         GRADIENTS: "gradients through time and spectra, at some steps",
         GRADIENTS_FIGURE: "the same, drawn",
         SAMPLE: "what the best weights write",

@@ -6,34 +6,29 @@ import contextlib
 import copy
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
 from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, as_config_error
-from benchmarks.diagnostics.confusion_matrix import ConfusionMatrix
 from benchmarks.models import SequenceModel
-from benchmarks.records.files import CONFUSION_FIGURE
 from benchmarks.records.record import Record, validation_scores
 from benchmarks.system.atomic_files import WriteError, relative
 from benchmarks.system.signals import defer_signals
 from benchmarks.system.threads import flush_denormals
-from benchmarks.tasks.task import Scores
 from benchmarks.training import distributed
-from benchmarks.training.loop import NonFiniteBatch, TrainingDiverged, evaluate
+from benchmarks.training.loop import NonFiniteBatch, TrainingDiverged
 from benchmarks.training.loop import train as fit
 
 from . import folder
-from .build import BuiltRun, TaskSpec, build_run, make_task
+from .build import BuiltRun, build_run, make_task
 from .checkpointer import Checkpointer
 from .config import RunConfig
+from .examination import examine
 from .folder import Plan, RunLocked
 from .recorder import Recorder
 from .resume import open_recorder
-from .sampling import generate_sample
 
 
 def run(config: RunConfig, call: Call) -> float:
@@ -139,12 +134,13 @@ class TrainingRun:
         recorder.print_header(OmegaConf.to_yaml(self.run.config.plain))
         self.checkpointer.save_best()  # also of a run that goes on, whose file may be damaged
         self._train_steps()
-        best = self._best_model()
-        scores = self.team.broadcast_result(lambda: self._test(best, recorder))
-        if self.run.task.vocabulary is not None:
-            text = generate_sample(best, TaskSpec.of(self.run.task))
-            recorder.log_text(self.state.step, text)
-        recorder.set_finished(scores)
+        best, run = self._best_model(), self.run
+        recorder.set_finished(
+            self.state.step,
+            self.team.broadcast_result(
+                lambda: examine(best, run.task, run.settings, run.call.folder, self.team.single())
+            ),
+        )
 
     def _train_steps(self) -> None:
         """All steps that are left; what is saved is never half a step."""
@@ -190,15 +186,3 @@ class TrainingRun:
         if self.state.best is not None:
             model.load_state_dict(self.state.best)
         return model.eval()
-
-    def _test(self, model: SequenceModel, recorder: Recorder) -> Scores:
-        """Scores of a model on the test set; with a confusion matrix if that says much."""
-        task, settings = self.run.task, self.run.settings
-        confusion = None if task.classes is None else ConfusionMatrix(task.classes)
-        see: Callable[[Any, Any], None] | None = confusion.see if confusion else None
-        scores = evaluate(model, task, settings, "test", see, self.team.single())
-        if confusion:
-            path = self.run.call.folder / CONFUSION_FIGURE
-            confusion.plot(task.title, path)
-            recorder.figures["confusion"] = path
-        return scores

@@ -62,6 +62,7 @@ class Language:
     causal: ClassVar[bool] = True
     sequence_level: ClassVar[bool] = False
     classes: ClassVar[None] = None
+    stream: ClassVar[None] = None
 
     @property
     def length(self) -> int:
@@ -98,6 +99,9 @@ class Language:
     def title(self) -> str:
         """The corpus, its vocabulary and the window."""
         return f"{self.data.title}, {self.input_size:,} types, window {self.window}"
+
+    def make_curriculum(self) -> None:
+        """None: all training is on the task itself."""
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Windows in a column; the last one may be shorter.

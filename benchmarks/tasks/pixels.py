@@ -45,6 +45,7 @@ class Pixels:
     input_size: ClassVar[int] = 1
     tokens: ClassVar[bool] = False
     vocabulary: ClassVar[None] = None
+    stream: ClassVar[None] = None
     causal: ClassVar[bool] = False
     sequence_level: ClassVar[bool] = True
     metrics: ClassVar[dict[str, Metric]] = {"accuracy": Metric(".2%")}
@@ -78,6 +79,9 @@ class Pixels:
     def title(self) -> str:
         """The images, their number of pixels and their order."""
         return self.data.title
+
+    def make_curriculum(self) -> None:
+        """None: all training is on the task itself."""
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Whole batches in the training images."""

@@ -10,7 +10,7 @@ from torch import Generator
 
 from benchmarks.system.seeding import Split, named_generator
 
-from .task import Batch
+from .task import Batch, Curriculum, Stream
 
 MAX_SEQUENCE_STEPS = 10_000_000  # of a sequence
 MAX_SYMBOLS = 1_000_000  # of an alphabet
@@ -20,16 +20,25 @@ _PURPOSES: dict[Split, str] = {"validation": "evaluation", "test": "test"}
 
 
 class SyntheticTask(ABC):
-    """A task of features, not tokens, that draws what it needs and never runs out of it."""
+    """A task that draws what it needs and never runs out of it; of features, not tokens."""
 
     tokens: ClassVar[bool] = False
     vocabulary: ClassVar[None] = None
     causal: ClassVar[bool] = False
     classes: ClassVar[None] = None
 
+    @property
+    def stream(self) -> Stream | None:
+        """None: sequences end."""
+        return None
+
     @abstractmethod
     def draw(self, batch_size: int, generator: Generator) -> Batch:
         """A fresh batch; the same generator state gives the same batch."""
+
+    def make_curriculum(self) -> Curriculum | None:
+        """None: all training is on the task itself."""
+        return None
 
     def steps_per_epoch(self, batch_size: int) -> int | None:
         """None: there are no epochs."""

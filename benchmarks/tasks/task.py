@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
@@ -53,6 +53,42 @@ class Vocabulary(NamedTuple):
     level: str
 
 
+class Stream(NamedTuple):
+    """Sequences too long to hold, on which it is measured how far a trained model stays right.
+
+    Attributes:
+        pieces: begins anew and yields batches of class labels, between which a model's state is
+            carried; together they have ``limit`` steps.
+        lengths: at which accuracies are taken, in steps.
+        trained_length: the longest sequence of the training, in steps.
+        limit: after how many steps the search for a first error ends, at least the longest length.
+        chance: accuracy of a guess.
+    """
+
+    pieces: Callable[[], Iterator[Batch]]
+    lengths: tuple[int, ...]
+    trained_length: int
+    limit: int
+    chance: float
+
+
+class Curriculum(Protocol):
+    """A task in stages, each begun when the scores of the one before say so."""
+
+    @property
+    def task(self) -> Task:
+        """The task of the present stage, whose batches are trained on."""
+
+    def update(self, scores: Scores) -> None:
+        """Take the scores of a batch; the next one may belong to the next stage."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers: where the course stands."""
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Return to the moment of :meth:`state_dict`."""
+
+
 class Task(Protocol):
     """A source of batches that also scores: everything the trainer does not know."""
 
@@ -74,7 +110,7 @@ class Task(Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """What the tokens stand for; None without tokens."""
+        """What the tokens stand for, if a model of them can write a text; else None."""
 
     @property
     def causal(self) -> bool:
@@ -87,6 +123,10 @@ class Task(Protocol):
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the classes, if a confusion matrix says something; else None."""
+
+    @property
+    def stream(self) -> Stream | None:
+        """What a trained model is followed on beyond all lengths; None where nothing goes on."""
 
     @property
     def baseline(self) -> float:
@@ -103,6 +143,9 @@ class Task(Protocol):
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """The scores beside the loss, by name."""
+
+    def make_curriculum(self) -> Curriculum | None:
+        """A course at its beginning; None where all training is on the task itself."""
 
     def steps_per_epoch(self, batch_size: int) -> int | None:
         """Batches in one pass over the training data; None where every batch is fresh."""

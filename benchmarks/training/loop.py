@@ -19,13 +19,12 @@ from benchmarks.records.record import SKIPPED, VALIDATION, Record
 from benchmarks.system import seeding
 from benchmarks.system.progress import progress
 from benchmarks.system.seeding import Split
-from benchmarks.tasks.task import Scores, Task, derived
+from benchmarks.tasks.task import Curriculum, Scores, Task, derived
 
 from .distributed import SINGLE, Processes
+from .memory import RecurrentState, beside_each_other, detached, on_cpu, own_columns
 from .optimizer import StepSizeFactor
 from .settings import TrainSettings
-
-RecurrentState = Tensor | tuple[Tensor, ...] | None
 
 
 class TrainingDiverged(ArithmeticError):
@@ -47,6 +46,8 @@ class TrainState:
     """What the schedule multiplies with; its state is kept by the schedule's."""
     generator: Generator
     processes: Processes = SINGLE
+    curriculum: Curriculum | None = None
+    """The course of the training, for tasks that have stages."""
     step: int = 0
     seconds: float = 0.0
     memory: RecurrentState = None
@@ -68,14 +69,15 @@ class TrainState:
 
         Of several processes each has to call it; all get the same.
         """
-        memories = self.processes.gather(_on_cpu(self.memory))
+        memories = self.processes.gather(on_cpu(self.memory))
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
             "global_generators": self.processes.gather(seeding.rng_states(self.processes.device)),
-            "memory": _beside_each_other(memories),
+            "memory": beside_each_other(memories),
+            "curriculum": None if self.curriculum is None else self.curriculum.state_dict(),
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -88,7 +90,9 @@ class TrainState:
         if self.processes.rank < len(saved["global_generators"]):
             own = saved["global_generators"][self.processes.rank]
             seeding.restore_rng_states(own, self.processes.device)
-        self.memory = _own_columns(saved["memory"], self.processes)
+        self.memory = own_columns(saved["memory"], self.processes)
+        if self.curriculum is not None:
+            self.curriculum.load_state_dict(saved["curriculum"])
         for name in _PLAIN:
             setattr(self, name, saved[name])
 
@@ -102,21 +106,23 @@ def initial_state(
     settings: TrainSettings,
     generator: Generator,
     processes: Processes = SINGLE,
+    curriculum: Curriculum | None = None,
 ) -> TrainState:
     """The state of a run before its first step."""
     factor = StepSizeFactor(settings.total, settings.warmup, settings.decay_fraction)
-    return TrainState(model, optimizer, LambdaLR(optimizer, factor), factor, generator, processes)
+    schedule = LambdaLR(optimizer, factor)
+    return TrainState(model, optimizer, schedule, factor, generator, processes, curriculum)
 
 
 def train(state: TrainState, task: Task, settings: TrainSettings) -> Iterator[Record]:
     """Train until the last step, yielding one record per step.
 
-    A record holds ``step``, ``epoch`` if there are any, ``loss`` and the task's metrics on the
-    step's batch before the update, ``penalty`` if the model has one, ``gradient_norm`` (before
-    clipping), ``learning_rate``, ``orthogonality_error`` if the model is meant to be orthogonal,
-    ``seconds`` of training so far, and on some steps ``validation_*``. That of a step whose batch
-    was passed over has ``skipped``, how many were so far, and nan for what is not finite; for all
-    scores, if the loss is not.
+    A record holds ``step``, ``epoch`` if there are any, ``length`` of the sequences in the present
+    stage of a curriculum, ``loss`` and the task's metrics on the step's batch before the update,
+    ``penalty`` if the model has one, ``gradient_norm`` (before clipping), ``learning_rate``,
+    ``orthogonality_error`` if the model is meant to be orthogonal, ``seconds`` of training so far,
+    and on some steps ``validation_*``. That of a step whose batch was passed over has ``skipped``,
+    how many were so far, and nan for what is not finite; for all scores, if the loss is not.
 
     Raises:
         TrainingDiverged: at a loss or gradient norm that is not finite, the state being as before
@@ -167,7 +173,7 @@ def _advance(state: TrainState, task: Task, settings: TrainSettings, record: Rec
     with warnings.catch_warnings():  # of a first batch that was passed over
         warnings.filterwarnings("ignore", "Detected call of .lr_scheduler.step", UserWarning)
         state.schedule.step()
-    state.memory = _detached(memory)
+    state.memory = detached(memory)
 
 
 def _update(
@@ -176,11 +182,15 @@ def _update(
     """One step of the optimizer, noted in its record; returns what is remembered of the batch."""
     number = state.step + 1
     state.model.train()
-    batch = task.training(settings.batch_size, state.step, state.generator)
+    stage = task if state.curriculum is None else state.curriculum.task
+    if state.curriculum is not None:
+        record["length"] = stage.length
+    batch = stage.training(settings.batch_size, state.step, state.generator)
     batch = state.processes.share(batch)
     state.optimizer.zero_grad()
+    carried = state.memory if batch.carries_state else None
     memory: RecurrentState
-    output, memory = state.replica(batch.input, state.memory if batch.carries_state else None)
+    output, memory = state.replica(batch.input, carried)
     loss = task.loss(output, batch.target)
     scores = {"loss": loss.item(), **task.score(output.detach(), batch.target)}
     record |= derived(task, state.processes.mean(scores))
@@ -201,6 +211,10 @@ def _update(
         state.optimizer.step()
     except FloatingPointError as error:
         raise TrainingDiverged(f"{error} (step {number})") from error
+    if state.curriculum is not None:
+        state.curriculum.update(record)
+        if state.curriculum.task is not stage:  # the best weights are those of the last stage
+            state.best_loss = math.inf
     return memory
 
 
@@ -259,30 +273,3 @@ def _check_finite(
 ) -> None:
     if not math.isfinite(value):
         raise error(f"the {what} is {value} at step {step}")
-
-
-def _detached(memory: RecurrentState) -> RecurrentState:
-    return _each(memory, Tensor.detach)
-
-
-def _on_cpu(memory: RecurrentState) -> RecurrentState:
-    return _each(memory, Tensor.cpu)
-
-
-def _own_columns(memory: RecurrentState, processes: Processes) -> RecurrentState:
-    """A process's share of what was remembered of a whole batch, ``(layers, B, H)`` each."""
-    rank, size, device = processes.rank, processes.size, processes.device
-    return _each(memory, lambda part: part.tensor_split(size, 1)[rank].to(device))
-
-
-def _beside_each_other(memories: list[RecurrentState]) -> RecurrentState:
-    """What all processes remember, as of one batch."""
-    if memories[0] is None or isinstance(memories[0], Tensor):
-        return None if memories[0] is None else torch.cat(memories, 1)  # type: ignore[arg-type]
-    return tuple(torch.cat(parts, 1) for parts in zip(*memories, strict=True))
-
-
-def _each(memory: RecurrentState, change: Callable[[Tensor], Tensor]) -> RecurrentState:
-    if isinstance(memory, tuple):
-        return tuple(map(change, memory))
-    return memory if memory is None else change(memory)

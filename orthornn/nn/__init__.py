@@ -1,9 +1,7 @@
-"""Recurrent modules: with one orthogonal weight, with one a token or an input, and plain."""
+"""Recurrent modules: one whose weights are orthogonal and stay so, its cell, and its plain base."""
 
 from .cell import OrthoRNNCell
 from .elman import ElmanRNN
-from .reflection import ReflectionRNN
 from .rnn import OrthoRNN
-from .switched import SwitchedOrthoRNN
 
-__all__ = ["ElmanRNN", "OrthoRNN", "OrthoRNNCell", "ReflectionRNN", "SwitchedOrthoRNN"]
+__all__ = ["ElmanRNN", "OrthoRNN", "OrthoRNNCell"]

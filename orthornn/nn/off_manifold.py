@@ -55,8 +55,7 @@ def _can_be_read(weight: Tensor) -> bool:
 
 
 def _message(module: nn.Module, name: str, reason: str | None) -> str:
-    names = ("input_size", "num_embeddings", "hidden_size")
-    sizes = ", ".join(str(getattr(module, size)) for size in names if hasattr(module, size))
+    sizes = f"{module.input_size}, {module.hidden_size}"
     return (
         f"{name} of {type(module).__name__}({sizes}) is no longer orthogonal: {reason}. What "
         f"writes into it has to know its manifold, as the optimizers of orthornn do and those of "

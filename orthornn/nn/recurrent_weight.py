@@ -41,20 +41,12 @@ TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer 
 class OrthogonalWeights(nn.Module):
     """Keeps every ``weight_hh*`` a point; stands before one of torch's recurrent modules.
 
-    The class has attributes ``hidden_size`` and ``retraction``, and ``weight_axes`` where a weight
-    is not one matrix. See Note [Once a point, always a point].
+    The class names its manifold by an attribute ``retraction`` and its size by ``hidden_size``.
+    See Note [Once a point, always a point].
     """
 
     hidden_size: int
     retraction: str
-    determinant: int | None = None
-    weight_axes: tuple[int, ...] = ()
-    """Those of a recurrent weight before its rows and columns."""
-
-    @property
-    def manifold(self) -> Stiefel:
-        """That of a recurrent weight that comes without one."""
-        return Stiefel(self.retraction, determinant=self.determinant)
 
     def __setattr__(self, name: str, value: Any) -> None:
         _accept_weight(self, name, value)
@@ -87,8 +79,7 @@ class OrthogonalWeights(nn.Module):
         for name in unfilled:
             p = recurrent_weights(self)[name]
             if not _check(manifolds[name], p)[0]:
-                # to_empty() left whatever was in memory; this at least is a point
-                identity_(p, determinant=getattr(manifolds[name], "determinant", None))
+                identity_(p)  # to_empty() left whatever was in memory; this at least is a point
         return self
 
     def _load_from_state_dict(
@@ -190,11 +181,11 @@ def _accept_weight(module: Any, name: str, value: Any) -> None:
         return
     replaced = module._parameters.get(name)
     manifold = getattr(value, "manifold", None) or getattr(replaced, "manifold", None)
-    manifold = manifold or module.manifold
+    manifold = manifold or Stiefel(module.retraction)
     if not isinstance(manifold, (Stiefel, geoopt.Stiefel)):
         raise TypeError(f"expected {name} on a Stiefel manifold, got a point of {manifold}")
     if name in module._parameters:  # else torch's constructor hands over uninitialised memory
-        shape = (*module.weight_axes, module.hidden_size, module.hidden_size)
+        shape = (module.hidden_size, module.hidden_size)
         if value.shape != shape:
             raise ValueError(f"expected {name} of shape {shape}, got {tuple(value.shape)}")
         _require_point(manifold, name, value)

@@ -8,9 +8,11 @@ _SHORT = ["train.steps=3", "train.batch_size=4", "threads=1", "train.gradient_fl
 _EPOCHS = [*_SHORT, "train.epochs=null", "train.evaluation_batches=2"]
 _SMALL_TEXT = ["data.name=null", "data.level=character", "task.window=5", "parameter_budget=2500"]
 _SMALL_EMBEDDING = ["network.embedding_size=4", "network.num_layers=1", "network.tie_weights=false"]
+TOKEN_MODELS = [path.stem for path in sorted((CONF / "model").glob("switched*.yaml"))]
 TINY = {
     "copy": ["task.delay=5", "parameter_budget=500", *_SHORT],
     "tagging": ["task.delay=5", "parameter_budget=900", *_SHORT],
+    "state_tracking": ["task.group=s3", "task.test_length=64", "parameter_budget=300", *_SHORT],
     "adding": ["task.length=6", "parameter_budget=100", "train.evaluation_batches=2", *_SHORT],
     "language": [*_SMALL_TEXT, *_SMALL_EMBEDDING, *_EPOCHS],
     "pixels": ["data.name=digits", "model.hidden_size=5", *_EPOCHS],

@@ -11,7 +11,7 @@ from benchmarks.config.compose import CONF
 from tests.benchmarks.commandline import TINY, options
 from tests.benchmarks.sweeping import finish, space, start
 
-NATIVE = ["gru", "irnn", "lstm", "rnn"]
+NATIVE = ["gru", "irnn", "lru", "lstm", "mingru", "rnn"]
 
 
 def corner(searched, last):

@@ -24,6 +24,8 @@ NAMES = [
     "scornn",
     "householder",
 ]
+ONE_LAYER = ["lru", "mingru"]
+OF_TOKENS = ["switched_free", "switched_normalized"]
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -255,7 +257,7 @@ def test_only_a_soft_constraint_adds_a_penalty():
     assert {name for name in NAMES if build(name).penalty() is not None} == {"ortho_soft"}
 
 
-@every
+@pytest.mark.parametrize("name", [*NAMES, *ONE_LAYER])
 def test_configuration_names_every_option_of_its_builder(name):
     leaf = OmegaConf.to_container(compose("copy", [f"model={name}"]).model, resolve=True)
     module, _, target = leaf.pop("_target_").rpartition(".")
@@ -267,4 +269,5 @@ def test_configuration_names_every_option_of_its_builder(name):
 
 
 def test_every_builder_has_a_configuration():
-    assert sorted(path.stem for path in (CONF / "model").glob("*.yaml")) == sorted(NAMES)
+    files = {path.stem for path in (CONF / "model").glob("*.yaml")}
+    assert files == set(models.MODELS) == {*NAMES, *ONE_LAYER, *OF_TOKENS}

@@ -10,13 +10,13 @@ import torch
 import yaml
 
 from benchmarks.config.compose import compose
-from benchmarks.runs import recorder
+from benchmarks.runs import examination, recorder
 from benchmarks.runs import train as run
 from benchmarks.runs.build import make_state
 from benchmarks.runs.config import RunConfig
 from benchmarks.system import environment
 from benchmarks.training import loop
-from tests.benchmarks.commandline import CONF, TINY, load, options
+from tests.benchmarks.commandline import CONF, TINY, TOKEN_MODELS, load, options
 from tests.benchmarks.tuned_sources import sources
 
 
@@ -60,8 +60,9 @@ def test_same_seed_same_numbers(command):
 @pytest.mark.parametrize("model", options("model"))
 @pytest.mark.parametrize("optimizer", options("optimizer"))
 def test_every_model_takes_a_step_under_every_optimizer(command, model, optimizer):
+    name = "state_tracking" if model in TOKEN_MODELS else "copy"
     (folder,) = command(
-        *TINY["copy"], "logger=disabled", f"model={model}", f"optimizer={optimizer}"
+        *TINY[name], "logger=disabled", f"model={model}", f"optimizer={optimizer}", name=name
     )
     about, records = load(folder)
     assert about["status"] == "finished"
@@ -69,8 +70,15 @@ def test_every_model_takes_a_step_under_every_optimizer(command, model, optimize
     assert about["config"]["model"]["_target_"] == f"benchmarks.models.{model}"
 
 
-@pytest.mark.parametrize("model", options("model"))
-@pytest.mark.parametrize("task", ["copy", "adding", "pixels", "language"])
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        (model, task)
+        for task in ("copy", "adding", "pixels", "language", "state_tracking")
+        for model in options("model")
+        if task == "state_tracking" or model not in TOKEN_MODELS
+    ],
+)
 def test_every_model_has_step_sizes_of_its_own_for_every_task(model, task):
     optimizer = "rmsprop" if task == "copy" else "adam"
     assert sources(CONF)[f"{task}_{model}_{optimizer}"]  # how they were chosen
@@ -106,8 +114,11 @@ def test_every_benchmark_runs_every_kind_of_model(command, name):
         folder = command(*TINY[name], "logger=disabled", f"model={model}", name=name)[-1]
         about, records = load(folder)
         assert about["status"] == "finished"
-        assert about["test"].keys() == {"loss", *about["metrics"]}
-        assert records[-1].keys() >= {f"validation_{score}" for score in about["test"]}
+        scores = {"loss", *about["metrics"]}
+        followed = about["stream"]["metrics"] if name == "state_tracking" else {}
+        assert about["test"].keys() == scores | {n for n in followed if "reduced" not in n}
+        assert records[-1].keys() >= {f"validation_{score}" for score in scores}
+        assert (folder / "accuracy.png").exists() == (name == "state_tracking")
         assert (folder / "confusion.png").exists() == (name == "pixels")
 
 
@@ -154,7 +165,7 @@ def test_ctrl_c_in_the_test_leaves_the_checkpoint_of_the_last_step(command, monk
                 p.zero_()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "evaluate", interrupted)
+    monkeypatch.setattr(examination, "evaluate", interrupted)
     with pytest.raises(SystemExit) as stop:
         command(*TINY["copy"], "logger=disabled")
     assert stop.value.code == 130
@@ -192,13 +203,13 @@ def test_a_file_name_with_dollars_can_be_drawn(command, tmp_path):
 
 def test_the_test_set_is_scored_with_the_best_weights(command, monkeypatch):
     seen = {}
-    real = run.evaluate
+    real = examination.evaluate
 
     def noted(model, *arguments):
         seen.update({name: p.detach().clone() for name, p in model.named_parameters()})
         return real(model, *arguments)
 
-    monkeypatch.setattr(run, "evaluate", noted)
+    monkeypatch.setattr(examination, "evaluate", noted)
     (folder,) = command(
         *TINY["copy"], "logger=disabled", "train.evaluate_every=1", "seed=1",
         "optimizer.lr=10", "optimizer.lr_modrelu=10",
