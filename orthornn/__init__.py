@@ -7,7 +7,10 @@ from .nn.checkpointing import in_segments
 from .nn.off_manifold import OffManifoldWarning
 from .nn.param_groups import param_groups
 from .nn.recurrent_weight import project_
+from .nn.reduction import Reduction, reduce
+from .nn.reflection import ReflectionRNN
 from .nn.rnn import OrthoRNN
+from .nn.switched import SwitchedOrthoRNN
 from .optim.adam import RiemannianAdam
 from .optim.muon import RiemannianMuon
 from .optim.rmsprop import RiemannianRMSprop
@@ -20,12 +23,15 @@ __all__ = [
     "OffManifoldWarning",
     "OrthoRNN",
     "OrthoRNNCell",
+    "Reduction",
+    "ReflectionRNN",
     "RiemannianAdam",
     "RiemannianMuon",
     "RiemannianRMSprop",
     "RiemannianSGD",
     "SpecialOrthogonal",
     "Stiefel",
+    "SwitchedOrthoRNN",
     "backends",
     "cayley_",
     "haar_",
@@ -34,4 +40,5 @@ __all__ = [
     "in_segments",
     "param_groups",
     "project_",
+    "reduce",
 ]

@@ -29,7 +29,7 @@ def check_choice(name: str, value: object, choices: Collection[str | None]) -> N
         raise ValueError(f"{name} must be one of {listed}, got {short_repr(value)}")
 
 
-def check_ranges(dropout: float, **sizes: int) -> None:
+def check_ranges(dropout: float = 0.0, **sizes: int) -> None:
     """Refuse sizes and a dropout out of range, with the value that ``torch.nn.RNN`` leaves out.
 
     Values of another type are left to torch's own checks.

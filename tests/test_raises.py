@@ -12,11 +12,15 @@ import pytest
 import orthornn
 
 PACKAGE = Path(orthornn.__file__).parent
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
 TREES = {
-    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): ast.parse(
-        path.read_text(encoding="utf-8")
-    )
-    for path in PACKAGE.rglob("*.py")
+    module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 CALLED_BY_TORCH = ("add_param_group", "register_parameter", "reset_parameters", "step")

@@ -1,7 +1,18 @@
-"""Recurrent modules: one whose weights are orthogonal and stay so, its cell, and its plain base."""
+"""Recurrent modules: with one orthogonal weight, with one a token or an input, and plain."""
 
 from .cell import OrthoRNNCell
 from .elman import ElmanRNN
+from .reduction import Reduction, reduce
+from .reflection import ReflectionRNN
 from .rnn import OrthoRNN
+from .switched import SwitchedOrthoRNN
 
-__all__ = ["ElmanRNN", "OrthoRNN", "OrthoRNNCell"]
+__all__ = [
+    "ElmanRNN",
+    "OrthoRNN",
+    "OrthoRNNCell",
+    "Reduction",
+    "ReflectionRNN",
+    "SwitchedOrthoRNN",
+    "reduce",
+]

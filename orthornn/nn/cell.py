@@ -13,7 +13,7 @@ from orthornn.recurrence.elman.reference import recurrence_step
 
 from . import precision
 from .fx import call_in_graph, is_proxy
-from .parameters import add_modrelu_bias, init_parameters, total_bias
+from .parameters import add_gain, add_modrelu_bias, check_gain, init_parameters, total_bias
 from .precision import cast
 from .recurrent_weight import OrthogonalWeights
 
@@ -28,7 +28,8 @@ class OrthoRNNCell(OrthogonalWeights, nn.RNNCellBase):
         input_size: features I of the input.
         hidden_size: features H of the state.
         bias: whether to use ``b_ih`` and ``b_hh``.
-        nonlinearity, device, dtype, init, retraction: as for :class:`orthornn.OrthoRNN`.
+        nonlinearity, device, dtype, init, retraction, gain, learn_gain: as for
+            :class:`orthornn.OrthoRNN`.
 
     Shape:
         input ``(B, I)`` or ``(I,)``; h ``(B, H)`` or ``(H,)``, zero if None; the same for h'.
@@ -52,17 +53,22 @@ class OrthoRNNCell(OrthogonalWeights, nn.RNNCellBase):
         *,
         init: str = "henaff",
         retraction: str = "polar",
+        gain: float = 1.0,
+        learn_gain: bool = False,
     ) -> None:
         # begins as torch.nn.RNN's own error does
         check_choice("Unknown nonlinearity: nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, INITIALIZERS)
         check_choice("retraction", retraction, RETRACTIONS)
+        check_gain(gain, learn_gain)
         self.init = init
-        self.retraction = retraction
+        self.retraction, self.gain, self.learn_gain = retraction, float(gain), learn_gain
         super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
         self.nonlinearity = nonlinearity
         if NONLINEARITIES[nonlinearity].has_bias:
             add_modrelu_bias(self, "", like=self.weight_ih)
+        if learn_gain:
+            add_gain(self, "", gain, like=self.weight_ih)
 
     def reset_parameters(self) -> None:
         """Draw every parameter anew; the recurrent weight is a point of the manifold."""
@@ -106,6 +112,7 @@ class OrthoRNNCell(OrthogonalWeights, nn.RNNCellBase):
         return (
             f"{self.input_size}, {self.hidden_size}{bias}, nonlinearity={self.nonlinearity}, "
             f"init={self.init}, retraction={self.retraction}"
+            f"{'' if self.gain == 1 else f', gain={self.gain}'}"
         )
 
     def _check(self, input: Tensor, hx: Tensor | None) -> None:

@@ -55,7 +55,8 @@ def _can_be_read(weight: Tensor) -> bool:
 
 
 def _message(module: nn.Module, name: str, reason: str | None) -> str:
-    sizes = f"{module.input_size}, {module.hidden_size}"
+    names = ("input_size", "num_embeddings", "hidden_size")
+    sizes = ", ".join(str(getattr(module, size)) for size in names if hasattr(module, size))
     return (
         f"{name} of {type(module).__name__}({sizes}) is no longer orthogonal: {reason}. What "
         f"writes into it has to know its manifold, as the optimizers of orthornn do and those of "

@@ -41,12 +41,22 @@ TOLERANCE = 1e-4  # of a weight that comes from outside; a step of an optimizer 
 class OrthogonalWeights(nn.Module):
     """Keeps every ``weight_hh*`` a point; stands before one of torch's recurrent modules.
 
-    The class names its manifold by an attribute ``retraction`` and its size by ``hidden_size``.
-    See Note [Once a point, always a point].
+    The class has attributes ``hidden_size`` and ``retraction``, and ``weight_axes`` where a weight
+    is not one matrix. See Note [Once a point, always a point].
     """
 
     hidden_size: int
     retraction: str
+    determinant: int | None = None
+    weight_axes: tuple[int, ...] = ()
+    """Those of a recurrent weight before its rows and columns."""
+    gain: float = 1.0
+    learn_gain: bool = False
+
+    @property
+    def manifold(self) -> Stiefel:
+        """That of a recurrent weight that comes without one."""
+        return Stiefel(self.retraction, determinant=self.determinant)
 
     def __setattr__(self, name: str, value: Any) -> None:
         _accept_weight(self, name, value)
@@ -79,7 +89,8 @@ class OrthogonalWeights(nn.Module):
         for name in unfilled:
             p = recurrent_weights(self)[name]
             if not _check(manifolds[name], p)[0]:
-                identity_(p)  # to_empty() left whatever was in memory; this at least is a point
+                # to_empty() left whatever was in memory; this at least is a point
+                identity_(p, determinant=getattr(manifolds[name], "determinant", None))
         return self
 
     def _load_from_state_dict(
@@ -106,7 +117,15 @@ class OrthogonalWeights(nn.Module):
         warn_off_manifold(self, name, w)
         # where a dispatch mode of torch's would refuse the subclass
         plain = dispatch_mode_active() and isinstance(w, ManifoldParameter)
-        return as_plain_tensor(w) if plain else w
+        w = as_plain_tensor(w) if plain else w
+        return w if self.gain == 1 and not self.learn_gain else self._gain_of(name, w.dtype) * w
+
+    def _gain_of(self, name: str, dtype: torch.dtype) -> Tensor | float:
+        """What multiplies the recurrent weight ``name`` where it is used."""
+        if not self.learn_gain:
+            return self.gain
+        learned: Tensor = getattr(self, name.replace("weight_hh", "gain_hh"))
+        return learned.to(dtype)
 
 
 @overload
@@ -181,11 +200,11 @@ def _accept_weight(module: Any, name: str, value: Any) -> None:
         return
     replaced = module._parameters.get(name)
     manifold = getattr(value, "manifold", None) or getattr(replaced, "manifold", None)
-    manifold = manifold or Stiefel(module.retraction)
+    manifold = manifold or module.manifold
     if not isinstance(manifold, (Stiefel, geoopt.Stiefel)):
         raise TypeError(f"expected {name} on a Stiefel manifold, got a point of {manifold}")
     if name in module._parameters:  # else torch's constructor hands over uninitialised memory
-        shape = (module.hidden_size, module.hidden_size)
+        shape = (*module.weight_axes, module.hidden_size, module.hidden_size)
         if value.shape != shape:
             raise ValueError(f"expected {name} of shape {shape}, got {tuple(value.shape)}")
         _require_point(manifold, name, value)

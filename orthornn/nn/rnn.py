@@ -8,6 +8,7 @@ from orthornn._validation import check_choice
 from orthornn.manifolds.retractions import RETRACTIONS
 
 from .elman import ElmanRNN
+from .parameters import add_gain, check_gain
 from .recurrent_weight import OrthogonalWeights
 
 
@@ -65,6 +66,11 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
         init: start of the recurrent weights, ``"henaff"``, ``"cayley"``, ``"haar"`` or
             ``"identity"``; see :mod:`orthornn.init` for which suits which task.
         retraction: of the manifold, ``"polar"``, ``"svd"``, ``"qr"``, ``"cayley"`` or ``"exp"``.
+        gain: g, which multiplies W where it is used, ``s(g W h + V x + c)``. With g = 1 and a
+            nonlinearity that stretches nothing an error of the state is never corrected, and with
+            it no latch is possible (:mod:`orthornn.nn.transitions` has the proof); with g > 1 and
+            tanh there are attractors, and gradients may grow.
+        learn_gain: whether g is learned from there, ``gain_hh_l*``, one a recurrent weight.
         backend: implementation of the recurrence; None picks the fastest that fits where it runs,
             which :meth:`backend_for` names. ``"c"`` is compiled for this processor at first use,
             where there is a compiler. ``"triton"`` runs on a GPU. ``"scan"`` runs the linear
@@ -92,7 +98,7 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
         >>> output, h_n = rnn(torch.randn(1000, 128, 10))
     """
 
-    _options = ("nonlinearity", "init", "retraction")
+    _options = ("nonlinearity", "init", "retraction", "gain")
 
     def __init__(
         self,
@@ -109,11 +115,15 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
         *,
         init: str = "henaff",
         retraction: str = "polar",
+        gain: float = 1.0,
+        learn_gain: bool = False,
         backend: str | None = None,
         proj_size: None = None,
     ) -> None:
         check_choice("retraction", retraction, RETRACTIONS)
-        self.retraction = retraction  # before torch's constructor registers the weights
+        check_gain(gain, learn_gain)
+        # before torch's constructor registers the weights
+        self.retraction, self.gain, self.learn_gain = retraction, float(gain), learn_gain
         super().__init__(
             input_size,
             hidden_size,
@@ -129,3 +139,6 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
             backend=backend,
             proj_size=proj_size,
         )
+        if learn_gain:
+            for suffix in self.suffixes:
+                add_gain(self, suffix, gain, like=getattr(self, f"weight_ih{suffix}"))

@@ -5,6 +5,9 @@ the gradient: always for the identity, in the units that are on for modReLU and 
 slope 1 at 0 alone, so the gradient shrinks at every step, however orthogonal W is
 (``python -m benchmarks.gradients`` measures it).
 
+modReLU with a bias b > 0 jumps: from -b to b where z changes its sign. Only with b <= 0 is it
+1-Lipschitz, as all the others are.
+
 At a kink the derivative is that of torch: for modReLU 0 at its threshold and at 0, for ReLU 0 at 0,
 for leaky ReLU the small slope at 0. NaN comes out as NaN.
 

@@ -45,6 +45,16 @@ def reflect(v: Tensor, h: Tensor) -> Tensor:
     return h - 2 * (v * h).sum(-1, keepdim=True) * v
 
 
+def product_of_reflections(vectors: Tensor) -> Tensor:
+    """``H(v_k) ... H(v_1)`` as a matrix, unit vectors (..., k, H) to (..., H, H)."""
+    H = vectors.shape[-1]
+    rows = torch.eye(H, dtype=vectors.dtype, device=vectors.device)
+    rows = rows.expand(*vectors.shape[:-2], H, H)  # row i becomes the image of the unit vector i
+    for v in vectors.unbind(-2):
+        rows = reflect(v.unsqueeze(-2), rows)
+    return rows.mT
+
+
 def split_steps(a: Tensor, sizes: Tensor | None) -> Sequence[Tensor]:
     """The steps of ``a``, (T, B, ...) or packed (N, ...)."""
     return a.unbind(0) if sizes is None else torch.split(a, sizes.tolist())

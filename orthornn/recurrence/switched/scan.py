@@ -12,7 +12,7 @@ from orthornn.recurrence.backend import Tensors
 
 from .eager import table_gradients
 from .inputs import REFLECTIONS, Gradients, Inputs, Kind, Needed
-from .reference import reflect
+from .reference import product_of_reflections
 
 SEGMENT_BYTES = 1 << 26  # of the matrices of a segment of time, which are held at once
 MIN_STEPS = 64
@@ -116,11 +116,7 @@ def _matrices(inputs: Inputs, x: Tensor, kind: Kind) -> Tensor:
     """``a(x) M(x)`` as matrices, x (T, B) to (T, B, H, H)."""
     m = inputs.weight[x]
     if kind.transition == REFLECTIONS:
-        vectors, H = m, inputs.h0.shape[-1]
-        m = torch.eye(H, dtype=m.dtype, device=m.device).expand(*x.shape, H, H)
-        for v in vectors.unbind(-2):  # the rows of m are H(v) of the unit vectors, transposed
-            m = reflect(v.unsqueeze(-2), m)
-        m = m.mT
+        m = product_of_reflections(m)
     return m if inputs.gate is None else inputs.gate[x][..., None, None] * m
 
 
