@@ -9,11 +9,10 @@
  * sums of δᵀ [h, 0, x, 1, 0] over chunks of rows that stay in cache.
  */
 
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-
 #include "vectors.h"
+#include "memory.h"
+#include "nonlinearity.h"
+#include "threads.h"
 #include PRODUCT
 
 #define GROUP 128 /* rows whose sums of one panel stay in the nearest cache */
@@ -35,12 +34,6 @@ typedef struct {
     int64_t chunk; /* rows of δ between two products for the weights */
 } Call;
 
-typedef struct {
-    const Call *call;
-    long index, first, last; /* rows of the batch */
-    int failed;
-} Share;
-
 static long padded(const Call *c) { return ROUND_UP(c->hidden, LANES); }
 static long depth(const Call *c) { return ROUND_UP(padded(c) + c->inputs + 1, PANEL); }
 static long carried(const Call *c) { return ROUND_UP(c->hidden + c->inputs, PANEL); }
@@ -56,17 +49,6 @@ static long row_at(const Call *c, long t, long row) {
 
 static const REAL *x_at(const Call *c, long t, long row) {
     return c->x + (c->sizes ? row_at(c, t, row) * c->x_row : t * c->x_time + row * c->x_row);
-}
-
-/* memory for `count` parts of the given sizes, zeros, or NULL; all of it begins at the first */
-static int take(int count, const size_t *sizes, void **parts) {
-    size_t total = 64;
-    for (int i = 0; i < count; i++) total += ROUND_UP(sizes[i], 64);
-    char *memory = aligned_alloc(64, total);
-    if (!memory) return 0;
-    memset(memory, 0, total);
-    for (int i = 0; i < count; memory += ROUND_UP(sizes[i], 64), i++) parts[i] = memory;
-    return 1;
 }
 
 static void put_input(const Call *c, Left a, long row, const REAL *x) {
@@ -105,7 +87,7 @@ ALWAYS void apply(const int s, const Call *c, Left next, REAL *restrict states, 
 
 static void *forward_rows(void *argument) {
     Share *share = argument;
-    const Call *c = share->call;
+    const Call *c = share->work;
     const long rows = share->last - share->first, k = depth(c);
     const size_t sizes[] = {left_bytes(rows, k), left_bytes(rows, k)};
     void *parts[2] = {NULL};
@@ -169,7 +151,7 @@ static void gather(const Call *c, long t, long first, long rows, REAL *to) {
 
 static void *backward_rows(void *argument) {
     Share *share = argument;
-    const Call *c = share->call;
+    const Call *c = share->work;
     const long first = share->first, rows = share->last - first, hidden = c->hidden;
     const long p = ROUND_UP(hidden, PANEL), k = depth(c), stride = carried(c);
     const long columns = hidden + (c->dx ? c->inputs : 0), chunk = MIN(c->chunk, c->time * rows);
@@ -211,42 +193,16 @@ static void *backward_rows(void *argument) {
     return NULL;
 }
 
-/* all threads' shares of the work, after the right factor (k, n) is packed */
+/* all threads' work, after the right factor (k, n) is packed */
 static int run(Call *c, void *(*work)(void *), long k, long n) {
-    const long units = (c->batch + BLOCK_ROWS - 1) / BLOCK_ROWS, threads = MIN(c->threads, units);
     const size_t size = right_bytes(k, n);
-    Share shares[threads];
-    pthread_t others[threads];
-    int started[threads], failed = 0;
     void *packed = NULL;
     if (!take(1, &size, &packed)) return 1;
     pack_right(c->factor, k, n, packed);
     c->packed = packed;
-    for (long i = 0; i < threads; i++) {
-        const long first = units * i / threads * BLOCK_ROWS;
-        const long last = units * (i + 1) / threads * BLOCK_ROWS;
-        shares[i] = (Share){c, i, first, MIN(c->batch, last), 0};
-        started[i] = i > 0 && !pthread_create(&others[i], NULL, work, &shares[i]);
-    }
-    for (long i = 0; i < threads; i++)
-        if (!started[i]) work(&shares[i]);
-    for (long i = 0; i < threads; i++) {
-        if (started[i]) pthread_join(others[i], NULL);
-        failed |= shares[i].failed;
-    }
+    const int failed = share_out(c, work, c->batch, BLOCK_ROWS, c->threads);
     free(packed);
     return failed;
-}
-
-/* the states are fresh memory: large pages spare a fault for every 4 kB of them */
-static void use_large_pages(REAL *a, long count) {
-#ifdef MADV_HUGEPAGE
-    const uintptr_t page = 1 << 21, from = ((uintptr_t)a + page - 1) / page * page;
-    const uintptr_t to = (uintptr_t)(a + count) / page * page;
-    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
-#else
-    (void)a, (void)count;
-#endif
 }
 
 /* 0, or 1 where memory or the tiles were refused */

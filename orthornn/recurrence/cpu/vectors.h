@@ -1,13 +1,14 @@
-/* Vectors as wide as the processor's registers, and the nonlinearities on them.
+/* Vectors as wide as the processor's registers.
  *
- * REAL is float or double, INTEGER an integer of its size, LEAKY_SLOPE that of leaky ReLU.
+ * REAL is float or double, INTEGER an integer of its size.
  */
 
-#include <math.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
 #define BYTES 64
 #define TILE_ROWS 14 /* two sums each, two columns and a factor fill 32 registers */
 #elif defined(__AVX__)
@@ -33,10 +34,15 @@ typedef INTEGER Mask __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), m
 #define LANES ((long)(BYTES / sizeof(REAL)))
 #define PANEL (2 * LANES) /* columns of a tile of sums */
 
-enum { IDENTITY, RELU, LEAKY_RELU, MODRELU, TANH };
-
 ALWAYS Vector load(const REAL *from) { return *(const Vector *)from; }
 ALWAYS void store(REAL *to, Vector a) { *(Vector *)to = a; }
+
+/* the lanes of the first `count` entries, for AVX's loads and stores of some */
+ALWAYS Mask first_lanes(long count) {
+    Mask lane;
+    UNROLLED for (long i = 0; i < LANES; i++) lane[i] = (INTEGER)i;
+    return lane < (INTEGER)count;
+}
 
 /* the first `count` entries, with zeros behind them */
 ALWAYS Vector load_some(const REAL *from, long count) {
@@ -46,6 +52,10 @@ ALWAYS Vector load_some(const REAL *from, long count) {
 #if defined(__AVX512F__)
     if (sizeof(REAL) == 4) return (Vector)_mm512_maskz_loadu_ps((__mmask16)((1 << count) - 1), from);
     return (Vector)_mm512_maskz_loadu_pd((__mmask8)((1 << count) - 1), from);
+#elif defined(__AVX__)
+    const __m256i lanes = (__m256i)first_lanes(count);
+    if (sizeof(REAL) == 4) return (Vector)_mm256_maskload_ps((const float *)from, lanes);
+    return (Vector)_mm256_maskload_pd((const double *)from, lanes);
 #else
     memcpy(&a, from, (size_t)count * sizeof(REAL));
     return a;
@@ -57,64 +67,11 @@ ALWAYS void store_some(REAL *to, Vector a, long count) {
 #if defined(__AVX512F__)
     else if (sizeof(REAL) == 4) _mm512_mask_storeu_ps(to, (__mmask16)((1 << count) - 1), (__m512)a);
     else _mm512_mask_storeu_pd(to, (__mmask8)((1 << count) - 1), (__m512d)a);
+#elif defined(__AVX__)
+    else if (sizeof(REAL) == 4)
+        _mm256_maskstore_ps((float *)to, (__m256i)first_lanes(count), (__m256)a);
+    else _mm256_maskstore_pd((double *)to, (__m256i)first_lanes(count), (__m256d)a);
 #else
     else memcpy(to, &a, (size_t)count * sizeof(REAL));
 #endif
-}
-
-ALWAYS Vector where(Mask chosen, Vector a, Vector b) {
-    return (Vector)((chosen & (Mask)a) | (~chosen & (Mask)b));
-}
-
-/* tanh z = -u / (2 + u) with the sign of z, u = exp(-2|z|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), where
- * -2|z| = n log 2 + r: no difference of near numbers, so no digits are lost at 0. exp(r) - 1 by its
- * series, |r| <= log(2) / 2. Beyond LIMIT tanh is 1 to the last bit. */
-ALWAYS Vector tanh_of(Vector z) {
-    const int single = sizeof(REAL) == 4, terms = single ? 8 : 14, fraction = single ? 23 : 52;
-    const REAL limit = single ? 10 : 20, round = (REAL)(single ? 0x1.8p23 : 0x1.8p52);
-    const REAL log2_high = (REAL)(single ? 0x1.63p-1 : 0x1.62e42fefa0000p-1); /* n of these is exact */
-    const REAL log2_low = (REAL)(0x1.62e42fefa39efp-1 - (single ? 0x1.63p-1 : 0x1.62e42fefa0000p-1));
-    const Vector zero = {0};
-    const Mask sign = (Mask)z & (Mask)(-zero);
-    const Vector size = (Vector)((Mask)z & ~(Mask)(-zero));
-    const Vector v = -2 * where((Mask)(size > limit), zero + limit, size);
-    const Vector shifted = v * (REAL)1.4426950408889634 + round, n = shifted - round;
-    const Vector r = (v - n * log2_high) - n * log2_low;
-    Vector series = zero + 1;
-    for (int i = terms; i > 1; i--) series = 1 + series * r * (1 / (REAL)i);
-    const INTEGER bias = single ? 127 : 1023;
-    const Mask power = ((Mask)shifted - (Mask)(zero + round) + bias) << fraction;
-    const Vector u = (Vector)power * (series * r) + ((Vector)power - 1);
-    return (Vector)((Mask)((zero - u) / (2 + u)) | sign);
-}
-
-/* h = s(z); b is modReLU's. NaN stays NaN. */
-ALWAYS Vector value(int s, Vector z, Vector b) {
-    const Vector zero = {0};
-    const Mask sign = (Mask)(-zero);
-    if (s == RELU) return (Vector)(~(Mask)(z <= zero) & (Mask)z);
-    if (s == LEAKY_RELU) return where((Mask)(z > zero), z, LEAKY_SLOPE * z);
-    if (s == TANH) return tanh_of(z);
-    if (s == MODRELU) {
-        const Vector size = (Vector)((Mask)z & ~sign), shifted = size + b;
-        const Mask on = ~(Mask)(shifted <= zero) & (Mask)(size != zero);
-        return (Vector)(on & ((Mask)shifted | ((Mask)z & sign)));
-    }
-    return z;
-}
-
-/* g ds/dz, from h = s(z) */
-ALWAYS Vector pulled_back(int s, Vector g, Vector h) {
-    const Vector zero = {0};
-    if (s == RELU) return (Vector)(~(Mask)(h <= zero) & (Mask)g);
-    if (s == LEAKY_RELU) return where((Mask)(h > zero), g, LEAKY_SLOPE * g);
-    if (s == TANH) return g * (1 - h * h);
-    if (s == MODRELU) return (Vector)((Mask)(h != zero) & (Mask)g);
-    return g;
-}
-
-/* g sign(h) where g is 0 if h is; the sign of NaN is 0, as torch has it */
-ALWAYS Vector signed_by(Vector g, Vector h) {
-    const Vector zero = {0};
-    return (Vector)((Mask)(h == h) & ((Mask)g ^ ((Mask)h & (Mask)(-zero))));
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orthornn.recurrence.recurrence import Recurrence
 
-from . import eager, scan
+from . import compiled, eager, scan
 from .inputs import Inputs, Kind, Needed
 from .problems import problems
 from .reference import reference
@@ -15,6 +15,6 @@ SWITCHED = Recurrence(
     Kind,
     Needed,
     reference,
-    {"scan": scan, "eager": eager},
+    {"c": compiled, "scan": scan, "eager": eager},
     problems,
 )
