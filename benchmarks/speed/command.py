@@ -1,11 +1,11 @@
 """This library timed beside its peers: ``python -m benchmarks.speed [--parts ...] [...]``.
 
-Layers stand beside ``torch.nn.RNN`` with ReLU, optimizers beside geoopt's Adam with its QR
-retraction, retractions beside geoopt's QR, throughput beside the best of ``torch.mm``: as ratios
-within one run, for the candidates take turns, of one call or as many as fit in 20 ms, and what else
-the machine does falls on all of them. Peers of other packages:
-pip install -c constraints.txt -e ".[bench,peers]". All of it takes some 25 minutes; --parts and
---only choose.
+Layers stand beside ``torch.nn.RNN`` with ReLU, those with a matrix for each token beside a loop
+under autograd, optimizers beside geoopt's Adam with its QR retraction, retractions beside geoopt's
+QR, throughput beside the best of ``torch.mm``: as ratios within one run, for the candidates take
+turns, of one call or as many as fit in 20 ms, and what else the machine does falls on all of them.
+Peers of other packages: pip install -c constraints.txt -e ".[bench,peers]". All of it takes some 25
+minutes; --parts and --only choose.
 """
 
 from __future__ import annotations

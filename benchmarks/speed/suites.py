@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from . import memory, throughput, timing
-from .cases import layer_passes, long_sequences, optimizers, retractions
+from .cases import layer_passes, long_sequences, optimizers, retractions, switched
 from .table import MEMORY, THROUGHPUT, TIME, SpeedPlan, SpeedTable, Unit
 from .timing import OnProgress, Values
 
@@ -42,6 +42,8 @@ SUITES = {
         long_sequences.segment_memory_tables, memory.measure_memory, memory.memory_rounds, MEMORY
     ),
     "linear": Suite(long_sequences.linear_tables),
+    "switched": Suite(switched.matrix_tables),
+    "reflections": Suite(switched.reflection_tables),
     "optimizers": Suite(optimizers.optimizer_tables, sized=False),
     "retractions": Suite(retractions.retraction_tables, sized=False),
 }

@@ -17,7 +17,7 @@
 #include "switched_transition.h"
 #include "switched_sums.h"
 
-#define CHUNK_BYTES (1 << 19) /* of λ, in a core's cache; more if the tokens are many */
+#define CHUNK_BYTES (1 << 20) /* of λ, in a core's cache; more if the tokens are many */
 #define STEPS_PER_TOKEN 16 /* in a chunk at the least, to make up for reading its sum */
 
 /* the states; y has room for one, and scratch for a matrix */
