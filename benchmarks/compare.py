@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .comparison.figures import plot_learning_curves
+from .comparison.figures import plot_accuracy_curves, plot_learning_curves
 from .comparison.groups import group_by_task
 from .comparison.table import make_table
 from .comparison.writers.csv import csv_text
@@ -25,7 +25,7 @@ from .records.run import Run, find_runs, read_run
 
 PROGRESS_DELAY_SECONDS = 2  # seconds of reading before a progress bar appears
 FORMATS = ("csv", "latex", "html")
-FIGURE_NAME = "compare-{}.png"
+FIGURE_NAME, ACCURACY_FIGURE_NAME = "compare-{}.png", "compare-{}-accuracy.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = figures / FIGURE_NAME.format(number)
         plot_learning_curves(table, path)
         print(f"\n{markdown_text(table)}\n\nlearning curves: {path}", file=screen)
+        path = figures / ACCURACY_FIGURE_NAME.format(number)
+        if plot_accuracy_curves(table, path):
+            print(f"accuracy against position: {path}", file=screen)
     if "csv" in wanted:
         _write(wanted["csv"], csv_text(tables))
     if "latex" in wanted:

@@ -25,7 +25,7 @@ from .runs.config import RunConfig
 
 SHOWN = 100  # groups in a panel
 PROJECT = "orthornn"
-MEDIA = ("figure", "gradients", "flow/gradients", "confusion", "accuracy", "sample")
+MEDIA = ("figure", "gradients", "flow/gradients", "confusion", "accuracy", "states", "sample")
 
 
 class Contents(NamedTuple):

@@ -54,6 +54,18 @@ def record_curve(
     return _over_seeds(sides)
 
 
+def accuracy_curve(runs: Sequence[Run], state: str) -> Curve | None:
+    """The accuracy against the position on a stream, as trained or reduced; None without any."""
+    found = [(run.metadata.get("curves") or {}).get(state) for run in runs]
+    return _over_seeds(
+        [
+            (np.array(curve["positions"], dtype=float), np.array(curve["accuracies"], dtype=float))
+            for curve in found
+            if curve is not None
+        ]
+    )
+
+
 def gradient_curve(runs: Sequence[Run]) -> tuple[Curve, int] | None:
     """``‖∂L/∂h_t‖ / ‖∂L/∂h_T‖`` against t at the last look of each run, and the step of that look.
 

@@ -14,11 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from benchmarks.diagnostics.accuracy_figure import mark_positions
 from benchmarks.diagnostics.figures import escape_dollars, scale_loss
 
 from .curves import thin_curve
 from .palette import LIGHT, MAX_COLORED_GROUPS, OTHERS_GREY, LineStyle, line_styles
-from .panels import Panel, learning_panel
+from .panels import Panel, accuracy_panels, learning_panel
 from .table import TaskTable
 
 MAX_GREY_POINTS = 100  # of a curve without a colour of its own
@@ -49,15 +50,29 @@ CSS_VARIABLES = {
 
 def plot_learning_curves(table: TaskTable, path: Path) -> None:
     """Write a PNG of the learning curves, with the groups' names below."""
-    panel = learning_panel(table)
+    _plot_panels(table, [learning_panel(table)], path)
+
+
+def plot_accuracy_curves(table: TaskTable, path: Path) -> bool:
+    """Write a PNG of the accuracies against the position; whether there are any."""
+    panels = accuracy_panels([row.group.finished for row in table.rows])
+    if panels:
+        _plot_panels(table, panels, path)
+    return bool(panels)
+
+
+def _plot_panels(table: TaskTable, panels: list[Panel], path: Path) -> None:
+    """Panels beside each other, with the groups' names below."""
     count = min(len(table.rows), MAX_COLORED_GROUPS + 1)
-    figure = Figure(figsize=(8, 4.5 + 0.2 * ((count + 1) // 2)), dpi=120, layout="constrained")
+    size = (8 if len(panels) == 1 else 6 * len(panels), 4.5 + 0.2 * ((count + 1) // 2))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes, *others = figure.subplots(1, len(panels), squeeze=False)[0]
     drawn = line_styles(len(table.rows))
-    draw_panel(axes, panel, drawn, PAPER_COLORS)
-    axes.set_title(escape_dollars(table.task), fontsize=10)
-    for row, look, curve in zip(table.rows, drawn, panel.curves, strict=True):
+    for place, panel in zip([axes, *others], panels, strict=True):
+        draw_panel(place, panel, drawn, PAPER_COLORS)
+    figure.suptitle(escape_dollars(table.task), fontsize=10)
+    for row, look, curve in zip(table.rows, drawn, panels[0].curves, strict=True):
         if curve is not None and look.hue is not None:
             seeds = f"{curve.seeds} seed{'s' if curve.seeds > 1 else ''}"
             label = escape_dollars(f"{row.group.name}, {row.parameters:,} parameters, {seeds}")
@@ -111,7 +126,12 @@ def draw_panel(axes: Axes, panel: Panel, drawn: list[LineStyle], ink: Colors) ->
             band = shown.low, shown.high
             axes.fill_between(shown.x, *band, color=colour, alpha=0.18, lw=0, zorder=order - 1)
         seen += shown.middle[~np.isnan(shown.middle)].tolist()
-    if panel.baseline is not None:
+    if panel.stream is not None:
+        longest = max(int(curve.x[-1]) for curve in panel.curves if curve is not None)
+        mark_positions(
+            axes, longest, panel.stream["trained_length"], panel.stream["chance"], ink.grey
+        )
+    elif panel.baseline is not None:
         scale_loss(axes, seen, panel.baseline)
     elif any(value > 0 for value in seen):
         axes.set_yscale("log")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.records.run import Run
 from benchmarks.records.text import show_loss
 
-from .curves import Curve, gradient_curve, record_curve, smooth
+from .curves import Curve, accuracy_curve, gradient_curve, record_curve, smooth
 from .table import TaskTable
 
 GRADIENT_FLOOR = 1e-40  # what a log scale shows of a gradient that has vanished
 SEEDS_NOTE = "median over seeds, band from the lowest to the highest"
+ACCURACY_HEADINGS = {"as trained": "How far it goes", "reduced": "How far it goes, reduced"}
 SMOOTHED_NOTE = "mean over the last hundredth of all steps"
 
 
@@ -29,6 +30,8 @@ class Panel(NamedTuple):
         lines: values marked across, with their names.
         baseline: the loss that decides the scale of a loss; None for a log scale.
         dots: whether the points are few enough to be marked.
+        stream: what ``run.json`` says of a stream, if the curves are accuracies against the
+            position on it.
     """
 
     heading: str
@@ -39,6 +42,7 @@ class Panel(NamedTuple):
     lines: Sequence[tuple[float, str]] = ()
     baseline: float | None = None
     dots: bool = False
+    stream: dict[str, Any] | None = None
 
 
 def learning_panel(table: TaskTable) -> Panel:
@@ -59,6 +63,26 @@ def learning_panel(table: TaskTable) -> Panel:
     )
 
 
+def accuracy_panels(groups: Sequence[list[Run]]) -> list[Panel]:
+    """The accuracy against the position on a stream, of each group as trained, and as reduced.
+
+    Empty without a stream.
+    """
+    streams = [run.metadata.get("stream") for runs in groups for run in runs]
+    panels = [
+        Panel(
+            heading,
+            f"Share of right answers on one long stream; {SEEDS_NOTE}.",
+            "position",
+            f"accuracy, {state}",
+            [accuracy_curve(runs, state) for runs in groups],
+            stream=next(filter(None, streams), None),
+        )
+        for state, heading in ACCURACY_HEADINGS.items()
+    ]
+    return [panel for panel in panels if any(curve is not None for curve in panel.curves)]
+
+
 def task_panels(table: TaskTable) -> list[Panel]:
     """All figures of a task that show anything, the learning curves first."""
     first = learning_panel(table)
@@ -66,6 +90,7 @@ def task_panels(table: TaskTable) -> list[Panel]:
     steps = sorted({step for _, step in filter(None, looked)})
     candidates = [
         first,
+        *accuracy_panels([row.group.finished for row in table.rows]),
         Panel(
             "Validation loss",
             f"At every evaluation; {SEEDS_NOTE}.",

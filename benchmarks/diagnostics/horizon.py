@@ -3,81 +3,43 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.models import SequenceModel
 from benchmarks.tasks.stream import HORIZON, accuracy_name
 from benchmarks.tasks.task import Scores, Stream
+from orthornn.diagnostics import Horizon, horizon
 
-HORIZON_WINDOW = 32  # steps
-HORIZON_ACCURACY = 0.99  # of a window, below which a model is lost
+from .accuracy_figure import AccuracyCurve
+
 POINTS_PER_OCTAVE = 6  # of a curve
 
 
-class AccuracyCurve(NamedTuple):
-    """The share of right answers against the position, in stretches that grow with it.
+def follow(model: nn.Module, stream: Stream) -> Horizon:
+    """How far a model stays right on a stream, with its accuracy at each step seen.
 
-    Attributes:
-        positions: the last step of each stretch, from 1.
-        accuracies: the mean over the words and over the steps of the stretch.
-    """
-
-    positions: list[int]
-    accuracies: list[float]
-
-
-@torch.no_grad()
-def follow(model: SequenceModel, stream: Stream) -> Tensor:
-    """The share of right answers at every step, over the words of a stream, float64 ``(steps,)``.
-
-    The stream is left behind the longest of its lengths once the horizon is known.
+    The stream is left behind the longest of its lengths if the model is lost before.
     """
     device = next(model.parameters()).device
-    shares: list[Tensor] = []
-    steps, state = 0, None
-    for piece in stream.pieces():
-        output, state = model(piece.input.to(device), state if piece.carries_state else None)
-        right = output.argmax(-1) == piece.target.to(device)
-        shares.append(right.double().mean(1).cpu())
-        steps += len(right)
-        if steps >= stream.lengths[-1] and find_horizon(torch.cat(shares)) is not None:
-            break
-    return torch.cat(shares)
+    tokens, labels = (a.to(device) for a in stream.words()[:2])
+    longest = stream.lengths[-1]
+    tracked = horizon(model, tokens[:longest], labels[:longest])
+    if tracked.is_lost or stream.limit == longest:
+        return tracked
+    return horizon(model, tokens, labels, stop=True)
 
 
-def find_horizon(shares: Tensor) -> int | None:
-    """How many steps come before the first 32 whose mean accuracy is below 99 %; None without any.
-
-    Args:
-        shares: of right answers at each step, ``(steps,)``.
-    """
-    windows = shares.unfold(0, min(HORIZON_WINDOW, len(shares)), 1).mean(-1)
-    lost = torch.nonzero(windows < HORIZON_ACCURACY)
-    return int(lost[0]) if len(lost) else None
-
-
-def score_stream(shares: Tensor, stream: Stream) -> Scores:
-    """The horizon, the end of the stream if none, and the accuracy over each length's second half.
-
-    Args:
-        shares: of right answers at each step, ``(steps,)``.
-        stream: on which they were taken.
-    """
-    horizon = find_horizon(shares)
-    halves = {n: shares[n // 2 : n].mean().item() for n in stream.lengths}
-    accuracies = {accuracy_name(n): value for n, value in halves.items()}
-    return {HORIZON: float(len(shares) if horizon is None else horizon), **accuracies}
+def score_stream(tracked: Horizon, stream: Stream) -> Scores:
+    """The horizon, and the accuracy over the second half of each length of a stream."""
+    halves = {n: tracked.accuracy[n // 2 : n].mean().item() for n in stream.lengths}
+    return {HORIZON: float(tracked.steps), **{accuracy_name(n): x for n, x in halves.items()}}
 
 
 def accuracy_curve(shares: Tensor) -> AccuracyCurve:
     """The accuracies of stretches between positions that grow by a sixth of an octave."""
-    octaves = math.log2(len(shares))
-    count = max(1, round(octaves * POINTS_PER_OCTAVE))
-    ends = {round(2 ** (octaves * k / count)) for k in range(count + 1)}
-    positions = sorted(ends)
+    octaves = math.floor(POINTS_PER_OCTAVE * math.log2(len(shares)))
+    ends = {round(2 ** (k / POINTS_PER_OCTAVE)) for k in range(octaves + 1)}
+    positions = sorted(ends | {len(shares)})
     starts = [0, *positions[:-1]]
     means = [round(shares[a:b].mean().item(), 5) for a, b in zip(starts, positions, strict=True)]
     return AccuracyCurve(positions, means)

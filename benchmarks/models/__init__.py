@@ -7,6 +7,7 @@ from torch.nn import Module
 from .elman import UnconstrainedRNN
 from .linear_recurrences import lru, mingru
 from .orthogonal import dtriv, exprnn, householder, ortho, ortho_free, ortho_soft, scornn
+from .reduction import reduce_model
 from .sequence_model import Network, SequenceModel, assemble
 from .sizes import (
     count_parameters,
@@ -16,7 +17,14 @@ from .sizes import (
     orthogonal_weights,
     orthogonality_error,
 )
-from .switched import SwitchedRNN, switched_free, switched_normalized
+from .switched import (
+    SwitchedRNN,
+    reflections,
+    switched,
+    switched_free,
+    switched_normalized,
+    switched_resets,
+)
 from .torch_cores import gru, irnn, lstm, rnn
 
 # by the names under which best.pt keeps them; a row of your own makes your class loadable too
@@ -34,10 +42,13 @@ MODELS: dict[str, Callable[..., Module]] = {
         ortho,
         ortho_free,
         ortho_soft,
+        reflections,
         rnn,
         scornn,
+        switched,
         switched_free,
         switched_normalized,
+        switched_resets,
     )
 }
 
@@ -65,8 +76,12 @@ __all__ = [
     "orthogonal_parameters",
     "orthogonal_weights",
     "orthogonality_error",
+    "reduce_model",
+    "reflections",
     "rnn",
     "scornn",
+    "switched",
     "switched_free",
     "switched_normalized",
+    "switched_resets",
 ]

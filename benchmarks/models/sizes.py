@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from orthornn import OrthoRNN, linalg
+from orthornn import OrthoRNN, SwitchedOrthoRNN, linalg
 from orthornn.nn import ElmanRNN
 
 from .elman import recurrent_names
 from .switched import SwitchedRNN
 
-RecurrentCore = ElmanRNN | SwitchedRNN  # the cores that have a weight to be orthogonal
+# the cores that have a weight to be orthogonal
+RecurrentCore = ElmanRNN | SwitchedOrthoRNN | SwitchedRNN
 
 
 def orthogonal_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -66,7 +67,7 @@ def degrees_of_freedom(model: nn.Module) -> int:
     surplus = sum(
         _entries(core, name) * (size + 1) // (2 * size)
         for _, core, name in _recurrent_weights(model)
-        if isinstance(core, OrthoRNN) or parametrize.is_parametrized(core, name)
+        if isinstance(core, OrthoRNN | SwitchedOrthoRNN) or parametrize.is_parametrized(core, name)
         for size in [core.hidden_size]
     )
     return count_parameters(model) - surplus
@@ -106,7 +107,8 @@ def _recurrent_weights(model: nn.Module) -> Iterator[tuple[str, RecurrentCore, s
     for prefix, core in model.named_modules():
         if not isinstance(core, RecurrentCore):
             continue
-        for name in recurrent_names(core) if isinstance(core, ElmanRNN) else ["weight_hh"]:
+        names = recurrent_names(core) if isinstance(core, ElmanRNN) else ["weight_hh"]
+        for name in names if getattr(core, "reflections", None) is None else []:
             yield f"{prefix}." if prefix else "", core, name
 
 

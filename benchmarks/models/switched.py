@@ -1,4 +1,4 @@
-"""The cores with a recurrent matrix for each token that is left free."""
+"""The cores with a recurrent matrix for each token: kept orthogonal, or left free."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from orthornn import SwitchedOrthoRNN
 from orthornn.init import haar_
 from orthornn.recurrence import SWITCHED
 
@@ -50,6 +51,79 @@ class SwitchedRNN(nn.Module):
             h = functional.normalize((w_t @ h.unsqueeze(-1)).squeeze(-1), dim=-1)
             states.append(h)
         return torch.stack(states)
+
+
+def switched(
+    num_embeddings: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    init: str = "haar",
+    determinant: int | None = None,
+    retraction: str = "polar",
+    backend: str | None = None,
+) -> SwitchedOrthoRNN:
+    """One matrix a token, each a point of the Stiefel manifold.
+
+    Raises:
+        ValueError: for several layers or directions.
+    """
+    check_one_layer(num_layers, bidirectional, dropout)
+    return SwitchedOrthoRNN(
+        num_embeddings,
+        hidden_size,
+        init=init,
+        determinant=determinant,
+        retraction=retraction,
+        backend=backend,
+    )
+
+
+def switched_resets(
+    num_embeddings: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    init: str = "haar",
+    determinant: int | None = None,
+    retraction: str = "polar",
+    backend: str | None = None,
+) -> SwitchedOrthoRNN:
+    """The same with a gate for each token, exactly open or shut, and a learned state to go to.
+
+    Raises:
+        ValueError: for several layers or directions.
+    """
+    check_one_layer(num_layers, bidirectional, dropout)
+    return SwitchedOrthoRNN(
+        num_embeddings,
+        hidden_size,
+        resets=True,
+        init=init,
+        determinant=determinant,
+        retraction=retraction,
+        backend=backend,
+    )
+
+
+def reflections(
+    num_embeddings: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    count: int = 4,
+    backend: str | None = None,
+) -> SwitchedOrthoRNN:
+    """One matrix a token, a product of ``count`` reflections, whose vectors any optimizer moves.
+
+    Raises:
+        ValueError: for several layers or directions.
+    """
+    check_one_layer(num_layers, bidirectional, dropout)
+    return SwitchedOrthoRNN(num_embeddings, hidden_size, reflections=count, backend=backend)
 
 
 def switched_free(

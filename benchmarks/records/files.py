@@ -11,6 +11,7 @@ BEST = "best.pt"
 LOSS_FIGURE = "loss.png"
 CONFUSION_FIGURE = "confusion.png"
 ACCURACY_FIGURE = "accuracy.png"
+STATES_FIGURE = "states.png"
 GRADIENTS = "gradients.jsonl"  # one measurement of the gradient flow a line
 GRADIENTS_FIGURE = "gradients.png"
 SAMPLE = "sample.txt"
@@ -20,7 +21,7 @@ EARLIER = "earlier"  # the folder of a run's attempts before the present one
 # all that a run writes into its folder, in the order in which it can be moved away
 RUN_FILES = [
     METADATA, METRICS, CONFIG, CHECKPOINT, EARLIER_CHECKPOINTS, BEST, LOSS_FIGURE, CONFUSION_FIGURE,
-    ACCURACY_FIGURE, GRADIENTS, GRADIENTS_FIGURE, SAMPLE, "wandb", "tensorboard",
+    ACCURACY_FIGURE, STATES_FIGURE, GRADIENTS, GRADIENTS_FIGURE, SAMPLE, "wandb", "tensorboard",
 ]  # fmt: skip
 
 THINNED = "thinned"  # a key of the metadata: of how many records how many are kept

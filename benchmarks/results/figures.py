@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks.comparison.curves import Curve, record_curve, smooth
 from benchmarks.comparison.figures import PAPER_COLORS, draw_panel
 from benchmarks.comparison.palette import OTHERS_GREY, LineStyle, line_styles
-from benchmarks.comparison.panels import Panel
+from benchmarks.comparison.panels import Panel, accuracy_panels
 from benchmarks.diagnostics.figures import escape_dollars, write_figure
 from benchmarks.diagnostics.gradient_flow import CaseResult, draw_gradients
 from benchmarks.records.record import VALIDATION
@@ -32,6 +32,7 @@ HEADROOM = 3
 SPIKE_PERCENTILE = 98.5  # percent; smoothing makes a hundredth of its curve of one high step
 MIN_SCORE_POINTS = 4  # of a curve of scores
 CURVES_FIGURE, FRONT_FIGURE = "curves.png", "overview.png"
+ACCURACY_FIGURE = "accuracy.png"
 
 
 def make_digest(*parts: object) -> str:
@@ -81,6 +82,30 @@ def plot_curves(rows: Sequence[ResultRow], path: Path) -> None:
         left.set_title(title, fontsize=10)
     _draw_legend(figure, left, styles)
     write_figure(path, figure, {DIGEST_KEY: curves_digest(rows)})
+
+
+def accuracy_digest(rows: Sequence[ResultRow]) -> str:
+    """The digest of what the accuracies against the position of an experiment show."""
+    curves = [(row.label, [run.metadata.get("curves") for run in row.kept]) for row in rows]
+    return make_digest(curves)
+
+
+def plot_accuracies(rows: Sequence[ResultRow], path: Path) -> None:
+    """Draw the accuracy of each row against the position, as trained and, beside it, reduced."""
+    present = [row for row in rows if row.kept]
+    panels = accuracy_panels([row.group.finished for row in present])
+    figure = Figure(figsize=(8 if len(panels) == 1 else 11, 4.8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    styles = line_styles(len(present))
+    for place, panel in zip(axes, panels, strict=True):
+        draw_panel(place, panel, styles, PAPER_COLORS)
+    figure.suptitle(escape_dollars(_first_run(rows).metadata["task"]), fontsize=10)
+    named = zip(present, styles, strict=True)
+    _draw_legend(
+        figure, axes[0], {row.label: style for row, style in named if style.hue is not None}
+    )
+    write_figure(path, figure, {DIGEST_KEY: accuracy_digest(rows)})
 
 
 def plot_front_figure(rows: Sequence[ResultRow], results: Sequence[CaseResult], path: Path) -> None:

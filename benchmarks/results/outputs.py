@@ -71,6 +71,10 @@ def _experiment_outputs(rows: Sequence[ResultRow], folder: Path) -> Iterator[Out
         fresh = figures.stored_digest(path) == figures.curves_digest(rows)
         yield Output(path, fresh, lambda: figures.plot_curves(rows, path))
         yield _text_output(folder / text.COMPARE_PAGE, text.compare_page(rows))
+    if any(run.metadata.get("curves") for row in rows for run in row.kept):
+        drawn = folder / figures.ACCURACY_FIGURE
+        current = figures.stored_digest(drawn) == figures.accuracy_digest(rows)
+        yield Output(drawn, current, lambda: figures.plot_accuracies(rows, drawn))
 
 
 def _front_figure_outputs(front: FrontFigure, report: Report) -> Iterator[Output]:

@@ -7,20 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnostics.accuracy_figure import plot_accuracy
+from benchmarks.config.errors import warn
+from benchmarks.diagnostics.accuracy_figure import AccuracyCurve, plot_accuracy
 from benchmarks.diagnostics.confusion_matrix import ConfusionMatrix
-from benchmarks.diagnostics.horizon import AccuracyCurve, accuracy_curve, follow, score_stream
-from benchmarks.models import SequenceModel
-from benchmarks.records.files import ACCURACY_FIGURE, CONFUSION_FIGURE
-from benchmarks.tasks.task import Scores, Stream, Task
+from benchmarks.diagnostics.horizon import accuracy_curve, follow, score_stream
+from benchmarks.diagnostics.states_figure import DIMENSIONS, mean_states, plot_states
+from benchmarks.models import SequenceModel, reduce_model
+from benchmarks.records.files import ACCURACY_FIGURE, CONFUSION_FIGURE, STATES_FIGURE
+from benchmarks.records.text import REDUCED
+from benchmarks.tasks.stream import REDUCED_SIZE
+from benchmarks.tasks.task import Batch, Scores, Stream, Task
 from benchmarks.training.distributed import Processes
 from benchmarks.training.loop import evaluate
 from benchmarks.training.settings import TrainSettings
+from orthornn import SwitchedOrthoRNN
 
 from .build import TaskSpec
 from .sampling import generate_sample
 
-AS_TRAINED = "as trained"
+AS_TRAINED, AS_REDUCED = "as trained", "reduced"
+SAMPLE_WORDS = 64  # by whose states a model is reduced
 
 
 @dataclass
@@ -41,7 +47,12 @@ class Findings:
 
 
 def examine(
-    model: SequenceModel, task: Task, settings: TrainSettings, folder: Path, processes: Processes
+    model: SequenceModel,
+    task: Task,
+    settings: TrainSettings,
+    folder: Path,
+    title: str,
+    processes: Processes,
 ) -> Findings:
     """Test a trained model, and look at it in every way that its task offers.
 
@@ -53,6 +64,7 @@ def examine(
         task: the task.
         settings: of the training, which say how large the test set is.
         folder: where drawings go.
+        title: of the run, for the head of a drawing.
         processes: that share the test set.
 
     Raises:
@@ -67,15 +79,43 @@ def examine(
     if task.vocabulary is not None:
         findings.text = generate_sample(model, TaskSpec.of(task))
     if task.stream is not None:
-        _follow_stream(model, task, task.stream, folder, findings)
+        _follow_stream(model, task, task.stream, folder, title, findings)
     return findings
 
 
 def _follow_stream(
-    model: SequenceModel, task: Task, stream: Stream, folder: Path, findings: Findings
+    model: SequenceModel,
+    task: Task,
+    stream: Stream,
+    folder: Path,
+    title: str,
+    findings: Findings,
 ) -> None:
-    shares = follow(model, stream)
-    findings.scores |= score_stream(shares, stream)
-    findings.curves[AS_TRAINED] = accuracy_curve(shares)
+    """Follow a model on a stream and then, if it can be made smaller, the smaller one."""
+    tracked = follow(model, stream)
+    findings.scores |= score_stream(tracked, stream)
+    findings.curves[AS_TRAINED] = accuracy_curve(tracked.accuracy)
+    (sample,) = task.held_out("validation", SAMPLE_WORDS, 1)
+    smaller = _reduce(model, sample)
+    if smaller is not None:
+        tracked = follow(smaller, stream)
+        scores = score_stream(tracked, stream)
+        findings.scores[REDUCED_SIZE] = float(smaller.hidden_size)
+        findings.scores |= {f"{REDUCED}{name}": value for name, value in scores.items()}
+        findings.curves[AS_REDUCED] = accuracy_curve(tracked.accuracy)
+        if smaller.hidden_size == DIMENSIONS:
+            path = findings.figures["states"] = folder / STATES_FIGURE
+            plot_states(mean_states(smaller, sample), title, path)
     path = findings.figures["accuracy"] = folder / ACCURACY_FIGURE
-    plot_accuracy(findings.curves, stream, task.title, path)
+    plot_accuracy(findings.curves, stream.trained_length, stream.chance, title, path)
+
+
+def _reduce(model: SequenceModel, sample: Batch) -> SequenceModel | None:
+    """The smaller model; None, and a word on why, where there is none."""
+    if not isinstance(model.core, SwitchedOrthoRNN):
+        return None
+    try:
+        return reduce_model(model, sample.input.to(model.readout.weight.device))
+    except ValueError as error:
+        warn(f"the model is not reduced: {error}")
+        return None

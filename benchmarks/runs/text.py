@@ -18,6 +18,7 @@ from benchmarks.records.files import (
     METADATA,
     METRICS,
     SAMPLE,
+    STATES_FIGURE,
 )
 from benchmarks.records.record import validation_scores
 from benchmarks.records.text import run_title, show_loss, show_scores, stream_table
@@ -72,6 +73,7 @@ def format_summary(about: dict[str, Any], folder: Path, briefly: bool = False) -
         LOSS_FIGURE: "the loss against its baseline",
         CONFUSION_FIGURE: "what was taken for what, on the test set",
         ACCURACY_FIGURE: "how far the best weights stay right",
+        STATES_FIGURE: "the states of the reduced model, in their three dimensions",
         GRADIENTS: "gradients through time and spectra, at some steps",
         GRADIENTS_FIGURE: "the same, drawn",
         SAMPLE: "what the best weights write",

@@ -14,6 +14,7 @@ from benchmarks.config.call import Call
 from benchmarks.config.errors import ConfigError, as_config_error
 from benchmarks.models import SequenceModel
 from benchmarks.records.record import Record, validation_scores
+from benchmarks.records.text import run_title
 from benchmarks.system.atomic_files import WriteError, relative
 from benchmarks.system.signals import defer_signals
 from benchmarks.system.threads import flush_denormals
@@ -135,12 +136,9 @@ class TrainingRun:
         self.checkpointer.save_best()  # also of a run that goes on, whose file may be damaged
         self._train_steps()
         best, run = self._best_model(), self.run
-        recorder.set_finished(
-            self.state.step,
-            self.team.broadcast_result(
-                lambda: examine(best, run.task, run.settings, run.call.folder, self.team.single())
-            ),
-        )
+        looked_at = run.task, run.settings, run.call.folder, run_title(recorder.metadata)
+        findings = self.team.broadcast_result(lambda: examine(best, *looked_at, self.team.single()))
+        recorder.set_finished(self.state.step, findings)
 
     def _train_steps(self) -> None:
         """All steps that are left; what is saved is never half a step."""

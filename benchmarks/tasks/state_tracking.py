@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -22,7 +22,6 @@ from .synthetic import MAX_SEQUENCE_STEPS, SyntheticTask
 from .task import Batch, Metric, Scores, Stream
 
 STREAM_WORDS = 64
-PIECE_STEPS = 1024  # of the stream, between which the state is carried
 MAX_TOKENS_PER_BATCH = 10_000_000
 
 Steps = Annotated[int, Field(ge=2, le=MAX_SEQUENCE_STEPS)]
@@ -63,8 +62,8 @@ class StateTracking(SyntheticTask):
         length: T of the last stage of training, and of validation.
         tokens_per_batch: of a training step at least, so that there are more of short sequences;
             ``train.batch_size`` is the least number of sequences.
-        test_length: steps of the stream at the end, at least 64.
-        horizon_limit: how far the first error is sought, if it is not within ``test_length``.
+        test_length: the longest at which an accuracy is taken at the end, at least 64.
+        horizon_limit: how far a first error is sought, if there is none up to there.
         target_loss: the loss below which the task counts as solved.
 
     Raises:
@@ -77,7 +76,7 @@ class StateTracking(SyntheticTask):
     tokens_per_batch: Annotated[int, Field(ge=1, le=MAX_TOKENS_PER_BATCH)] = 1024
     test_length: Annotated[int, Field(ge=FIRST_LENGTH, le=MAX_SEQUENCE_STEPS)] = 16_384
     horizon_limit: Annotated[int, Field(ge=FIRST_LENGTH, le=MAX_SEQUENCE_STEPS)] = 16_384
-    target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-2
+    target_loss: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
 
     tokens: ClassVar[bool] = True
     causal: ClassVar[bool] = True
@@ -127,12 +126,14 @@ class StateTracking(SyntheticTask):
 
     @property
     def stream(self) -> Stream:
-        """64 words of the test set, in pieces of 1024 letters."""
+        """64 words as long as the search for an error may take."""
+        lengths = stream_lengths(self.test_length)
+        limit = max(self.horizon_limit, lengths[-1])
         return Stream(
-            pieces=self._pieces,
-            lengths=stream_lengths(self.test_length),
+            words=lambda: replace(self, length=limit).draw(STREAM_WORDS, _stream_generator()),
+            lengths=lengths,
             trained_length=self.length,
-            limit=max(self.horizon_limit, self.test_length),
+            limit=limit,
             chance=1 / self.output_size,
         )
 
@@ -149,8 +150,12 @@ class StateTracking(SyntheticTask):
 
     def draw(self, batch_size: int, generator: Generator) -> Batch:
         """Input tokens ``(T, B)``, target states ``(T, B)``."""
-        start = torch.zeros(batch_size, dtype=torch.int64)
-        return Batch(*self._words(self.length, start, generator))
+        tokens = torch.randint(self.input_size, (self.length, batch_size), generator=generator)
+        states = torch.empty_like(tokens)
+        table, state = self.automaton.table.numpy(), np.zeros(batch_size, dtype=np.int64)
+        for token, after in zip(tokens.numpy(), states.numpy(), strict=True):
+            state = after[:] = table[token, state]
+        return Batch(tokens, states)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy in nats, averaged over steps and batch."""
@@ -165,20 +170,6 @@ class StateTracking(SyntheticTask):
         """Whether the loss is below the target."""
         return scores["loss"] < self.target_loss
 
-    def _words(self, steps: int, state: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Tokens and the states after them, each ``(steps, B)``, from the states before them."""
-        tokens = torch.randint(self.input_size, (steps, len(state)), generator=generator)
-        states = torch.empty_like(tokens)
-        table, letters, now = self.automaton.table.numpy(), tokens.numpy(), state.numpy()
-        for letter, after in zip(letters, states.numpy(), strict=True):
-            now = after[:] = table[letter, now]
-        return tokens, states
 
-    def _pieces(self) -> Iterator[Batch]:
-        generator = named_generator(0, "stream")
-        state = torch.zeros(STREAM_WORDS, dtype=torch.int64)
-        for start in range(0, self.stream.limit, PIECE_STEPS):
-            steps = min(PIECE_STEPS, self.stream.limit - start)
-            tokens, states = self._words(steps, state, generator)
-            state = states[-1]
-            yield Batch(tokens, states, carries_state=start > 0)
+def _stream_generator() -> Generator:
+    return named_generator(0, "stream")

@@ -57,15 +57,14 @@ class Stream(NamedTuple):
     """Sequences too long to hold, on which it is measured how far a trained model stays right.
 
     Attributes:
-        pieces: begins anew and yields batches of class labels, between which a model's state is
-            carried; together they have ``limit`` steps.
+        words: the sequences, of ``limit`` steps, with class labels; the same at every call.
         lengths: at which accuracies are taken, in steps.
         trained_length: the longest sequence of the training, in steps.
         limit: after how many steps the search for a first error ends, at least the longest length.
         chance: accuracy of a guess.
     """
 
-    pieces: Callable[[], Iterator[Batch]]
+    words: Callable[[], Batch]
     lengths: tuple[int, ...]
     trained_length: int
     limit: int

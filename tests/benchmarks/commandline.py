@@ -8,7 +8,8 @@ _SHORT = ["train.steps=3", "train.batch_size=4", "threads=1", "train.gradient_fl
 _EPOCHS = [*_SHORT, "train.epochs=null", "train.evaluation_batches=2"]
 _SMALL_TEXT = ["data.name=null", "data.level=character", "task.window=5", "parameter_budget=2500"]
 _SMALL_EMBEDDING = ["network.embedding_size=4", "network.num_layers=1", "network.tie_weights=false"]
-TOKEN_MODELS = [path.stem for path in sorted((CONF / "model").glob("switched*.yaml"))]
+TOKEN_MODELS = ["reflections", "switched", "switched_free", "switched_normalized"]
+TOKEN_MODELS += ["switched_resets"]
 TINY = {
     "copy": ["task.delay=5", "parameter_budget=500", *_SHORT],
     "tagging": ["task.delay=5", "parameter_budget=900", *_SHORT],

@@ -25,7 +25,8 @@ NAMES = [
     "householder",
 ]
 ONE_LAYER = ["lru", "mingru"]
-OF_TOKENS = ["switched_free", "switched_normalized"]
+OF_TOKENS = ["reflections", "switched", "switched_free", "switched_normalized"]
+OF_TOKENS += ["switched_resets"]
 every = pytest.mark.parametrize("name", NAMES)
 
 

@@ -12,9 +12,12 @@ from benchmarks.models import (
     orthogonal_parameters,
     orthogonal_weights,
     orthogonality_error,
+    reduce_model,
 )
+from orthornn import haar_
 
 FREE = ["switched_free", "switched_normalized"]
+KEPT = ["switched", "switched_resets"]
 free = pytest.mark.parametrize("name", FREE)
 
 
@@ -52,6 +55,34 @@ def test_two_halves_with_the_state_carried_are_the_whole(name):
     torch.testing.assert_close(last, end)
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "freedom"),
+    [
+        ("switched", 7 * 16 + 4 + 25, 7 * 6 + 4 + 25),
+        ("switched_resets", 7 * 16 + 4 + 25 + 7 * 5, 7 * 6 + 4 + 25 + 7 * 5),
+        ("reflections", 7 * 16 + 4 + 25, 7 * 16 + 4 + 25),
+    ],
+)
+def test_an_orthogonal_matrix_a_token_is_counted_as_it_is_stored(name, count, freedom):
+    model = build(name)
+    assert model.embedding is None
+    assert count_parameters(model) == count
+    assert degrees_of_freedom(model) == freedom
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_matrices_that_are_kept_orthogonal_are_points(name):
+    model = build(name)
+    assert orthogonality_error(model) < 1e-5
+    assert orthogonal_parameters(model) == [model.core.weight_hh]
+
+
+def test_the_vectors_of_reflections_are_plain_parameters():
+    model = build("reflections")
+    assert orthogonality_error(model) is None
+    assert orthogonal_parameters(model) == []
+
+
 @free
 def test_the_model_has_no_embedding_and_counts_a_matrix_a_token(name):
     model = build(name)
@@ -80,3 +111,20 @@ def test_an_embedding_is_refused(network):
 def test_a_task_without_tokens_is_refused():
     with pytest.raises(ValueError, match="needs a task of tokens"):
         build("switched_free", tokens=False)
+
+
+def test_a_reduced_model_answers_as_the_model_does():
+    model = build("switched", hidden_size=6)
+    with torch.no_grad():  # matrices that leave three of the six dimensions alone
+        model.core.weight_hh.copy_(torch.eye(6))
+        model.core.weight_hh[:, :3, :3] = haar_(torch.empty(7, 3, 3))
+        model.core.initial_state[3:] = 0
+    tokens = torch.randint(7, (40, 30))
+    smaller = reduce_model(model, tokens)
+    assert smaller.hidden_size == smaller.core.hidden_size == 3
+    torch.testing.assert_close(smaller(tokens)[0], model(tokens)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_another_core_is_not_reduced():
+    with pytest.raises(TypeError, match="expected a SwitchedOrthoRNN to reduce, got SwitchedRNN"):
+        reduce_model(build("switched_free"), torch.randint(7, (4, 3)))

@@ -1,15 +1,17 @@
 """A run of state tracking: its course, what a stop changes, and what is measured at its end."""
 
+import functools
 import json
 
 import pytest
 import torch
 
-from benchmarks.diagnostics.horizon import accuracy_curve, find_horizon, follow, score_stream
+import orthornn
+from benchmarks.diagnostics.horizon import accuracy_curve, follow, score_stream
+from benchmarks.models import reduction
 from benchmarks.records.text import stream_table
 from benchmarks.runs import recorder
 from benchmarks.tasks.state_tracking import StateTracking
-from benchmarks.tasks.task import Stream
 from tests.benchmarks.commandline import TINY, load
 
 QUICK = [*TINY["state_tracking"], "logger=disabled", "train.batch_size=16", "model=switched_free"]
@@ -66,7 +68,7 @@ def test_what_was_found_is_told_kept_and_compared(command, capsys):
     assert "as trained" in printed
     assert about["test"].keys() >= {"horizon", "accuracy_64"}
     curve = about["curves"]["as trained"]
-    assert curve["positions"][-1] == 1024
+    assert curve["positions"][-1] == 64
     assert len(curve["positions"]) == len(curve["accuracies"])
     assert (folder / "accuracy.png").is_file()
     assert json.loads((folder / "run.json").read_text())["stream"]["trained_length"] == 256
@@ -78,10 +80,10 @@ class Forgetful(torch.nn.Module):
     def __init__(self, right):
         super().__init__()
         self.right, self.unused = right, torch.nn.Parameter(torch.zeros(1))
-        self.pieces = 0
+        self.read = 0
 
     def forward(self, tokens, state=None):
-        self.pieces += 1
+        self.read += len(tokens)
         step, parity = (0, 0) if state is None else state
         states = (parity + tokens.cumsum(0)) % 2
         wrong = torch.arange(step, step + len(tokens)) >= self.right
@@ -91,27 +93,17 @@ class Forgetful(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("right", "horizon", "pieces"), [(700, 669, 4), (5000, 4969, 5), (10_000, 9000, 9)]
+    ("right", "horizon", "read"),
+    [(700, 669, 4096), (5000, 4969, 4096 + 5 * 1024), (10_000, 9000, 4096 + 9000)],
 )
-def test_a_horizon_is_where_a_window_falls_below_the_mark(right, horizon, pieces):
+def test_a_stream_is_read_until_the_model_is_lost(right, horizon, read):
     task = StateTracking(group="parity", test_length=4096, horizon_limit=9000)
     model = Forgetful(right)
-    shares = follow(model, task.stream)
-    scores = score_stream(shares, task.stream)
+    scores = score_stream(follow(model, task.stream), task.stream)
     assert scores["horizon"] == horizon
-    assert model.pieces == pieces  # nothing is read once all is known
+    assert model.read == read
     assert scores["accuracy_256"] == 1
     assert scores["accuracy_1024"] == pytest.approx(min(1, (right - 512) / 512))
-
-
-def test_a_single_error_among_64_words_is_within_the_mark():
-    shares = torch.ones(1000, dtype=torch.float64)
-    shares[300] = 1 - 1 / 64
-    assert find_horizon(shares) is None
-    shares[500:520] = 1 - 1 / 64
-    assert find_horizon(shares) is None
-    shares[700:] = 1 - 1 / 64
-    assert find_horizon(shares) == 700 - 32 + 21  # of 32 steps, 21 have one error in 64
 
 
 def test_a_curve_has_stretches_that_grow_and_cover_every_step():
@@ -136,9 +128,21 @@ def test_the_table_has_a_row_for_a_reduced_model():
     assert stream_table(test | reduced, stream)[-1] == "reduced to 4   88,685   50.0%"
 
 
-def test_a_stream_of_one_piece_is_followed_to_its_end():
-    def pieces():
-        return iter(list(StateTracking(group="parity", length=64).stream.pieces())[:1])
+def test_a_switched_model_is_reduced_at_the_end(command, monkeypatch):
+    at_any_gap = functools.partial(orthornn.reduce, threshold=0.9, min_gap=1.0)
+    monkeypatch.setattr(reduction, "reduce", at_any_gap)  # a short training leaves no wide one
+    sizes = ["model=switched", "model.hidden_size=4", "optimizer.lr=1e-2"]
+    (folder,) = command(*STAGED, *sizes, name="state_tracking")
+    about, _ = load(folder)
+    test, curves = about["test"], about["curves"]
+    assert set(curves) == {"as trained", "reduced"}
+    assert test["reduced_size"] < 4
+    assert test["reduced_horizon"] >= 0
+    assert {f"reduced_{name}" for name in ("horizon", "accuracy_64", "size")} <= set(test)
+    assert (folder / "states.png").exists() == (test["reduced_size"] == 3)
 
-    stream = Stream(pieces, (64,), 64, 64, 0.5)
-    assert score_stream(follow(Forgetful(2000), stream), stream)["horizon"] == 1024
+
+def test_a_model_without_a_gap_is_not_reduced_and_says_why(command, capsys):
+    (folder,) = command(*QUICK, "model=switched", "model.hidden_size=2", name="state_tracking")
+    assert "the model is not reduced: expected a gap" in capsys.readouterr().err
+    assert "reduced_horizon" not in load(folder)[0]["test"]

@@ -97,16 +97,19 @@ def test_a_batch_has_enough_tokens_and_a_multiple_of_the_batch_size(length, sequ
     assert batch.input.shape == batch.target.shape == (length, sequences)
 
 
-def test_the_stream_goes_on_from_piece_to_piece_and_is_the_same_each_time():
+def test_the_stream_is_as_long_as_its_limit_and_the_same_each_time():
     task = StateTracking(group="a4", test_length=1024, horizon_limit=2500)
-    pieces, again = list(task.stream.pieces()), list(task.stream.pieces())
-    assert [piece.carries_state for piece in pieces] == [False, True, True]
-    assert sum(len(piece.input) for piece in pieces) == task.stream.limit == 2500
-    assert all(torch.equal(a.input, b.input) for a, b in zip(pieces, again, strict=True))
-    tokens, states = (torch.cat(parts) for parts in zip(*(p[:2] for p in pieces), strict=True))
-    before = torch.cat([torch.zeros_like(states[:1]), states[:-1]])
-    assert torch.equal(task.automaton.table[tokens, before], states)
-    assert states.shape == (2500, 64)
+    words, again = task.stream.words(), task.stream.words()
+    assert torch.equal(words.input, again.input)
+    assert words.target.shape == (task.stream.limit, 64) == (2500, 64)
+    before = torch.cat([torch.zeros_like(words.target[:1]), words.target[:-1]])
+    assert torch.equal(task.automaton.table[words.input, before], words.target)
+    drawn_in_test = next(task.held_out("test", 64, 1))
+    assert not torch.equal(words.input[:256], drawn_in_test.input)
+
+
+def test_the_stream_reaches_the_longest_of_its_lengths():
+    assert StateTracking(test_length=1000, horizon_limit=64).stream.limit == 256
 
 
 @pytest.mark.parametrize(
