@@ -29,6 +29,18 @@ def check_choice(name: str, value: object, choices: Collection[str | None]) -> N
         raise ValueError(f"{name} must be one of {listed}, got {short_repr(value)}")
 
 
+def check_type(kind: type, **options: object) -> None:
+    """Refuse options of another type, a bool for an int among them, as ``torch.nn.RNN`` does.
+
+    Raises:
+        TypeError: naming the option, the type and that of the value.
+    """
+    for name, value in options.items():
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            got = type(value).__name__
+            raise TypeError(f"{name} should be of type {kind.__name__}, got: {got}")
+
+
 def check_ranges(dropout: float = 0.0, **sizes: int) -> None:
     """Refuse sizes and a dropout out of range, with the value that ``torch.nn.RNN`` leaves out.
 

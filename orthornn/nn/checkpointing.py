@@ -33,9 +33,10 @@ def in_segments(
 
     Args:
         rnn: an :class:`orthornn.OrthoRNN`, or any module with the interface of ``torch.nn.RNN``,
-            ``LSTM`` or ``GRU``, of any number of layers, in one direction.
-        input: (T, B, I), or (B, T, I) if ``rnn.batch_first``, or (T, I).
-        hx: the initial state, as ``rnn`` takes it; zero if None.
+            ``LSTM`` or ``GRU``, of any number of layers, in one direction. Its ``feature_axes``
+            counts the axes of one step's input, 1 where it has none.
+        input: (T, B, I), or (B, T, I) if ``rnn.batch_first``, or (T, I); without I for tokens.
+        hx: the initial state, as ``rnn`` takes it; what ``rnn`` starts from if None.
         read: from the output of a segment, with t steps instead of T, to a tensor that again has
             the steps in their place: a readout, a loss of each step. None reads nothing.
         along: tensors with the T steps where ``input`` has them, such as targets; ``read`` is given
@@ -52,7 +53,8 @@ def in_segments(
             ``along`` of another length.
     """
     _check(rnn, input, read, steps)
-    axis = 1 if getattr(rnn, "batch_first", False) and input.dim() == 3 else 0
+    batched = input.dim() == 2 + getattr(rnn, "feature_axes", 1)
+    axis = 1 if getattr(rnn, "batch_first", False) and batched else 0
     length = input.shape[axis]
     for a in along:
         if not isinstance(a, Tensor) or a.shape[axis : axis + 1] != (length,):
@@ -88,8 +90,9 @@ def _check(rnn: object, input: object, read: object, steps: object) -> None:
         raise TypeError(f"in_segments expects a torch.nn.Module, got {type(rnn).__name__}")
     if not isinstance(input, Tensor):
         raise TypeError(f"in_segments takes a tensor, got {type(input).__name__}")
-    if input.dim() not in (2, 3):
-        raise ValueError(f"input must have 2 or 3 dimensions, got {input.dim()}")
+    least = 1 + getattr(rnn, "feature_axes", 1)
+    if input.dim() not in (least, least + 1):
+        raise ValueError(f"input must have {least} or {least + 1} dimensions, got {input.dim()}")
     if getattr(rnn, "bidirectional", False):
         raise ValueError("in_segments runs one direction: bidirectional must be False, got True")
     if read is not None and not callable(read):

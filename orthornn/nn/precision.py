@@ -10,7 +10,7 @@ for the rest of the model; see :mod:`orthornn._matmul_precision`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -43,6 +43,16 @@ def accepts_dtype(dtype: torch.dtype, x: Tensor) -> bool:
         return True
     mixed = torch.float64 not in (x.dtype, dtype) and x.is_floating_point()
     return mixed and autocast_dtype(x) is not None
+
+
+def refuse_complex(fn: Callable[[Tensor], Tensor], p: Tensor) -> None:
+    """Refuse a function that would make a parameter complex, before anything is moved.
+
+    Raises:
+        TypeError: where it does.
+    """
+    if fn(p.new_empty(0)).is_complex():
+        raise TypeError("expected a real dtype for a recurrent module, got a complex one")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from orthornn.manifolds.stiefel import Stiefel
 
 from .off_manifold import CHECKED_WEIGHTS, warn_off_manifold
 from .parameters import RECURRENT_WEIGHT
-from .precision import at_least_float32
+from .precision import at_least_float32, refuse_complex
 
 M = TypeVar("M", bound=nn.Module)
 S = TypeVar("S", bound=MutableMapping[str, Any])
@@ -81,8 +81,7 @@ class OrthogonalWeights(nn.Module):
         before = recurrent_weights(self)
         manifolds = {name: p.manifold for name, p in before.items()}
         for p in before.values():
-            if fn(p.new_empty(0)).is_complex():  # asked before anything is moved
-                raise TypeError("expected a real dtype for a recurrent weight, got a complex one")
+            refuse_complex(fn, p)
         unfilled: set[str] = set()
         super()._apply(_keep_float32(fn, before, unfilled), recurse)  # type: ignore[no-untyped-call]
         _restore_manifolds(self, manifolds)

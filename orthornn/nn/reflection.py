@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from orthornn._validation import check_ranges
+from orthornn._validation import check_ranges, check_type
 
 from . import precision
 from .precision import cast
@@ -70,6 +70,7 @@ class ReflectionRNN(TransitionRNN):
         resets: bool = False,
         backend: str | None = None,
     ) -> None:
+        check_type(int, input_size=input_size, hidden_size=hidden_size)
         check_ranges(input_size=input_size, hidden_size=hidden_size)
         if reflections is None:
             raise ValueError("reflections must be an int of at least 1, got None")
@@ -118,7 +119,7 @@ class ReflectionRNN(TransitionRNN):
             assert isinstance(map, nn.Linear)
             return functional.linear(x, cast(map.weight, dtype), cast(map.bias, dtype))
 
-        tokens = torch.arange(len(x), device=x.device).view(rows.shape[:-1])
+        tokens = torch.arange(x.shape[0], device=x.device).view(rows.shape[:-1])
         return tokens, read
 
     def _weight(self, read: Read) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from orthornn._torch_internals import dispatch_mode_active, is_fake, is_traced_or_transformed
-from orthornn._validation import check_choice, check_ranges
+from orthornn._validation import check_choice, check_ranges, check_type
 from orthornn.init import INITIALIZERS, check_determinant
 from orthornn.manifolds.retractions import RETRACTIONS
 from orthornn.recurrence.switched.reference import product_of_reflections
@@ -98,6 +98,7 @@ class SwitchedOrthoRNN(OrthogonalWeights, TransitionRNN):
         retraction: str = "polar",
         backend: str | None = None,
     ) -> None:
+        check_type(int, num_embeddings=num_embeddings, hidden_size=hidden_size)
         check_ranges(num_embeddings=num_embeddings, hidden_size=hidden_size)
         check_choice("init", init, INITIALIZERS)
         check_choice("retraction", retraction, RETRACTIONS)

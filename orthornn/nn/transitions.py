@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from orthornn._validation import check_ranges, short_repr
+from orthornn._validation import check_type, short_repr
 from orthornn.recurrence import SWITCHED
 from orthornn.recurrence.switched.inputs import MATRIX, REFLECTIONS, Inputs, Kind
 
@@ -71,7 +71,7 @@ class TransitionRNN(nn.Module):
         backend: str | None,
         factory: dict[str, Any],
     ) -> None:
-        check_ranges(hidden_size=hidden_size)
+        check_type(bool, batch_first=batch_first, additive=additive, resets=resets)
         if reflections is not None and (
             isinstance(reflections, bool) or not isinstance(reflections, int) or reflections < 1
         ):
@@ -87,6 +87,8 @@ class TransitionRNN(nn.Module):
         self.reflections = reflections
         self.backend = backend
         self.initial_state = nn.Parameter(torch.empty(hidden_size, **factory))
+        if self.initial_state.is_complex():
+            raise ValueError(f"expected a real dtype, got {self.initial_state.dtype}")
         self.vectors = None if reflections is None else make_map(reflections * hidden_size)
         self.shift = make_map(hidden_size) if additive else None
         self.gate = make_map(1) if resets else None
@@ -123,10 +125,13 @@ class TransitionRNN(nn.Module):
         self._check_axes(input)
         sequences = Sequences.of(input, self.batch_first, self.feature_axes)
         self._check_input(sequences.rows)
-        if sequences.layout is None and not len(sequences.rows):
+        if (
+            sequences.layout is None and sequences.rows.shape[0] == 0
+        ):  # len() would fix T in exports
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN, got 0")
         if hx is not None:
             self._check_state(hx, sequences)
+        self._run_hooks_of_maps()
         with precision.in_weight_precision(self._example(sequences.rows)) as out_dtype:
             inputs, kind = self._inputs(sequences, hx)
             h = SWITCHED.run(inputs, kind, self.backend)
@@ -138,6 +143,16 @@ class TransitionRNN(nn.Module):
         sequences = Sequences.of(input, self.batch_first, self.feature_axes)
         with torch.no_grad():
             return SWITCHED.choose(self.backend, *self._inputs(sequences, None))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        precision.refuse_complex(fn, self.initial_state)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _run_hooks_of_maps(self) -> None:
+        """Those before their forward, which is not called: pruning sets the weight there."""
+        for map in self.children():
+            for hook in map._forward_pre_hooks.values():
+                hook(map, ())
 
     @abstractmethod
     def _check_input(self, rows: Tensor) -> None:
@@ -162,7 +177,8 @@ class TransitionRNN(nn.Module):
 
     def _rows_of_states(self, a: Tensor) -> Tensor:
         """(..., k H) as (..., k, H)."""
-        return a.view(*a.shape[:-1], -1, self.hidden_size)
+        k = a.shape[-1] // self.hidden_size
+        return a.view(*a.shape[:-1], k, self.hidden_size)
 
     def _inputs(self, sequences: Sequences, hx: Tensor | None) -> tuple[Inputs, Kind]:
         """Everything in the precision of the transitions."""

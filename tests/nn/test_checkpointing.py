@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, in_segments
+from tests.nn.cases import every_network, every_transition
 
 KINDS = {
     "OrthoRNN": lambda **options: OrthoRNN(3, 8, **options),
@@ -40,6 +41,35 @@ def test_outputs_states_and_gradients_are_those_of_the_whole(make, batch_first, 
         return in_segments(rnn, x, read=readout, steps=steps)
 
     torch.testing.assert_close(results(parts, rnn, readout, x), results(whole, rnn, readout, x))
+
+
+@every_network
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("batch", [(), (4,)], ids=str)
+def test_inputs_of_every_network_are_cut_along_time(make, batch_first, batch):
+    module = make(3, 5, batch_first=batch_first, dtype=torch.float64)
+    x, y = make.draw(30, *batch, dtype=torch.float64), torch.randn(30, *batch, dtype=torch.float64)
+    if batch_first and batch:
+        x, y = x.transpose(0, 1), y.transpose(0, 1)
+
+    def losses(h, y):
+        return h.sin().sum(-1) * y
+
+    output, h_n = module(x)
+    parts, last = in_segments(module, x, read=losses, along=[y])
+    torch.testing.assert_close((parts, last), (losses(output, y), h_n))
+    parameters = list(module.parameters())
+    torch.testing.assert_close(
+        torch.autograd.grad(parts.sum() + last.cos().sum(), parameters),
+        torch.autograd.grad(losses(output, y).sum() + h_n.cos().sum(), parameters),
+    )
+
+
+@every_transition
+def test_inputs_with_other_axes_are_refused(make):
+    least = 1 if make.takes_tokens else 2
+    with pytest.raises(ValueError, match=f"{least} or {least + 1} dimensions, got {least + 2}"):
+        in_segments(make(), make.draw(5, 2, 1))
 
 
 def test_the_state_goes_in_and_comes_out_without_any_output():

@@ -21,6 +21,7 @@ from orthornn import (
 )
 from orthornn.diagnostics import orthogonality_error
 from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
+from tests.nn.cases import TRANSITIONS, Case, every, every_module, every_network, every_transition
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -30,6 +31,10 @@ pytestmark = [
     # the compiler looks at .grad of what it is given, and PyTorch's own code warns of that
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
 ]
+
+
+LAYERS = Case(OrthoRNN, {"num_layers": 2, "bidirectional": True})
+with_layers = every({"OrthoRNN, two layers and directions": LAYERS, **TRANSITIONS})
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +64,15 @@ def test_one_graph_whatever_the_length(nonlinearity):
     compiled = torch.compile(plain, fullgraph=True, backend="aot_eager")
     for length in (1, 12, 300):
         agree(compiled, plain, torch.randn(length, 2, 3, dtype=torch.float64))
+
+
+@pytest.mark.sampled(2)
+@every_transition
+def test_one_graph_of_a_transition_whatever_the_length(make):
+    plain = make(3, 5, dtype=torch.float64)
+    compiled = torch.compile(plain, fullgraph=True, backend="aot_eager")
+    for length in (1, 12, 300):
+        agree(compiled, plain, make.draw(length, 2, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ["c", "eager", "scan"])
@@ -122,22 +136,25 @@ def test_a_compiled_train_step_equals_the_plain_one(optimizer):
     assert orthogonality_error(other) < 1e-12
 
 
+@pytest.mark.each_value_once
 @pytest.mark.parametrize("strict", [False, True])
-def test_export_of_a_fixed_length_in_torch_s_own_operations(strict):
-    rnn, x = OrthoRNN(3, 5, 2, bidirectional=True), torch.randn(6, 4, 3)
+@with_layers
+def test_export_of_a_fixed_length_in_torch_s_own_operations(make, strict):
+    rnn, x = make(3, 5), make.draw(6, 4)
     batch = torch.export.Dim("batch")
     program = torch.export.export(rnn, (x,), dynamic_shapes=({1: batch},), strict=strict)
     names = {str(node.target) for node in program.graph.nodes}
     assert not any("orthornn" in name for name in names)
-    more = torch.randn(6, 7, 3)
+    more = make.draw(6, 7)
     torch.testing.assert_close(program.module()(more), rnn(more))
 
 
-def test_export_as_one_operator_leaves_the_length_open():
-    rnn = OrthoRNN(3, 5, backend="custom_op")
+@every_network
+def test_export_as_one_operator_leaves_the_length_open(make):
+    rnn = make(3, 5, backend="custom_op")
     time_axis = torch.export.Dim("time")
-    program = torch.export.export(rnn, (torch.randn(6, 4, 3),), dynamic_shapes=({0: time_axis},))
-    more = torch.randn(11, 4, 3)
+    program = torch.export.export(rnn, (make.draw(6, 4),), dynamic_shapes=({0: time_axis},))
+    more = make.draw(11, 4)
     torch.testing.assert_close(program.module()(more), rnn(more))
 
 
@@ -146,6 +163,16 @@ def test_export_as_one_operator_leaves_the_length_open():
 def test_onnx_runs_elsewhere(nonlinearity, tmp_path):
     rnn = OrthoRNN(3, 5, 2, nonlinearity, bidirectional=True).eval()
     inputs = (torch.randn(6, 2, 3), torch.randn(4, 2, 5))
+    agree_as_onnx(rnn, inputs, tmp_path)
+
+
+@pytest.mark.sampled(5)
+@every_transition
+def test_onnx_of_a_transition_runs_elsewhere(make, tmp_path):
+    agree_as_onnx(make(3, 5).eval(), (make.draw(6, 2), make.draw_state(2)), tmp_path)
+
+
+def agree_as_onnx(rnn, inputs, tmp_path):
     torch.onnx.export(rnn, inputs, tmp_path / "rnn.onnx", dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "rnn.onnx")
     names = [given.name for given in session.get_inputs()]
@@ -154,9 +181,9 @@ def test_onnx_runs_elsewhere(nonlinearity, tmp_path):
         np.testing.assert_allclose(a, b.detach().numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+@every_module
 def test_symbolic_tracing_sees_one_call(make):
-    plain, x = nn.Sequential(nn.Linear(3, 3), make(3, 5)), torch.randn(6, 3)
+    plain, x = nn.Sequential(nn.Identity(), make(3, 5)), make.draw(6)
     traced = torch.fx.symbolic_trace(plain)
     assert [node.op for node in traced.graph.nodes].count("call_module") == 2
     torch.testing.assert_close(traced(x), plain(x))
@@ -169,28 +196,30 @@ def test_symbolic_tracing_sees_one_call(make):
         def forward(self, x, h):
             return self.recurrent(x, hx=h)
 
-    plain, h = WithState(), torch.randn((1, 5) if make is OrthoRNN else (6, 5))
+    plain, h = WithState(), make.draw_state(*([6] if make.is_cell else []))
     torch.testing.assert_close(torch.fx.symbolic_trace(plain)(x, h), plain(x, h))
     with pytest.raises(torch.fx.proxy.TraceError, match="a module that contains it"):
         torch.fx.symbolic_trace(make(3, 5))
 
 
-@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+@every_module
 def test_make_fx_records_torch_s_own_operations(make):
-    module = make(3, 5).double()
-    x = torch.randn((4, 2, 3) if make is OrthoRNN else (2, 3), dtype=torch.float64)
+    module, batch = make(3, 5, dtype=torch.float64), [2] if make.is_cell else [4, 2]
+    x, more = (make.draw(*batch, dtype=torch.float64) for _ in range(2))
+    h = make.draw_state(2, dtype=torch.float64)
 
-    def function(a):
-        return module(a)[0]
+    def function(x, h):
+        return module(x, h)[0]
 
-    graph = make_fx(function)(x)
+    graph = make_fx(function)(x, h)
     assert not any("orthornn" in str(node.target) for node in graph.graph.nodes)
-    torch.testing.assert_close(graph(2 * x), function(2 * x))
-    tangent = torch.func.linearize(function, x)[1](x)
-    torch.testing.assert_close(tangent, torch.func.jvp(function, (x,), (x,))[1])
+    torch.testing.assert_close(graph(more, 2 * h), function(more, 2 * h))
+    tangent = torch.func.linearize(lambda h: function(x, h), h)[1](h)
+    torch.testing.assert_close(tangent, torch.func.jvp(lambda h: function(x, h), (h,), (h,))[1])
 
 
-def test_tracing_by_jit():
-    rnn, x = OrthoRNN(3, 5, 2, bidirectional=True), torch.randn(6, 2, 3)
-    traced = torch.jit.trace(rnn, (x,))
-    torch.testing.assert_close(traced(2 * x), rnn(2 * x))
+@with_layers
+def test_tracing_by_jit(make):
+    rnn = make(3, 5)
+    traced, more = torch.jit.trace(rnn, (make.draw(6, 2),)), make.draw(6, 2)
+    torch.testing.assert_close(traced(more), rnn(more))

@@ -15,16 +15,13 @@ from torch.nn.utils import parameters_to_vector, prune, vector_to_parameters
 from orthornn import OrthoRNN, OrthoRNNCell, RiemannianAdam, Stiefel, param_groups
 from orthornn.diagnostics import orthogonality_error
 from orthornn.init import INITIALIZERS
-
-OURS = {"OrthoRNN": OrthoRNN, "OrthoRNNCell": OrthoRNNCell}
-both = pytest.mark.parametrize("make", OURS.values(), ids=OURS)
+from tests.nn.cases import case_of, every_module, every_module_with_points, every_network
 
 
 def run(module):
     torch.manual_seed(7)
-    dtype = module.get_parameter(next(iter(module.state_dict()))).dtype
-    shape = (2, 3) if isinstance(module, OrthoRNNCell) else (4, 2, 3)
-    return module(torch.randn(shape).to(dtype))
+    make, dtype = case_of(module), next(module.parameters()).dtype
+    return module(make.draw(*([2] if make.is_cell else [4, 2]), dtype=dtype))
 
 
 def points(module):
@@ -35,9 +32,9 @@ def check(module, like=None):
     """``module`` holds points of the manifold, and computes what ``like`` does."""
     for p in points(module):
         assert isinstance(p, geoopt.ManifoldParameter)
-        assert p.manifold == Stiefel()
+        assert p.manifold == module.manifold
         assert p.is_leaf
-    assert orthogonality_error(module) < 1e-5
+    assert (orthogonality_error(module) or 0) < 1e-5
     if isinstance(module, OrthoRNN):
         weights = [p for layer in module.all_weights for p in layer]
         assert [id(p) for p in module._flat_weights] == [id(p) for p in weights]
@@ -55,14 +52,14 @@ def test_keys_and_order_are_torch_s_and_modrelu_adds_its_own(options):
     assert list(OrthoRNNCell(3, 5).state_dict())[:4] == list(nn.RNNCell(3, 5).state_dict())
 
 
-@both
+@every_module
 @pytest.mark.parametrize("way", ["deepcopy", "pickle", "save", "weights_only", "safetensors"])
 def test_copies_keep_the_manifold_and_the_values(make, way, tmp_path):
     module, file = make(3, 5), io.BytesIO()
     module.requires_grad_(False)
     if way == "deepcopy":
         check(copy.deepcopy(module), module)
-        assert not points(copy.deepcopy(module))[0].requires_grad
+        assert not any(p.requires_grad for p in copy.deepcopy(module).parameters())
     elif way == "pickle":
         check(pickle.loads(pickle.dumps(module)), module)
     elif way == "save":
@@ -94,7 +91,7 @@ def test_loads_both_ways_between_torch_and_ours():
     cell.load_state_dict(other.state_dict())
 
 
-@both
+@every_module_with_points
 @pytest.mark.parametrize("assign", [False, True])
 @pytest.mark.parametrize("wrong", ["random", "doubled", "nan", "inf", "zero", "bfloat16"])
 def test_a_weight_off_the_manifold_is_refused_before_anything_changes(make, assign, wrong):
@@ -119,7 +116,7 @@ def test_a_weight_off_the_manifold_is_refused_before_anything_changes(make, assi
     check(module)
 
 
-@both
+@every_module_with_points
 def test_assigned_weights_become_points(make):
     module, source = make(3, 5), make(3, 5)
     with torch.device("meta"):
@@ -129,16 +126,17 @@ def test_assigned_weights_become_points(make):
         target.load_state_dict(source.state_dict(), assign=True)
         check(target, source)
         assert getattr(target, name).data_ptr() == getattr(source, name).data_ptr()
-    q = torch.linalg.qr(torch.randn(5, 5))[0]
+    shape = getattr(module, name).shape
+    q = module.manifold.random(*shape).data
     setattr(module, name, nn.Parameter(q, requires_grad=False))
     check(module)
     assert torch.equal(getattr(module, name), q)
     assert not getattr(module, name).requires_grad
     with pytest.raises(RuntimeError, match="is not orthogonal"):
-        setattr(module, name, nn.Parameter(torch.randn(5, 5)))
+        setattr(module, name, nn.Parameter(torch.randn(shape)))
     for wrong, manifold, error in (
-        (torch.randn(5, 5), geoopt.EuclideanStiefel(), RuntimeError),
-        (torch.eye(5), geoopt.Euclidean(), TypeError),
+        (torch.randn(shape), geoopt.EuclideanStiefel(), RuntimeError),
+        (q, geoopt.Euclidean(), TypeError),
     ):
         with pytest.raises(error, match=r"is not orthogonal|on a Stiefel manifold"):
             setattr(module, name, geoopt.ManifoldParameter(wrong, manifold=manifold))
@@ -148,7 +146,7 @@ def test_assigned_weights_become_points(make):
     assert type(module.weight_hh_other) is nn.Parameter
 
 
-@both
+@every_module
 @pytest.mark.parametrize("future", ["swap", "overwrite", None])
 def test_moves_keep_points_and_the_optimizer_s_hold_on_them(make, future):
     switches = {
@@ -157,31 +155,32 @@ def test_moves_keep_points_and_the_optimizer_s_hold_on_them(make, future):
         None: lambda _: None,
     }
     module = make(3, 5)
-    held = points(module)[0]
+    held = dict(module.named_parameters())
     run(module)[0].sum().backward()
-    grad = held.grad.clone()
+    grads = {name: p.grad.clone() for name, p in held.items()}
     try:
         switches[future](True)
         module.double()
         check(module)
-        assert points(module)[0].dtype == torch.float64
-        torch.testing.assert_close(points(module)[0].grad, grad.double())
-        assert (points(module)[0] is held) == (future != "overwrite")
+        for name, p in module.named_parameters():
+            assert p.dtype == torch.float64
+            torch.testing.assert_close(p.grad, grads[name].double())
+            assert (p is held[name]) == (future != "overwrite")
     finally:
         switches[future](False)
 
 
-@both
+@every_module
 def test_from_the_meta_device_to_a_real_one(make):
     with torch.device("meta"):
         module = make(3, 5)
-    assert isinstance(points(module)[0], geoopt.ManifoldParameter)
+    assert all(isinstance(p, geoopt.ManifoldParameter) for p in points(module))
     module.to_empty(device="cpu")
     check(module)
     module.reset_parameters()
     check(module)
     assert torch.isfinite(parameters_to_vector(module.parameters())).all()
-    check(nn.utils.skip_init(make, 3, 5))
+    check(nn.utils.skip_init(make.kind, 3, 5, **make.options))
 
 
 @pytest.mark.parametrize("init", sorted(INITIALIZERS))
@@ -195,14 +194,28 @@ def test_modules_of_fake_tensors_run(init):
         assert OrthoRNNCell(3, 5, init=init)(torch.randn(2, 3)).shape == (2, 5)
 
 
-def test_meta_modules_give_shapes():
+@every_network
+def test_networks_of_fake_tensors_run(make):
+    with FakeTensorMode():
+        output, h_n = make(3, 5)(make.draw(7, 2))
+        (output.sum() + h_n.sum()).backward()
+        assert (output.shape, h_n.shape) == ((7, 2, 5), (1, 2, 5))
+
+
+@every_network
+def test_meta_modules_give_shapes(make):
+    output, h_n = make(3, 5, device="meta")(make.draw(7, 2).to("meta"))
+    assert output.is_meta
+    assert (output.shape, h_n.shape) == ((7, 2, 5), (1, 2, 5))
+
+
+def test_meta_modules_of_layers_and_directions_give_shapes():
     rnn = OrthoRNN(3, 5, 2, bidirectional=True, device="meta")
     output, h_n = rnn(torch.randn(7, 2, 3, device="meta"))
-    assert output.is_meta
     assert (output.shape, h_n.shape) == ((7, 2, 10), (4, 2, 5))
 
 
-@both
+@every_module
 def test_vectors_of_parameters_go_there_and_back(make):
     module = make(3, 5)
     other = copy.deepcopy(module)
@@ -210,7 +223,7 @@ def test_vectors_of_parameters_go_there_and_back(make):
     check(module, other)
 
 
-@both
+@every_module_with_points
 @pytest.mark.parametrize("init", sorted(INITIALIZERS))
 def test_reset_draws_points_anew(make, init):
     module = make(3, 6, init=init)
@@ -220,31 +233,48 @@ def test_reset_draws_points_anew(make, init):
     check(module)
 
 
-@both
-def test_other_weights_may_be_reparametrized(make):
+def other_weights(module):
+    """The owner and the name of every parameter that is no recurrent weight."""
+    names = [n for n, p in module.named_parameters() if "weight_hh" not in n]
+    return [(module.get_submodule(n.rpartition(".")[0]), n.rpartition(".")[2]) for n in names]
+
+
+@every_module
+def test_other_weights_may_be_parametrized(make):
     module = make(3, 5)
-    name = next(k for k in module.state_dict() if "weight_ih" in k)
-    nn.utils.parametrizations.weight_norm(module, name)
-    before = run(module)
-    torch.testing.assert_close(run(copy.deepcopy(module)), before)
-    nn.utils.parametrize.remove_parametrizations(module, name)
-    torch.testing.assert_close(run(module), before)
-    prune.l1_unstructured(module, name, 0.5)
-    pruned = getattr(module, name).detach().clone()
-    assert (pruned == 0).sum() == round(0.5 * pruned.numel())
-    after = run(module)
-    prune.remove(module, name)
-    torch.testing.assert_close(run(module), after)
+    for owner, name in other_weights(module):
+        before = run(module)
+        nn.utils.parametrizations.weight_norm(owner, name)
+        torch.testing.assert_close(run(module), before)
+        torch.testing.assert_close(run(copy.deepcopy(module)), before)
+        nn.utils.parametrize.remove_parametrizations(owner, name)
+        torch.testing.assert_close(run(module), before)
+
+
+@every_module
+def test_other_weights_may_be_pruned_and_trained_on(make):
+    module = make(3, 6)
+    for owner, name in other_weights(module):
+        prune.l1_unstructured(owner, name, 0.5)
+        pruned = getattr(owner, name).detach().clone()
+        assert (pruned == 0).sum() == round(0.5 * pruned.numel())
+        with torch.no_grad():
+            getattr(owner, f"{name}_orig").mul_(2)
+        after = run(module)
+        torch.testing.assert_close(getattr(owner, name), 2 * pruned)
+        prune.remove(owner, name)
+        torch.testing.assert_close(run(module), after)
     check(module)
 
 
-def test_training_after_a_move_keeps_the_weight_orthogonal():
-    rnn = OrthoRNN(3, 5).double()
-    optimizer = RiemannianAdam(param_groups(rnn, lr=1e-2, lr_ortho=1e-2))
-    start = rnn.weight_hh_l0.detach().clone()
+@every_network
+def test_training_after_a_move_keeps_the_weight_orthogonal(make):
+    module = make(3, 5).double()
+    optimizer = RiemannianAdam(param_groups(module, lr=1e-2, lr_ortho=1e-2))
+    start = {name: p.detach().clone() for name, p in module.named_parameters()}
     for _ in range(3):
         optimizer.zero_grad()
-        rnn(torch.randn(6, 2, 3, dtype=torch.float64))[0].square().sum().backward()
+        module(make.draw(20, 2, dtype=torch.float64))[0].sin().sum().backward()
         optimizer.step()
-    assert not torch.equal(rnn.weight_hh_l0, start)
-    assert orthogonality_error(rnn) < 1e-12
+    assert not any(torch.equal(p, start[name]) for name, p in module.named_parameters())
+    assert (orthogonality_error(module) or 0) < 1e-12

@@ -82,7 +82,7 @@ def table_gradients(
     dw = torch.zeros_like(weight) if needed.weight else None
     da = torch.zeros_like(gate) if needed.gate and gate is not None else None
     db = torch.zeros_like(shift) if needed.shift and shift is not None else None
-    size = max(1, BLOCK_BYTES // (weight[0].numel() * weight.element_size()))
+    size = max(1, BLOCK_BYTES // (weight.shape[1:].numel() * weight.element_size()))
     rows = (tokens.flatten(), lambdas.flatten(0, -2), _states_before(inputs, states, kind))
     for x, lam, h in zip(*(torch.split(a, size) for a in rows), strict=True):
         if db is not None:

@@ -22,7 +22,7 @@ def reference(inputs: Inputs, kind: Kind) -> Tensor:
     h, states = inputs.h0, []
     for weight, *others in steps:
         rest = iter(others)
-        h = transform(weight, h[: len(weight)], kind.transition)
+        h = transform(weight, h[: weight.shape[0]], kind.transition)
         if inputs.gate is not None:
             h = next(rest).unsqueeze(-1) * h
         if inputs.shift is not None:
