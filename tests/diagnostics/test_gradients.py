@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthornn import OrthoRNN, Stiefel
+from orthornn import OrthoRNN, Stiefel, SwitchedOrthoRNN
 from orthornn.diagnostics import (
     check_gradient,
     check_retraction,
@@ -135,6 +135,15 @@ def test_jacobian_equals_that_of_autograd(cell, layers):
     found = jacobian(rnn, x, state if parts == 2 else state[0])
     expected = torch.autograd.functional.jacobian(end, elsewhere)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_jacobian_along_tokens_is_the_product_of_their_matrices():
+    rnn = SwitchedOrthoRNN(5, 3, dtype=torch.float64)
+    tokens = torch.tensor([4, 0, 2, 2])
+    expected = torch.linalg.multi_dot([rnn.matrices()[x] for x in tokens.flip(0)])
+    torch.testing.assert_close(jacobian(rnn, tokens), expected)
+    with pytest.raises(ValueError, match=r"expected one sequence of shape \(T,\) of tokens"):
+        jacobian(rnn, tokens.unsqueeze(1))
 
 
 @pytest.mark.parametrize("cell", [OrthoRNN, nn.LSTM])

@@ -123,3 +123,24 @@ def test_scores_that_were_taken_often_have_a_panel_of_their_own(results, scores,
     edit(results / "tiny", "ours-seed0", lambda run: operator.setitem(run.records, slice(6), rows))
     assert call(results, "write") == 0
     assert width(results / "tiny" / "curves.png") == {1: 8, 2: 11}[panels]
+
+
+def test_accuracies_against_the_position_have_a_figure_of_their_own(results, capsys):
+    stream = {"metrics": {}, "trained_length": 2, "limit": 4, "chance": 0.5}
+    define(results, TINY)
+    pretend(results, "tiny", ours_seed0={}, theirs_seed3={"seed": 3})
+    call(results, "write")
+    path = results / "tiny" / "accuracy.png"
+    assert not path.exists()
+
+    curves = {"as trained": {"positions": [1, 2, 4], "accuracies": [1, 0.9, 0.5]}}
+    pretend(results, "tiny", ours_seed0={"stream": stream, "curves": curves})
+    call(results, "write")
+    assert path.stat().st_size > 10_000
+    alone = width(path)
+    curves["reduced"] = curves["as trained"]
+    pretend(results, "tiny", ours_seed0={"stream": stream, "curves": curves})
+    assert call(results, "check") == 1
+    assert "accuracy.png is not what the records say" in "".join(capsys.readouterr())
+    call(results, "write")
+    assert width(path) > alone
