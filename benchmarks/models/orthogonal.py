@@ -35,9 +35,14 @@ def ortho(
     retraction: str = "polar",
     input_scale: float = 1.0,
     modrelu_bias: float | None = None,
+    gain: float | None = None,
+    learn_gain: bool | None = None,
     backend: str | None = None,
 ) -> OrthoRNN:
-    """W is a point of the Stiefel manifold; without the pre-activation biases, as in expRNN."""
+    """W is a point of the Stiefel manifold; without the pre-activation biases, as in expRNN.
+
+    ``gain`` and ``learn_gain`` are 1 and False if None.
+    """
     check_bool("bias", bias)
     core = OrthoRNN(
         input_size,
@@ -49,6 +54,8 @@ def ortho(
         bidirectional=bidirectional,
         init=init,
         retraction=retraction,
+        gain=1.0 if gain is None else gain,
+        learn_gain=bool(learn_gain),
         backend=backend,
     )
     scale_input_(core, input_scale)

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, backends
 from orthornn.recurrence import ELMAN
-from orthornn.recurrence.backend import unsupported_by_machine_code
+from orthornn.recurrence.backend import unsupported_nonlinearity
 from orthornn.recurrence.elman import eager
 from orthornn.recurrence.elman.inputs import Inputs, Kind, Needed
 from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES, Nonlinearity
@@ -277,7 +277,7 @@ def test_a_new_nonlinearity_is_one_row_and_runs_in_torch(monkeypatch):
         found.append(torch.autograd.grad(rnn(x.double())[0].sum(), list(rnn.parameters())))
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(found[2], found[1])
-    reason = unsupported_by_machine_code((), Kind("softsign"), triton.NONLINEARITIES, "cuda")
+    reason = unsupported_nonlinearity("softsign", triton.NONLINEARITIES)
     assert "nonlinearity must be one of" in reason
     with pytest.raises(ValueError, match=r"'c' cannot run this: .* got 'softsign'"):
         OrthoRNN(3, 20, nonlinearity="softsign", backend="c")
