@@ -55,7 +55,7 @@ def ortho(
         init=init,
         retraction=retraction,
         gain=1.0 if gain is None else gain,
-        learn_gain=bool(learn_gain),
+        learn_gain=False if learn_gain is None else learn_gain,
         backend=backend,
     )
     scale_input_(core, input_scale)
