@@ -64,6 +64,10 @@ class TrainState:
     def __post_init__(self) -> None:
         self.replica = self.processes.replicate(self.model)
 
+    def stage(self, task: Task) -> Task:
+        """What is trained on now: a stage of the task, or the task."""
+        return task if self.curriculum is None else self.curriculum.task
+
     def state_dict(self) -> dict[str, Any]:
         """Plain containers and tensors, loadable with ``torch.load(weights_only=True)``.
 
@@ -136,6 +140,7 @@ def train(state: TrainState, task: Task, settings: TrainSettings) -> Iterator[Re
         record: Record = {"step": number}
         if per_epoch is not None:
             record["epoch"] = round(number / per_epoch, 4)
+        stage = state.stage(task)
         _advance(state, task, settings, record)
         state.step = number
         state.seconds += time.monotonic() - began
@@ -148,6 +153,8 @@ def train(state: TrainState, task: Task, settings: TrainSettings) -> Iterator[Re
             _check_finite("validation loss", scores["loss"], number)
             _track_best(state, scores["loss"], settings.patience)
             record |= {f"{VALIDATION}{name}": value for name, value in scores.items()}
+        if state.stage(task) is not stage and number < settings.total:
+            state.best_loss = math.inf  # the best weights are those of the last stage
         record["seconds"] = round(state.seconds, 3)
         yield record
 
@@ -182,7 +189,7 @@ def _update(
     """One step of the optimizer, noted in its record; returns what is remembered of the batch."""
     number = state.step + 1
     state.model.train()
-    stage = task if state.curriculum is None else state.curriculum.task
+    stage = state.stage(task)
     if state.curriculum is not None:
         record["length"] = stage.length
     batch = stage.training(settings.batch_size, state.step, state.generator)
@@ -213,8 +220,6 @@ def _update(
         raise TrainingDiverged(f"{error} (step {number})") from error
     if state.curriculum is not None:
         state.curriculum.update(record)
-        if state.curriculum.task is not stage:  # the best weights are those of the last stage
-            state.best_loss = math.inf
     return memory
 
 
