@@ -48,7 +48,8 @@ class ReflectionRNN(TransitionRNN):
     Raises:
         ValueError: for an option out of its range, naming the choices; for an input with another
             number of axes or another dtype.
-        RuntimeError: for an input or hx of another shape, or hx of another dtype.
+        RuntimeError: for an input or hx of another shape, or hx of another dtype; for an input of
+            another dtype under autocast, as from ``torch.nn.RNN``.
         torch.fx.proxy.TraceError: where ``torch.fx`` traces the module itself, not one around it.
 
     References:
@@ -94,7 +95,8 @@ class ReflectionRNN(TransitionRNN):
     def _check_input(self, rows: Tensor) -> None:
         dtype, device = self.initial_state.dtype, self.initial_state.device
         if not precision.accepts_dtype(dtype, rows):
-            raise ValueError(
+            error = ValueError if precision.autocast_dtype(rows) is None else RuntimeError
+            raise error(
                 f"RNN input dtype ({rows.dtype}) does not match weight dtype ({dtype}). "
                 f"Convert input: input.to({dtype}), or convert model: model.to({rows.dtype})"
             )

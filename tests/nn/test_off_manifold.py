@@ -14,7 +14,6 @@ import orthornn
 from orthornn import (
     OffManifoldWarning,
     OrthoRNN,
-    OrthoRNNCell,
     RiemannianAdam,
     RiemannianMuon,
     RiemannianRMSprop,
@@ -22,6 +21,7 @@ from orthornn import (
     param_groups,
     project_,
 )
+from tests.nn.cases import POINTS, case_of, every, every_module_with_points
 
 X = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
 STEPS = 17
@@ -29,12 +29,13 @@ STEPS = 17
 
 def train(module, optimizer, steps=STEPS):
     """Some steps, each with a use of the module; the messages of its warnings."""
-    cell = isinstance(module, OrthoRNNCell)
+    make = case_of(module)
+    x = torch.arange(10).view(5, 2) % 3 if make.takes_tokens else X
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for _ in range(steps):
             optimizer.zero_grad()
-            out = module(X[1], module(X[0])) if cell else module(X)[0]
+            out = module(x[1], module(x[0])) if make.is_cell else module(x)[0]
             out.square().sum().backward()
             optimizer.step()
     return [str(warning.message) for warning in told]
@@ -56,12 +57,12 @@ FUSED = partial(torch.optim.Adam, fused=True)
 @pytest.mark.parametrize(
     "optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.AdamW, FUSED, ByData]
 )
-@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+@every_module_with_points
 def test_a_plain_optimizer_is_told_of_once(make, optimizer):
     module = make(3, 16)
     (message,) = train(module, optimizer(module.parameters(), lr=1e-2))
     assert message.startswith("weight_hh")
-    assert f"of {make.__name__}(3, 16) is no longer orthogonal: ‖xᵀx - I‖ = " in message
+    assert f"of {make.kind.__name__}(3, 16) is no longer orthogonal: ‖xᵀx - I‖ = " in message
     assert "RiemannianAdam(param_groups(" in message
 
 
@@ -80,7 +81,7 @@ def test_a_weight_that_drifts_off_slowly_is_seen_later():
 
 
 @pytest.mark.parametrize(
-    "make",
+    "optimizer",
     [
         RiemannianAdam,
         RiemannianMuon,
@@ -90,52 +91,75 @@ def test_a_weight_that_drifts_off_slowly_is_seen_later():
         geoopt.optim.RiemannianSGD,
     ],
 )
-def test_the_optimizers_of_manifolds_are_not_told_of(make):
-    rnn = OrthoRNN(3, 16)
+@every({name: POINTS[name] for name in ("OrthoRNN", "switched, all options")})
+def test_the_optimizers_of_manifolds_are_not_told_of(optimizer, make):
+    rnn = make(3, 16)
     groups = param_groups(rnn, lr=0.1, lr_ortho=0.1)
-    if make.__module__.startswith("geoopt"):
+    if optimizer.__module__.startswith("geoopt"):
         groups = rnn.parameters()
-    assert train(rnn, make(groups, lr=0.1)) == []
+    assert train(rnn, optimizer(groups, lr=0.1)) == []
 
 
-def test_what_is_put_back_in_time_is_not_told_of_and_what_leaves_again_is():
-    rnn = OrthoRNN(3, 16)
+def double_(module):
+    """Take every recurrent weight off its manifold."""
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            if name.startswith("weight_hh"):
+                p.mul_(2)
+
+
+def an_input(make):
+    return make.draw(*([2] if make.is_cell else [5, 2]))
+
+
+@every_module_with_points
+def test_what_is_put_back_in_time_is_not_told_of_and_what_leaves_again_is(make):
+    module, x = make(3, 16), an_input(make)
     for _ in range(2):
-        with torch.no_grad():
-            rnn.weight_hh_l0.mul_(2)
-        project_(rnn)
-        rnn(X)  # a warning is an error here
-        with torch.no_grad():
-            rnn.weight_hh_l0.mul_(2)
+        double_(module)
+        project_(module)
+        module(x)  # a warning is an error here
+        double_(module)
         with pytest.warns(OffManifoldWarning):
-            rnn(X)
-        rnn(X)
+            module(x)
+        module(x)
 
 
-def test_the_first_use_is_looked_at():
-    rnn = OrthoRNN(3, 16)
-    torch.nn.init.xavier_uniform_(rnn.weight_hh_l0)
+@every_module_with_points
+def test_the_first_use_is_looked_at(make):
+    module = make(3, 16)
+    double_(module)
     with torch.no_grad(), pytest.warns(OffManifoldWarning):
-        rnn(X)
+        module(an_input(make))
 
 
-def test_uses_without_a_gradient_count_where_the_weight_has_changed():
-    rnn = OrthoRNN(3, 16)
+@every_module_with_points
+def test_one_matrix_that_has_left_is_enough(make):
+    module = make(3, 16)
     with torch.no_grad():
-        rnn(X)
-        rnn.weight_hh_l0.mul_(2)
+        next(p for n, p in module.named_parameters() if "weight_hh" in n)[-1].mul_(2)
+    with pytest.warns(OffManifoldWarning, match="no longer orthogonal"):
+        module(an_input(make))
+
+
+@every_module_with_points
+def test_uses_without_a_gradient_count_where_the_weight_has_changed(make):
+    module, x = make(3, 16), an_input(make)
+    with torch.no_grad():
+        module(x)
+        double_(module)
         with pytest.warns(OffManifoldWarning):
-            rnn(X)
+            module(x)
 
 
-def test_a_look_that_cannot_be_made_is_made_later():
-    rnn = OrthoRNN(3, 16)
-    rnn(X)
-    with torch.no_grad():
-        rnn.weight_hh_l0.mul_(2)
-    make_fx(lambda x: rnn(x)[0])(X)
+@every_module_with_points
+def test_a_look_that_cannot_be_made_is_made_later(make):
+    module, x = make(3, 16), an_input(make)
+    module(x)
+    double_(module)
+    make_fx(lambda x: module(x)[0])(x)
     with pytest.warns(OffManifoldWarning):
-        rnn(X)
+        module(x)
 
 
 @pytest.mark.filterwarnings("error::orthornn.OffManifoldWarning")
@@ -149,9 +173,10 @@ def test_who_takes_it_for_an_error_gets_one():
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn))])
-def test_a_copy_is_watched_as_well(copied):
-    rnn = OrthoRNN(3, 16)
-    rnn(X)
+@every_module_with_points
+def test_a_copy_is_watched_as_well(copied, make):
+    rnn = make(3, 16)
+    rnn(an_input(make))
     twin = copied(rnn)
     assert len(train(twin, torch.optim.Adam(twin.parameters(), lr=1e-2))) == 1
 
@@ -174,25 +199,26 @@ def test_looking_costs_a_logarithm_of_the_steps(monkeypatch):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda rnn: make_fx(lambda x: rnn(x)[0])(X),
-        lambda rnn: torch.jit.trace(rnn, X, check_trace=False),
-        lambda rnn: torch.func.jvp(lambda x: rnn(x)[0], (X,), (X,)),
-        lambda rnn: torch.compile(rnn, backend="eager", fullgraph=True)(X),
+        lambda rnn, x, h: make_fx(lambda x: rnn(x)[0])(x),
+        lambda rnn, x, h: torch.jit.trace(rnn, x, check_trace=False),
+        lambda rnn, x, h: torch.func.jvp(lambda h: rnn(x, h)[0], (h,), (h,)),
+        lambda rnn, x, h: torch.compile(rnn, backend="eager", fullgraph=True)(x),
     ],
     ids=["make_fx", "trace", "jvp", "compile"],
 )
 @pytest.mark.filterwarnings(
     "ignore::torch.jit.TracerWarning", "ignore:.torch.jit:DeprecationWarning"
 )
-def test_who_records_operations_sees_no_look_at_the_weight(use, monkeypatch):
+@every({name: POINTS[name] for name in ("OrthoRNN", "switched")})
+def test_who_records_operations_sees_no_look_at_the_weight(make, use, monkeypatch):
     def refuse(*_):
         raise AssertionError("looked at")
 
     monkeypatch.setattr("orthornn.nn.off_manifold.checks.check_point", refuse)
-    rnn = OrthoRNN(3, 4, backend="autograd")
-    use(rnn)
+    rnn, x = make(3, 4, backend="autograd"), make.draw(5, 2)
+    use(rnn, x, make.draw_state(2, hidden_size=4))
     with pytest.raises(AssertionError, match="looked at"):
-        rnn(X)
+        rnn(x)
 
 
 def test_the_former_name_of_the_warning_is_the_same_class():

@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from orthornn import OrthoRNN
 from orthornn.nn.packing import last_states, packed_layout, reverse
 from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
+from tests.nn.cases import every_network, every_transition
 from tests.peers import every_layer, every_length, h0_of, packed, pair
 
 
@@ -45,6 +46,62 @@ def test_every_sequence_runs_as_if_alone(nonlinearity, backend, lengths):
         alone, state = rnn(sequence, h0[:, i])
         torch.testing.assert_close(found, alone)
         torch.testing.assert_close(h_n[:, i], state)
+
+
+def pack(make, lengths, **options):
+    sequences = [make.draw(n, dtype=torch.float64) for n in lengths]
+    return pack_sequence(sequences, **options), sequences
+
+
+@every_network
+@every_length
+@pytest.mark.parametrize("given_state", [False, True])
+def test_every_sequence_of_a_network_runs_as_if_alone(make, lengths, given_state):
+    module = make(3, 5, dtype=torch.float64)
+    x, sequences = pack(make, lengths, enforce_sorted=False)
+    states = make.draw_state(len(lengths), dtype=torch.float64)
+    output, h_n = module(x, states) if given_state else module(x)
+    assert isinstance(output, PackedSequence)
+    loss, losses = output.data.sin().sum() + h_n.cos().sum(), []
+    for i, (sequence, outputs) in enumerate(zip(sequences, unpack_sequence(output), strict=True)):
+        alone, state = module(sequence, states[:, i]) if given_state else module(sequence)
+        torch.testing.assert_close(outputs, alone)
+        torch.testing.assert_close(h_n[:, i], state)
+        losses.append(alone.sin().sum() + state.cos().sum())
+    torch.testing.assert_close(
+        *(
+            torch.autograd.grad(a, list(module.parameters()), materialize_grads=True)
+            for a in (loss, sum(losses))
+        )
+    )
+
+
+@every_transition
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_sorted_and_unsorted_input_of_a_transition(make, batch_first):
+    module, order = make(3, 5, batch_first=batch_first, dtype=torch.float64), [2, 0, 3, 1]
+    falling, sequences = pack(make, (6, 4, 4, 1))
+    shuffled = pack_sequence([sequences[i] for i in order], enforce_sorted=False)
+    (output, h_n), (other, state) = module(falling), module(shuffled)
+    assert output.sorted_indices is None
+    torch.testing.assert_close(state, h_n[:, order])
+    torch.testing.assert_close(unpack_sequence(other), [unpack_sequence(output)[i] for i in order])
+
+
+@every_transition
+def test_wrong_packed_inputs_of_a_transition_are_refused(make):
+    module, sizes = make(3, 5), torch.tensor([3, 1, 1])
+    for data, state, error, match in (
+        (make.draw(5, 1), None, ValueError, "Expected input to be .D, got .D"),
+        (make.draw(5), torch.zeros(2, 3, 5), RuntimeError, r"Expected hidden size \(1, 3, 5\)"),
+        (make.draw(5), torch.zeros(1, 3, 4), RuntimeError, r"Expected hidden size \(1, 3, 5\)"),
+        (make.draw(5), torch.zeros(3, 5), RuntimeError, r"Expected hidden size \(1, 3, 5\)"),
+        (make.draw(5), torch.zeros(1, 3, 5).double(), RuntimeError, "must have the type"),
+        (make.draw(4), None, RuntimeError, "expected 5 packed rows.* got 4"),
+        (make.draw(6), None, RuntimeError, "expected 5 packed rows.* got 6"),
+    ):
+        with pytest.raises(error, match=match):
+            module(PackedSequence(data, sizes), state)
 
 
 def test_a_batch_of_equal_lengths_is_the_dense_one():
@@ -110,13 +167,14 @@ def test_wrong_inputs_are_refused(make, error, data, h0):
         make(3, 5)(x, h0)
 
 
+@every_network
 @pytest.mark.parametrize("sizes", [[1, 2], [2, 1, 0]], ids=str)
-def test_batch_sizes_that_no_packing_gives_are_refused(sizes):
-    x = PackedSequence(torch.randn(3, 3), torch.tensor(sizes))
+def test_batch_sizes_that_no_packing_gives_are_refused(make, sizes):
+    x = PackedSequence(make.draw(3), torch.tensor(sizes))
     with pytest.raises(
         RuntimeError, match=rf"expected batch_sizes that fall.*{sizes[0]}, {sizes[1]}"
     ):
-        OrthoRNN(3, 5)(x)
+        make(3, 5)(x)
 
 
 @every_layer
@@ -131,8 +189,9 @@ def test_rows_that_the_batch_sizes_do_not_count(make, rows):
         module(x)
 
 
-def test_packed_input_does_not_mind_the_default_device():
-    rnn, x = OrthoRNN(3, 5), packed([2, 4], dtype=torch.float32)
+@every_network
+def test_packed_input_does_not_mind_the_default_device(make):
+    rnn, x = make(3, 5), pack_sequence([make.draw(2), make.draw(4)], enforce_sorted=False)
     expected = rnn(x)[1]
     with torch.device("meta"):
         found = rnn(x)[1]
