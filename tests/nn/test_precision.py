@@ -8,6 +8,12 @@ from torch.nn.utils.rnn import pack_sequence
 
 from orthornn import OrthoRNN, OrthoRNNCell, RiemannianSGD, param_groups
 from orthornn.diagnostics import orthogonality_error
+from tests.nn.cases import (
+    every_module,
+    every_module_with_points,
+    every_network,
+    every_transition,
+)
 from tests.peers import every_cell, every_layer
 
 HALF = [torch.float16, torch.bfloat16]
@@ -31,34 +37,36 @@ def close(rounded, exact, dtype):
 
 @half
 @pytest.mark.parametrize("way", ["moved", "constructed", "default"])
-def test_recurrent_weight_is_float32_and_the_rest_half(dtype, way):
+@every_module
+def test_recurrent_weight_is_float32_and_the_rest_half(make, dtype, way):
     try:
         if way == "default":
             torch.set_default_dtype(dtype)
-        modules = [
-            make(3, 5, **({"dtype": dtype} if way == "constructed" else {}))
-            for make in (OrthoRNN, OrthoRNNCell)
-        ]
+        module = make(3, 5, **({"dtype": dtype} if way == "constructed" else {}))
     finally:
         torch.set_default_dtype(torch.float32)
-    for module in modules:
-        if way == "moved":
-            module.to(dtype)
-        for name, p in module.named_parameters():
-            assert p.dtype == (torch.float32 if "weight_hh" in name else dtype)
-        assert orthogonality_error(module) < 1e-6
+    if way == "moved":
+        module.to(dtype)
+    for name, p in module.named_parameters():
+        assert p.dtype == (torch.float32 if "weight_hh" in name else dtype)
+    assert (orthogonality_error(module) or 0) < 1e-6
 
 
 @half
-def test_half_and_back_does_not_change_the_recurrent_weight(dtype):
-    rnn = OrthoRNN(3, 5)
-    rnn(torch.randn(4, 2, 3))[0].sum().backward()
-    w, grad = rnn.weight_hh_l0.detach().clone(), rnn.weight_hh_l0.grad.clone()
-    rnn.to(dtype)
-    assert torch.equal(rnn.weight_hh_l0.grad, grad)
-    assert rnn.weight_ih_l0.grad.dtype == dtype
-    assert torch.equal(rnn.float().weight_hh_l0, w)
-    assert OrthoRNN(3, 5, dtype=torch.float64).to(dtype).weight_hh_l0.dtype == torch.float32
+@every_module_with_points
+def test_half_and_back_does_not_change_the_recurrent_weight(dtype, make):
+    module = make(3, 5)
+    module(make.draw(*([2] if make.is_cell else [4, 2])))[0].sum().backward()
+    name = next(name for name, _ in module.named_parameters() if "weight_hh" in name)
+    kept = module.get_parameter(name)
+    w, grad = kept.detach().clone(), kept.grad.clone()
+    module.to(dtype)
+    assert torch.equal(module.get_parameter(name).grad, grad)
+    others = [p for p in module.parameters() if p is not module.get_parameter(name)]
+    assert {p.grad.dtype for p in others} == {dtype}
+    assert torch.equal(module.float().get_parameter(name), w)
+    double = make(3, 5, dtype=torch.float64).to(dtype)
+    assert double.get_parameter(name).dtype == torch.float32
 
 
 @half
@@ -76,6 +84,54 @@ def test_states_are_rounded_only_where_they_come_out(dtype):
     out = cell(x[0])
     assert out.dtype == dtype
     assert close(out, exact(cell.float(), dtype)(x[0].float()), dtype)
+
+
+@half
+@every_transition
+def test_states_of_a_transition_are_rounded_only_where_they_come_out(dtype, make):
+    rnn = make(3, 16).to(dtype)
+    x, h0 = make.draw(50, 2, dtype=dtype), make.draw_state(2, hidden_size=16, dtype=dtype)
+    exact_input = x.float() if x.is_floating_point() else x
+    expected = exact(rnn.float(), dtype)(exact_input, h0.float())
+    for a, b in zip(rnn.to(dtype)(x, h0), expected, strict=True):
+        assert a.dtype == dtype
+        assert close(a, b, dtype)
+    packed = pack_sequence([x[:4, 0], x[:6, 1]], enforce_sorted=False)
+    output, h_n = rnn(packed)
+    assert (output.data.dtype, h_n.dtype) == (dtype, dtype)
+
+
+@every_network
+def test_the_output_has_the_dtype_of_the_parameters(make):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        module, x = make(3, 5, dtype=dtype), make.draw(4, 2, dtype=dtype)
+        output, h_n = module(x)
+        assert (output.dtype, h_n.dtype) == (dtype, dtype)
+        with torch.no_grad():  # the same where no gradient is asked for
+            assert module(x)[0].dtype == dtype
+
+
+@half
+@every_transition
+def test_autocast_of_a_transition_rounds_the_output_alone(dtype, make):
+    module, x = make(3, 16), make.draw(200, 2)
+    with torch.autocast("cpu", dtype):
+        output, h_n = module(x)
+        again, _ = module(x, h_n)
+        double, _ = make(3, 5, dtype=torch.float64)(make.draw(6, 2, dtype=torch.float64))
+    assert [a.dtype for a in (output, h_n, again, double)] == [dtype] * 3 + [torch.float64]
+    assert close(output, module(x)[0], dtype)
+    output.float().sum().backward()
+    assert {p.grad.dtype for p in module.parameters()} == {torch.float32}
+
+
+@every_transition
+@pytest.mark.parametrize("which", ["module", "state"])
+def test_autocast_of_a_transition_does_not_mix_in_float64(make, which):
+    dtypes = [torch.float64 if name == which else torch.float32 for name in ("module", "state")]
+    module, h0 = make(3, 5, dtype=dtypes[0]), make.draw_state(2, dtype=dtypes[1])
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="type"):
+        module(make.draw(4, 2), h0)
 
 
 @half
@@ -141,20 +197,23 @@ def test_a_linear_recurrence_in_bfloat16_keeps_its_norm_over_ten_thousand_steps(
     assert ratio.item() == pytest.approx(1.0, abs=1e-2)
 
 
-def test_a_half_precision_module_trains():
-    rnn = OrthoRNN(3, 8).bfloat16()
-    optimizer = RiemannianSGD(param_groups(rnn, lr=1e-2, lr_ortho=1e-2))
+@every_network
+def test_a_half_precision_module_trains(make):
+    rnn = make(3, 8).bfloat16()
+    optimizer = RiemannianSGD(param_groups(rnn, lr=1.0, lr_ortho=1e-2))
     start = copy.deepcopy(rnn.state_dict())
     for _ in range(3):
         optimizer.zero_grad()
-        rnn(torch.randn(6, 2, 3).bfloat16())[0].float().square().mean().backward()
+        rnn(make.draw(20, 2, dtype=torch.bfloat16))[0].float().sin().mean().backward()
         optimizer.step()
-    assert not torch.equal(start["weight_hh_l0"], rnn.weight_hh_l0)
-    assert orthogonality_error(rnn) < 1e-6
+    assert not any(torch.equal(start[name], p) for name, p in rnn.named_parameters())
+    assert (orthogonality_error(rnn) or 0) < 1e-6
 
 
-@pytest.mark.parametrize("make", [OrthoRNN, OrthoRNNCell])
+@every_module
 def test_complex_modules_are_refused(make):
+    with pytest.raises(ValueError, match="complex64"):
+        make(3, 5, dtype=torch.complex64)
     module = make(3, 5)
     with (
         pytest.warns(UserWarning, match="Complex modules"),

@@ -1,5 +1,7 @@
 """The ways in which a recurrent weight might stop being a point, and projection back."""
 
+import re
+
 import geoopt
 import pytest
 import torch
@@ -7,8 +9,16 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.swa_utils import AveragedModel
 
-from orthornn import OrthoRNN, OrthoRNNCell, SpecialOrthogonal, Stiefel, project_
+from orthornn import (
+    OrthoRNN,
+    OrthoRNNCell,
+    SpecialOrthogonal,
+    Stiefel,
+    SwitchedOrthoRNN,
+    project_,
+)
 from orthornn.diagnostics import orthogonality_error
+from tests.nn.cases import every_module_with_points
 
 OURS = {"OrthoRNN": OrthoRNN, "OrthoRNNCell": OrthoRNNCell}
 both = pytest.mark.parametrize("make", OURS.values(), ids=OURS)
@@ -47,6 +57,22 @@ def test_projection_makes_a_foreign_checkpoint_loadable(make):
     )
 
 
+@every_module_with_points
+def test_projection_makes_a_checkpoint_of_noise_loadable(make):
+    model = nn.Sequential(make(3, 5))
+    state = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
+    kept = {k: v.clone() for k, v in state.items()}
+    name = f"0.{name_of(model[0])}"
+    projected = project_(model, dict(state))
+    model.load_state_dict(projected)
+    check(model[0])
+    expected = model[0].manifold.projx(state[name])
+    torch.testing.assert_close(model.state_dict()[name], expected, atol=1e-6, rtol=0)
+    for key, value in kept.items():
+        assert torch.equal(state[key], value)
+        assert key == name or torch.equal(model.state_dict()[key], value)
+
+
 @both
 def test_projection_mends_what_left_the_manifold_and_touches_nothing_else(make):
     module = make(3, 5)
@@ -62,10 +88,11 @@ def test_projection_mends_what_left_the_manifold_and_touches_nothing_else(make):
     project_(model)
 
 
-def test_the_average_of_two_models_is_projected():
-    average, other = AveragedModel(OrthoRNN(3, 5)), OrthoRNN(3, 5)
+@every_module_with_points
+def test_the_average_of_two_models_is_projected(make):
+    average, other = AveragedModel(make(3, 5)), make(3, 5)
     average.update_parameters(other)
-    average.update_parameters(OrthoRNN(3, 5))
+    average.update_parameters(make(3, 5))
     assert orthogonality_error(average) > 1e-2
     check(project_(average).module)
 
@@ -93,7 +120,7 @@ def test_projection_of_tied_modules_and_of_none_at_all():
         project_(tied, {"0.weight_hh_l0": torch.full((5, 5), torch.nan)})
 
 
-@both
+@every_module_with_points
 def test_a_weight_within_tolerance_is_taken_and_one_beyond_it_is_not(make):
     module = make(3, 9)
     state = {k: v.clone() for k, v in module.state_dict().items()}
@@ -107,11 +134,12 @@ def test_a_weight_within_tolerance_is_taken_and_one_beyond_it_is_not(make):
                 module.load_state_dict(state)
 
 
-@both
+@every_module_with_points
 def test_no_way_round_the_check(make):
     module = make(3, 5)
-    name, wrong = name_of(module), nn.Parameter(torch.randn(5, 5))
-    kept = point(module)
+    name, kept = name_of(module), point(module)
+    wrong, right = nn.Parameter(torch.randn_like(kept)), kept.detach().clone()
+    larger = torch.Size([*kept.shape[:-2], 6, 6])
     with pytest.raises(RuntimeError, match="is not orthogonal"):
         module.register_parameter(name, wrong)
     for way in (
@@ -120,19 +148,21 @@ def test_no_way_round_the_check(make):
     ):
         with pytest.raises(TypeError, match=f"{name} cannot be taken out of the module"):
             way()
-    with pytest.raises(ValueError, match=rf"expected {name} of shape \(5, 5\), got \(6, 6\)"):
-        setattr(module, name, nn.Parameter(torch.eye(6)))
+    shapes = re.escape(f"{tuple(kept.shape)}, got {tuple(larger)}")
+    with pytest.raises(ValueError, match=f"expected {name} of shape {shapes}"):
+        setattr(module, name, nn.Parameter(torch.eye(6).expand(larger)))
     assert point(module) is kept
     assert type(wrong) is nn.Parameter
     setattr(module, name, None)
     with pytest.raises(RuntimeError, match="is not orthogonal"):
         setattr(module, name, wrong)
-    setattr(module, name, nn.Parameter(torch.eye(5)))
+    setattr(module, name, nn.Parameter(right))
     check(module)
-    delattr(module, name.replace("hh", "ih"))
+    other = next(n for n, _ in module.named_parameters(recurse=False) if n != name)
+    delattr(module, other)
 
 
-@both
+@every_module_with_points
 def test_hooks_of_the_user_come_before_the_check(make):
     module = make(3, 5)
     state = {k: 2 * v for k, v in module.state_dict().items()}
@@ -155,20 +185,21 @@ def test_hooks_of_the_user_come_before_the_check(make):
     check(module)
 
 
-@both
+@every_module_with_points
 def test_uninitialised_memory_is_filled_with_the_identity(make, monkeypatch):
     module = make(3, 5)
     empty_like = torch.empty_like
     monkeypatch.setattr(torch, "empty_like", lambda *a, **k: empty_like(*a, **k).fill_(7))
     module.to_empty(device="cpu")
-    assert torch.equal(point(module), torch.eye(5))
+    expected = module.manifold.origin(*point(module).shape)
+    assert torch.equal(point(module), expected)
     check(module)
     with torch.no_grad():
         point(module).mul_(2)
-    assert torch.equal(module.double().get_parameter(name_of(module)), 2 * torch.eye(5).double())
+    assert torch.equal(module.double().get_parameter(name_of(module)), 2 * expected.double())
 
 
-@both
+@every_module_with_points
 def test_a_wrong_size_is_said_to_be_one(make):
     state = {k: 2 * v for k, v in make(3, 6).state_dict().items()}
     with pytest.raises(RuntimeError, match="size mismatch for weight_hh"):
@@ -207,24 +238,44 @@ def test_the_manifold_chosen_by_the_user_is_kept(make, move):
             setattr(module, name, nn.Parameter(torch.eye(5)[[1, 0, 2, 3, 4]]))
 
 
-@both
+@every_module_with_points
 def test_an_adopted_parameter_keeps_its_identity_and_its_gradient(make):
     module = make(3, 5)
-    p = nn.Parameter(torch.eye(5, dtype=torch.bfloat16))
-    p.grad = torch.ones(5, 5, dtype=torch.bfloat16)
+    p = nn.Parameter(module.manifold.origin(*point(module).shape).bfloat16())
+    p.grad = torch.ones_like(p)
     setattr(module, name_of(module), p)
     assert point(module) is p
     assert p.dtype == p.grad.dtype == torch.float32
-    assert torch.equal(p.grad, torch.ones(5, 5))
+    assert torch.equal(p.grad, torch.ones(p.shape))
 
 
-@both
+@every_module_with_points
 def test_fake_weights_are_taken_without_their_values(make):
     with FakeTensorMode():
         module = make(3, 5)
-        setattr(module, name_of(module), nn.Parameter(torch.empty(5, 5)))
+        setattr(module, name_of(module), nn.Parameter(torch.empty(point(module).shape)))
         module.load_state_dict(make(3, 5).state_dict())
-    assert point(module).manifold == Stiefel()
+    assert point(module).manifold == module.manifold
+
+
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_a_determinant_is_kept_by_every_way_in(determinant):
+    module = SwitchedOrthoRNN(3, 4, determinant=determinant)
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    state["weight_hh"][1, 0] *= -1
+    wrong = nn.Parameter(state["weight_hh"].clone())
+    for way in (
+        lambda: module.load_state_dict(state),
+        lambda: module.load_state_dict(state, assign=True),
+        lambda: setattr(module, "weight_hh", wrong),
+    ):
+        with pytest.raises(RuntimeError, match=f"det x must be {determinant}, got {-determinant}"):
+            way()
+    module.load_state_dict(project_(module, state))
+    module.to_empty(device="cpu")
+    assert module.weight_hh.manifold.determinant == determinant
+    assert module.double().weight_hh.manifold.determinant == determinant
+    assert torch.linalg.det(module.weight_hh).sign().eq(determinant).all()
 
 
 def test_reset_leaves_alone_what_a_subclass_added():
