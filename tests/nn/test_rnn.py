@@ -13,6 +13,7 @@ from orthornn.diagnostics import orthogonality_error
 from orthornn.init import INITIALIZERS
 from orthornn.manifolds.retractions import RETRACTIONS
 from orthornn.recurrence.elman.nonlinearity import NONLINEARITIES
+from tests.nn.cases import every_network, every_transition
 from tests.peers import every_layer, h0_of, pair
 
 
@@ -133,6 +134,72 @@ def test_dropout_can_be_changed_after_construction(make):
     module.train().dropout = 1.5
     with pytest.raises(RuntimeError, match="between 0 and 1"):
         module(x)
+
+
+@every_network
+@pytest.mark.parametrize("given_state", [False, True])
+def test_batches_in_either_axis_order_and_single_sequences(make, given_state):
+    module, x = make(3, 5, dtype=torch.float64), make.draw(7, 2, dtype=torch.float64)
+    other = make(3, 5, batch_first=True, dtype=torch.float64)
+    other.load_state_dict(module.state_dict())
+    h = [make.draw_state(2, dtype=torch.float64)] if given_state else []
+    output, h_n = module(x, *h)
+    assert (output.shape, h_n.shape) == ((7, 2, 5), (1, 2, 5))
+    torch.testing.assert_close(output[-1:], h_n)
+    swapped, state = other(x.transpose(0, 1), *h)
+    torch.testing.assert_close((swapped.transpose(0, 1), state), (output, h_n))
+    for b, one in enumerate(x.unbind(1)):
+        single = [a[:, b] for a in h]
+        for network in (module, other):
+            alone, last = network(one, *single)
+            torch.testing.assert_close((alone, last), (output[:, b], h_n[:, b]))
+
+
+@every_transition
+@pytest.mark.parametrize("batch", [(1, 1), (1, 2), (7, 1), (4, 0)], ids=str)
+def test_smallest_batches_of_a_transition(make, batch):
+    for hidden_size in (1, 2):
+        module = make(3, hidden_size)
+        output, h_n = module(make.draw(*batch))
+        assert output.shape == (*batch, hidden_size)
+        assert h_n.shape == (1, batch[1], hidden_size)
+        (output.sum() + h_n.sum()).backward()
+        assert all(p.grad.shape == p.shape for p in module.parameters())
+
+
+@every_transition
+def test_inputs_of_a_transition_in_any_memory_layout(make):
+    module, x, h0 = make(3, 5), make.draw(6, 4), make.draw_state(4)
+    expected = module(x, h0)
+    spread = torch.stack([x, x], -1)[..., 0]
+    for view in (
+        (x.transpose(0, 1).contiguous().transpose(0, 1), h0),
+        (spread, h0.mT.contiguous().mT),
+    ):
+        torch.testing.assert_close(module(*view), expected)
+    one, many = x[:1, :1], torch.zeros(1, 4, 5)
+    wide = one.expand(6, 4, *one.shape[2:])
+    torch.testing.assert_close(
+        module(wide, many[:, :1].expand(1, 4, 5)), module(wide.contiguous(), many)
+    )
+
+
+@every_transition
+def test_pieces_of_a_transition_with_carried_state_equal_the_whole(make):
+    module, x = make(3, 5, dtype=torch.float64), make.draw(9, 2, dtype=torch.float64)
+    whole, last = module(x)
+    first, state = module(x[:4])
+    second, state = module(x[4:], state)
+    torch.testing.assert_close((torch.cat((first, second)), state), (whole, last))
+
+
+@every_network
+def test_hooks_and_subclasses_of_a_network_see_one_call(make):
+    calls, module = [], make(3, 5)
+    module.register_forward_hook(lambda *_: calls.append(1))
+    module(make.draw(4))
+    module(make.draw(4, 2))
+    assert len(calls) == 2
 
 
 @every_layer

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from orthornn import OrthoRNN
+from orthornn import OrthoRNN, ReflectionRNN, SwitchedOrthoRNN
+from tests.nn.cases import every_network, every_transition
 from tests.peers import every_layer, outcome, pair
 
 BAD = {
@@ -65,6 +66,82 @@ def test_the_message_names_expected_and_got(error, match, options):
         OrthoRNN(**{"input_size": 3, "hidden_size": 5, **options})
 
 
+@every_transition
+@pytest.mark.parametrize(
+    ("error", "match", "options"),
+    [
+        (ValueError, r"backend must be None or one of \[.*\], got 'x'", {"backend": "x"}),
+        (ValueError, r"backend must be None or one of \[.*\], got \['x'\]", {"backend": ["x"]}),
+        (ValueError, "hidden_size must be greater than zero, got 0", {"hidden_size": 0}),
+        (ValueError, "must be greater than zero, got -1", {"inputs": -1}),
+        (TypeError, "hidden_size should be of type int, got: float", {"hidden_size": 2.5}),
+        (TypeError, "hidden_size should be of type int, got: bool", {"hidden_size": True}),
+        (TypeError, "should be of type int, got: NoneType", {"inputs": None}),
+        (TypeError, "batch_first should be of type bool, got: int", {"batch_first": 1}),
+        (ValueError, "got torch.complex64", {"dtype": torch.complex64}),
+        (TypeError, "dtype", {"dtype": "float32"}),
+        (RuntimeError, "nowhere", {"device": "nowhere"}),
+        (TypeError, "unknown", {"unknown": 1}),
+    ],
+)  # fmt: skip
+def test_a_bad_option_of_a_transition_is_named(make, error, match, options):
+    with pytest.raises(error, match=match):
+        make(**options)
+
+
+@pytest.mark.parametrize("option", ["additive", "resets"])
+@pytest.mark.parametrize("kind", [SwitchedOrthoRNN, ReflectionRNN])
+def test_a_switch_that_is_no_bool_is_refused(kind, option):
+    with pytest.raises(TypeError, match=f"{option} should be of type bool, got: int"):
+        kind(3, 5, **{option: 1})
+
+
+@every_network
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(
+    ("error", "match", "batch", "state"),
+    [
+        (ValueError, "Expected input to be .D or .D, got .D", (2, 3, 4), None),
+        (ValueError, "Expected input to be .D or .D, got .D", (), None),
+        (RuntimeError, "sequence length to be larger than 0 in RNN, got 0", (0, 0), None),
+        (RuntimeError, "sequence length to be larger than 0 in RNN, got 0", (0,), None),
+        (RuntimeError, r"Expected hidden size \(1, 2, 5\), got \[2, 2, 5\]", (2, 2), (2, 2, 5)),
+        (RuntimeError, r"Expected hidden size \(1, 2, 5\), got \[1, 3, 5\]", (2, 2), (1, 3, 5)),
+        (RuntimeError, r"Expected hidden size \(1, 2, 5\), got \[1, 2, 4\]", (2, 2), (1, 2, 4)),
+        (RuntimeError, "Expected hidden size|2-D tensor", (2, 2), (2, 5)),
+        (RuntimeError, "Expected hidden size|3-D tensor", (4,), (1, 2, 5)),
+        (RuntimeError, "Expected hidden size", (4,), (2, 5)),
+    ],
+)  # fmt: skip
+def test_wrong_shapes_are_refused_by_every_network(make, batch_first, error, match, batch, state):
+    module = make(3, 5, batch_first=batch_first)
+    with pytest.raises(error, match=match):
+        module(make.draw(*batch), None if state is None else torch.randn(state))
+
+
+@every_transition
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_a_state_of_another_dtype_is_refused(make, dtype):
+    expected = f"hx must have the type torch.float32, got type {dtype}"
+    with pytest.raises(RuntimeError, match=expected):
+        make(3, 5)(make.draw(4, 2), torch.ones(1, 2, 5, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_reflection_refuses_the_dtypes_that_torch_does(dtype, autocast):
+    results = []
+    for module in (nn.RNN(3, 5), ReflectionRNN(3, 5)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            results.append(outcome(lambda module=module: module(torch.ones(4, 2, 3, dtype=dtype))))
+    assert type(results[0]) is type(results[1])
+
+
+def test_features_of_another_number_are_refused():
+    with pytest.raises(RuntimeError, match="Expected 3, got 4"):
+        ReflectionRNN(3, 5)(torch.randn(4, 2, 4))
+
+
 @every_layer
 def test_dropout_without_a_second_layer_warns(make):
     with pytest.warns(UserWarning, match="num_layers greater than 1"):
@@ -121,10 +198,10 @@ def test_wrong_inputs_raise_what_torch_raises(arguments):
     assert str(found.value)
 
 
-@every_layer
+@every_network
 @pytest.mark.parametrize("moved", [0, 1])
 def test_the_tensor_on_another_device_is_named(make, moved):
-    inputs = [torch.randn(4, 2, 3), torch.randn(1, 2, 5)]
+    inputs = [make.draw(4, 2), torch.randn(1, 2, 5)]
     inputs[moved] = inputs[moved].to("meta")
     pattern = ["Input and parameter tensors", "Input and hidden tensors"][moved]
     with pytest.raises(RuntimeError, match=f"{pattern} are not at the same device"):

@@ -14,6 +14,7 @@ from orthornn import (
     SwitchedOrthoRNN,
     backends,
     param_groups,
+    project_,
 )
 from orthornn.nn.exact_gate import exact_gate
 from tests.nn.cases import every_transition, vary
@@ -177,6 +178,26 @@ def test_every_matrix_has_the_determinant_asked_for(determinant, init):
     for _ in range(2):
         assert torch.linalg.det(rnn.weight_hh).sign().eq(determinant).all()
         rnn.reset_parameters()
+
+
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_a_determinant_is_kept_by_every_way_in(determinant):
+    module = SwitchedOrthoRNN(3, 4, determinant=determinant)
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    state["weight_hh"][1, 0] *= -1
+    wrong = nn.Parameter(state["weight_hh"].clone())
+    for way in (
+        lambda: module.load_state_dict(state),
+        lambda: module.load_state_dict(state, assign=True),
+        lambda: setattr(module, "weight_hh", wrong),
+    ):
+        with pytest.raises(RuntimeError, match=f"det x must be {determinant}, got {-determinant}"):
+            way()
+    module.load_state_dict(project_(module, state))
+    module.to_empty(device="cpu")
+    assert module.weight_hh.manifold.determinant == determinant
+    assert module.double().weight_hh.manifold.determinant == determinant
+    assert torch.linalg.det(module.weight_hh).sign().eq(determinant).all()
 
 
 @every_transition

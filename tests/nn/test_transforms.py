@@ -1,4 +1,4 @@
-"""Autograd in all its modes, and torch.func, on the modules: numbers equal to a plain loop's."""
+"""Autograd in all its modes, and torch.func, on OrthoRNN: numbers equal to a plain loop's."""
 
 import pytest
 import torch
@@ -11,7 +11,6 @@ from torch.func import (
     jacfwd,
     jacrev,
     jvp,
-    stack_module_state,
     vmap,
 )
 from torch.utils.checkpoint import checkpoint
@@ -77,19 +76,6 @@ def test_vmap_over_inputs(nonlinearity):
     torch.testing.assert_close(vmap(rnn)(x), tuple(expected))
     cell = OrthoRNNCell(3, 4, nonlinearity=nonlinearity).double()
     torch.testing.assert_close(vmap(cell)(x[0]), torch.stack([cell(one) for one in x[0]]))
-
-
-def test_vmap_over_an_ensemble():
-    models = [build() for _ in range(3)]
-    parameters, buffers = stack_module_state(models)
-    x = draw(4, 2, 3)
-
-    def call(p, b):
-        return functional_call(models[0], (p, b), (x,))[0]
-
-    torch.testing.assert_close(
-        vmap(call)(parameters, buffers), torch.stack([m(x)[0] for m in models])
-    )
 
 
 @every_nonlinearity
