@@ -109,10 +109,18 @@ def test_every_command_runs(command, here, tmp_path, capsys):
 
 def run_example(index):
     examples = [text for language, text in BLOCKS if language == "python"]
-    assert len(examples) == 4
+    assert len(examples) == 5
     names = {}
     exec(examples[index], names)
     return names
+
+
+def test_the_example_of_switched_networks_steps_and_is_not_reduced_before_it_has_learned(capsys):
+    names = run_example(3)
+    w = names["rnn"].weight_hh
+    torch.testing.assert_close(w.mT @ w, torch.eye(8).expand_as(w), rtol=0, atol=1e-5)
+    assert names["output"].shape == (256, 16, 8)
+    assert "got none" in capsys.readouterr().out
 
 
 def test_the_example_of_a_foreign_checkpoint_loads_it():
@@ -140,7 +148,7 @@ def test_the_example_works_and_the_weight_stays_orthogonal():
 
 
 def test_the_example_of_the_manifold_finds_the_leading_eigenvectors():
-    names = run_example(3)
+    names = run_example(4)
     x = names["x"].detach()
     torch.testing.assert_close(x.T @ x, torch.eye(16), rtol=0, atol=1e-5)
     found = (x.T @ names["a"] @ x).trace().item()
