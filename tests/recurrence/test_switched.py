@@ -156,6 +156,23 @@ def test_a_backend_that_is_not_one_of_the_table_is_refused():
         SWITCHED.run(inputs, kind, "triton")
 
 
+@pytest.mark.parametrize("transition", [MATRIX, REFLECTIONS])
+@pytest.mark.parametrize("name", ["h0", "weight", "gate", "shift"])
+@pytest.mark.parametrize("backend", [None, *BACKENDS])
+def test_tensors_whose_sizes_do_not_go_together_are_refused(backend, name, transition):
+    inputs, kind = problem((9, 3, 5, 4, 2), transition)
+    wrong = {
+        "h0": inputs.h0[:, :3],
+        "weight": inputs.weight[..., :3],
+        "gate": inputs.gate[:4],
+        "shift": inputs.shift[:4],
+    }
+    inputs = inputs._replace(**{name: wrong[name]})
+    inputs.tokens[5, 1] = 4  # which a short table does not have
+    with pytest.raises((RuntimeError, IndexError)):
+        SWITCHED.run(inputs, kind, backend)
+
+
 def test_a_scan_refuses_packed_rows():
     inputs, kind = problem((2, 1, 2, 3, 1), MATRIX, packed=True)
     with pytest.raises(ValueError, match="'scan' cannot run this: it takes no packed sequences"):

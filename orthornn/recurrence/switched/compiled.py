@@ -78,6 +78,7 @@ def forward(inputs: Inputs, kind: Kind) -> Tensor:
 
     Raises:
         IndexError: for a token without a row in the tables.
+        RuntimeError: for tensors whose sizes do not go together.
     """
     inputs = _contiguous(inputs)
     states = inputs.h0.new_empty(inputs.states_shape)
@@ -90,6 +91,7 @@ def backward(grad: Tensor, inputs: Inputs, states: Tensor, kind: Kind, needed: N
 
     Raises:
         IndexError: for a token without a row in the tables.
+        RuntimeError: for tensors whose sizes do not go together.
     """
     inputs, states = _contiguous(inputs), states.contiguous()
     if not any(grad.stride()):  # one number for all, as from sum()
@@ -132,6 +134,7 @@ def _contiguous(inputs: Inputs) -> Inputs:
 def _fields(inputs: Inputs, kind: Kind) -> dict[str, int | Tensor | None]:
     """Those of a call that both passes have."""
     tokens, h0, weight, gate, shift = inputs
+    _check_shapes(inputs, kind)
     _check_tokens(tokens, len(weight))
     batch, hidden = h0.shape
     reflections = weight.shape[1] if kind.transition == REFLECTIONS else 0
@@ -146,6 +149,22 @@ def _fields(inputs: Inputs, kind: Kind) -> dict[str, int | Tensor | None]:
         "tokens": len(weight), "reflections": reflections, "threads": threads, "sizes": sizes,
         "starts": starts, "x": tokens, "h0": h0, "weight": weight, "gate": gate, "shift": shift,
     }  # fmt: skip
+
+
+def _check_shapes(inputs: Inputs, kind: Kind) -> None:
+    """Refuse sizes that do not go together: the code would read past the end of a tensor."""
+    tokens, h0, weight, gate, shift = inputs
+    H, sizes = h0.shape[-1], kind.batch_sizes
+    rows = weight.shape[1] if kind.transition == REFLECTIONS else H
+    expected = {
+        "h0": (h0, (tokens.shape[1] if sizes is None else int(sizes[0]), H)),
+        "weight": (weight, (len(weight), rows, H)),
+        "gate": (gate, (len(weight),)),
+        "shift": (shift, (len(weight), H)),
+    }
+    for name, (a, shape) in expected.items():
+        if a is not None and a.shape != shape:
+            raise RuntimeError(f"expected {name} of shape {shape}, got {tuple(a.shape)}")
 
 
 def _check_tokens(tokens: Tensor, number: int) -> None:
