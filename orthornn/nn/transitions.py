@@ -24,6 +24,7 @@ from typing import Any, ClassVar, overload
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.rnn import PackedSequence
 
 from orthornn._validation import check_type, short_repr
@@ -131,7 +132,7 @@ class TransitionRNN(nn.Module):
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN, got 0")
         if hx is not None:
             self._check_state(hx, sequences)
-        self._run_hooks_of_maps()
+        self._apply_pruning()
         with precision.in_weight_precision(self._example(sequences.rows)) as out_dtype:
             inputs, kind = self._inputs(sequences, hx)
             h = SWITCHED.run(inputs, kind, self.backend)
@@ -148,11 +149,12 @@ class TransitionRNN(nn.Module):
         precision.refuse_complex(fn, self.initial_state)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
-    def _run_hooks_of_maps(self) -> None:
-        """Those before their forward, which is not called: pruning sets the weight there."""
+    def _apply_pruning(self) -> None:
+        """Set pruned weights, as before the forward of the maps, which read() goes round."""
         for map in self.children():
             for hook in map._forward_pre_hooks.values():
-                hook(map, ())
+                if isinstance(hook, BasePruningMethod):
+                    hook(map, ())
 
     @abstractmethod
     def _check_input(self, rows: Tensor) -> None:

@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from orthornn import OrthoRNN, RiemannianRMSprop, param_groups
+from orthornn import OrthoRNN, ReflectionRNN, RiemannianRMSprop, SwitchedOrthoRNN, param_groups
 from orthornn.diagnostics import orthogonality_error
 from tests import forks
 
@@ -44,17 +44,47 @@ def build():
     return nn.Sequential(nn.Linear(3, 4, dtype=torch.float64), rnn)
 
 
+def build_transitions():
+    """One of matrices and one of reflections, one after the other."""
+    options = {"additive": True, "resets": True, "dtype": torch.float64}
+    return Stacked(SwitchedOrthoRNN(3, 8, **options), ReflectionRNN(8, 4, 2, **options))
+
+
+class Stacked(nn.Module):
+    """Two networks in a row."""
+
+    def __init__(self, *networks):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x):
+        for network in self.networks:
+            x, h_n = network(x)
+        return x, h_n
+
+
+def draw_reals():
+    return torch.randn(6, 4, 3, dtype=torch.float64)
+
+
+def draw_tokens():
+    return torch.randint(3, (6, 4))
+
+
+MODELS = {"OrthoRNN": (build, draw_reals), "transitions": (build_transitions, draw_tokens)}
+
+
 def train(model, batches):
     optimizer = RiemannianRMSprop(param_groups(model, lr=1e-2, lr_ortho=1e-2))
     for x in batches:
         optimizer.zero_grad()
-        model(x)[0].square().mean().backward()
+        model(x)[0].sin().mean().backward()
         optimizer.step()
 
 
-def replicated(rank, path):
+def replicated(rank, path, name):
     torch.manual_seed(rank)  # the wrapper has to make the starts equal
-    model = build()
+    model = MODELS[name][0]()
     wrapped = DistributedDataParallel(model)
     if rank == 0:
         torch.save(model.state_dict(), path / "start.pt")
@@ -63,13 +93,15 @@ def replicated(rank, path):
     torch.save(model.state_dict(), path / f"{rank}.pt")
 
 
-def test_two_replicas_end_where_one_process_does(tmp_path):
-    batches = [torch.randn(6, 4, 3, dtype=torch.float64) for _ in range(5)]
+@pytest.mark.parametrize("name", MODELS)
+def test_two_replicas_end_where_one_process_does(name, tmp_path):
+    make, draw = MODELS[name]
+    batches = [draw() for _ in range(5)]
     torch.save(batches, tmp_path / "batches.pt")
-    in_two_processes(replicated, tmp_path)
+    in_two_processes(replicated, tmp_path, name)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert all(torch.equal(first[k], second[k]) for k in first)
-    alone = build()
+    alone = make()
     alone.load_state_dict(torch.load(tmp_path / "start.pt"))
     train(alone, batches)
     torch.testing.assert_close(dict(alone.state_dict()), dict(first))
@@ -90,6 +122,18 @@ def sharded(rank):
             fully_shard(model[1] if part else model, mesh=mesh)
         assert all(map(torch.equal, before, model[1].parameters()))
         assert orthogonality_error(model[1]) < 1e-12
+
+    for options in ({}, {"reflections": 2}):
+        with pytest.raises(TypeError, match=r"initial_state to be a whole tensor.*ignored_params"):
+            fully_shard(SwitchedOrthoRNN(3, 8, **options), mesh=mesh)
+    with pytest.raises(TypeError, match=r"weight_hh cannot be taken out.*ignored_modules"):
+        FullyShardedDataParallel(SwitchedOrthoRNN(3, 8), device_id=torch.device("cpu"))
+
+    torch.manual_seed(0)  # a network of plain weights may be sharded
+    network, x = ReflectionRNN(3, 8, 2, additive=True, dtype=torch.float64), draw_reals()
+    expected = network(x)[0]
+    fully_shard(network, mesh=mesh)
+    torch.testing.assert_close(network(x)[0], expected)
 
     for kept in (False, True):
         model = build()
