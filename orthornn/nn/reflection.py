@@ -48,6 +48,7 @@ class ReflectionRNN(TransitionRNN):
     Raises:
         ValueError: for an option out of its range, naming the choices; for an input with another
             number of axes or another dtype.
+        TypeError: for an argument of another type.
         RuntimeError: for an input or hx of another shape, or hx of another dtype; for an input of
             another dtype under autocast, as from ``torch.nn.RNN``.
         torch.fx.proxy.TraceError: where ``torch.fx`` traces the module itself, not one around it.

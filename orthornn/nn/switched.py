@@ -65,7 +65,7 @@ class SwitchedOrthoRNN(OrthogonalWeights, TransitionRNN):
     Raises:
         ValueError: for an option out of its range, naming the choices; for an input with another
             number of axes.
-        TypeError: for tokens that are no integers.
+        TypeError: for an argument of another type, and tokens that are no integers.
         IndexError: for a token out of range, on a CPU.
         RuntimeError: for hx of another shape or dtype, or an input without steps.
         torch.fx.proxy.TraceError: where ``torch.fx`` traces the module itself, not one around it.

@@ -66,7 +66,7 @@ def test_one_graph_whatever_the_length(nonlinearity):
         agree(compiled, plain, torch.randn(length, 2, 3, dtype=torch.float64))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(5)
 @every_transition
 def test_one_graph_of_a_transition_whatever_the_length(make):
     plain = make(3, 5, dtype=torch.float64)
@@ -202,6 +202,7 @@ def test_symbolic_tracing_sees_one_call(make):
         torch.fx.symbolic_trace(make(3, 5))
 
 
+@pytest.mark.sampled(2)
 @every_module
 def test_make_fx_records_torch_s_own_operations(make):
     module, batch = make(3, 5, dtype=torch.float64), [2] if make.is_cell else [4, 2]
