@@ -35,6 +35,17 @@ def first_below(records: list[Record], threshold: float | None) -> Record | None
     return records[start + int(below[0])]
 
 
+def best_of_last_stage(records: list[Record]) -> float | None:
+    """The best validation loss of the last stage of a curriculum that was validated, or of all.
+
+    That of the weights which are tested; an earlier stage may have had a lower one.
+    """
+    validated = [r for r in records if "validation_loss" in r]
+    stage = validated[-1].get("length") if validated else None
+    losses = (r["validation_loss"] for r in validated if r.get("length") == stage)
+    return min(losses, default=None)
+
+
 def summarise(records: list[Record], baseline: float, target_loss: float | None) -> dict[str, Any]:
     """The numbers a reader asks for first; a missing one is None.
 

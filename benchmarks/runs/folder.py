@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 from benchmarks.config.errors import ConfigError
 from benchmarks.config.fingerprint import setting
 from benchmarks.records.files import EARLIER, METADATA, METRICS, RUN_FILES
+from benchmarks.records.run import read_records
+from benchmarks.records.summary import best_of_last_stage
 from benchmarks.system import atomic_files
 from benchmarks.system.atomic_files import relative
 
@@ -122,8 +124,11 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
 
 
 def best_loss(folder: Path) -> float:
-    """The best validation loss of a finished run; nan if it does not say."""
-    loss = (read_metadata(folder) or {"summary": {}})["summary"].get("best_validation_loss")
+    """The best validation loss of a finished run, of its last stage; nan if it does not say."""
+    try:
+        loss = best_of_last_stage(read_records(folder))
+    except (OSError, ValueError):  # the description is enough for a run that has no stages
+        loss = (read_metadata(folder) or {"summary": {}})["summary"].get("best_validation_loss")
     return math.nan if loss is None else float(loss)
 
 

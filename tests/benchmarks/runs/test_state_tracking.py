@@ -1,6 +1,7 @@
 """A run of state tracking: its course, what a stop changes, and what is measured at its end."""
 
 import functools
+import itertools
 import json
 
 import pytest
@@ -10,8 +11,9 @@ import orthornn
 from benchmarks.diagnostics.horizon import accuracy_curve, follow, score_stream
 from benchmarks.models import reduction
 from benchmarks.records.text import stream_table
-from benchmarks.runs import recorder
+from benchmarks.runs import folder, recorder
 from benchmarks.tasks.state_tracking import StateTracking
+from benchmarks.training import loop
 from tests.benchmarks.commandline import TINY, load
 
 QUICK = [*TINY["state_tracking"], "logger=disabled", "train.batch_size=16", "model=switched_free"]
@@ -28,6 +30,22 @@ def test_the_course_is_in_the_records_and_the_best_weights_are_of_its_last_stage
     step = torch.load(folder / "best.pt", weights_only=True)["step"]
     assert step >= lengths.index(16)
     assert about["test"]["accuracy_64"] > 0.9
+
+
+def test_a_finished_run_returns_the_loss_that_it_returned_when_it_ended(command, monkeypatch):
+    losses = itertools.chain([0.1], itertools.repeat(0.5))  # the first one is of words of 2
+    evaluate = loop.evaluate
+    monkeypatch.setattr(
+        loop, "evaluate", lambda *a, **k: evaluate(*a, **k) | {"loss": next(losses)}
+    )
+    (path,) = command(*STAGED, "train.evaluate_every=10", name="state_tracking")
+    about, records = load(path)
+    assert records[9]["length"] == 2
+    assert about["summary"]["best_validation_loss"] == 0.1
+    assert torch.load(path / "best.pt", weights_only=True)["step"] > 10
+    assert folder.best_loss(path) == 0.5
+    (path / "metrics.jsonl").unlink()
+    assert folder.best_loss(path) == 0.1
 
 
 def without_time(records):

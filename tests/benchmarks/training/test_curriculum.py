@@ -4,6 +4,7 @@ import torch
 
 from benchmarks import models
 from benchmarks.models import Network, assemble
+from benchmarks.records.summary import best_of_last_stage
 from benchmarks.system.seeding import named_generator
 from benchmarks.tasks.copy_memory import CopyMemory
 from benchmarks.training import loop
@@ -44,4 +45,5 @@ def test_the_best_weights_are_those_of_the_last_stage(monkeypatch):
     assert lengths == [record["length"] for record in records] == [3, 3, 7, 7, 7]
     assert course.seen == [record["loss"] for record in records]
     assert (state.best_step, state.best_loss) == (4, 4.0)
+    assert best_of_last_stage(records) == 4.0
     assert torch.isfinite(state.best["readout.weight"]).all()
