@@ -156,6 +156,10 @@ _LOSSES = (
     Column("best_validation_loss", "best validation loss", show_loss, "lower", log=True),
     Column("test_loss", "test loss", show_loss, "lower", log=True),
 )
+_STAGES = (
+    Column("stage_length", "longest words trained on", _format_count, "higher", optional=True),
+    Column("stage_loss", "training loss there", show_loss, "lower", log=True, optional=True),
+)
 _SPEEDS = (
     Column("steps_below_baseline", "steps to beat the baseline", _format_count, "lower", "each"),
     Column("steps_to_target", "steps to target", _format_count, "lower", "each", needs_target=True),
@@ -240,7 +244,7 @@ def _format_each(values: list[float], missing: int, show: Callable[[float], str]
 def task_columns(metadata: dict[str, Any]) -> list[Column]:
     """Those of the task of a run, by its ``run.json``: losses, test scores, speeds."""
     scores = [_score_column(name, metric) for name, metric in _test_metrics(metadata).items()]
-    return [*_LOSSES, *scores, *_SPEEDS]
+    return [*_LOSSES, *scores, *_STAGES, *_SPEEDS]
 
 
 def decisive_column(metadata: dict[str, Any]) -> Column:

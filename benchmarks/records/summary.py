@@ -13,6 +13,7 @@ BASELINE_FACTOR = 0.95
 
 
 MEDIAN_WINDOW = 10
+STAGE_STEPS = 20  # at the end of a run, whose median loss is its last stage's
 
 
 def first_below(records: list[Record], threshold: float | None) -> Record | None:
@@ -51,7 +52,9 @@ def summarise(records: list[Record], baseline: float, target_loss: float | None)
 
     ``steps_below_baseline`` is the first step whose loss is 5 % below the memoryless baseline, by
     :func:`first_below`, ``steps_to_target`` the first one below the task's target; where every
-    batch is fresh, these are losses on data the model had never seen.
+    batch is fresh, these are losses on data the model had never seen. Under a curriculum,
+    ``stage_length`` is the length of the words of its last stage and ``stage_loss`` the median
+    training loss there, of the last steps.
     """
     summary: dict[str, Any] = {"steps": int(records[-1]["step"]) if records else 0}
     for name, threshold in (
@@ -67,6 +70,10 @@ def summarise(records: list[Record], baseline: float, target_loss: float | None)
     summary |= {name: value for name, value in last.items() if name.startswith(VALIDATION)}
     drifts = [r["orthogonality_error"] for r in records if "orthogonality_error" in r]
     summary["largest_orthogonality_error"] = max(drifts, default=None)
+    if staged := [r for r in records if "length" in r]:
+        length = staged[-1]["length"]
+        losses = [r["loss"] for r in staged if r["length"] == length]
+        summary |= {"stage_length": length, "stage_loss": float(np.median(losses[-STAGE_STEPS:]))}
     summary["seconds"] = records[-1]["seconds"] if records else 0.0
     seconds = summary["seconds"]
     summary["steps_per_second"] = round(summary["steps"] / seconds, 3) if seconds else None

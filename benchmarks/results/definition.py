@@ -49,7 +49,7 @@ class Experiment:
         overrides: those that all rows share.
         seeds: the random seeds.
         choose: for a search over step sizes, by which numbers the best of each name is chosen: by
-            the first, the smaller the better; where that is missing or equal, by the next.
+            the first; where that is missing or equal, by the next.
         note: what a reader has to know beside the numbers.
     """
 

@@ -86,11 +86,21 @@ def best_settings(rows: Sequence[ResultRow], numbers: Sequence[str]) -> dict[str
 
     Args:
         rows: of a search.
-        numbers: the smaller the better; where one is missing or equal, the next decides.
+        numbers: the smaller the better, or the larger, as each says of itself; where one is
+            missing or equal, the next decides.
     """
+    signs = {name: -1 if find_column(name, rows).better == "higher" else 1 for name in numbers}
+
+    def order(row: ResultRow) -> list[float]:
+        means = {name: _mean(row, name) for name in numbers}
+        return [
+            sign * means[name] if means[name] < math.inf else math.inf
+            for name, sign in signs.items()
+        ]
+
     known = [row for row in rows if row.kept]
     best: dict[str, ResultRow] = {}
-    for row in sorted(known, key=lambda row: [_mean(row, number) for number in numbers]):
+    for row in sorted(known, key=order):
         best.setdefault(row.name, row)
     return {row.name: best[row.name] for row in known}  # in the order of the rows
 

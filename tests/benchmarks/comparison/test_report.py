@@ -18,6 +18,17 @@ from orthornn import Stiefel
 from tests.benchmarks.fake_runs import losses, write_records, write_run
 
 
+def test_a_summary_says_how_far_a_curriculum_came():
+    stages = [(2, 4.0)] * 30 + [(4, 5.0)] * 10 + [(4, 1.0)] * 20
+    records = [
+        {"step": k, "loss": loss, "length": length, "seconds": float(k)}
+        for k, (length, loss) in enumerate(stages, 1)
+    ]
+    summary = summarise(records, baseline=4.8, target_loss=None)
+    assert (summary["stage_length"], summary["stage_loss"]) == (4, 1.0)
+    assert "stage_length" not in summarise([{"step": 1, "loss": 1.0, "seconds": 1.0}], 4.8, None)
+
+
 def test_summary_finds_the_first_steps_below():
     summary = summarise(losses(1.0, 0.097, 0.094, 0.0009, 0.0008), 0.1, 1e-3)
     assert summary["steps"] == 5
