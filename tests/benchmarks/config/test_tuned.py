@@ -5,6 +5,8 @@ import pytest
 from benchmarks.config.compose import CONF, compose
 from benchmarks.config.errors import ConfigError
 from benchmarks.config.tuned import load_tables, register_tables
+from benchmarks.runs.build import make_state
+from benchmarks.runs.config import RunConfig
 
 
 def test_a_row_sets_the_step_sizes_of_its_model_and_optimizer():
@@ -54,3 +56,10 @@ def test_an_option_in_a_file_of_its_own_is_left_to_hydra(tmp_path):
     text = "# @package _global_\noptimizer:\n  lr: 0.5\n"
     (tmp_path / "tuned" / "copy_mine_rmsprop.yaml").write_text(text, encoding="utf-8")
     assert load_tables(tmp_path) == {}
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
+def test_every_model_starts_on_state_tracking_without_a_further_key(model):
+    config = RunConfig.of(compose("state_tracking", [f"model={model}"]))
+    _, _, state = make_state(config)
+    assert all(group["lr"] > 0 for group in state.optimizer.param_groups)
