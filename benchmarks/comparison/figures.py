@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -17,13 +18,14 @@ from matplotlib.figure import Figure
 from benchmarks.diagnostics.accuracy_figure import mark_positions
 from benchmarks.diagnostics.figures import escape_dollars, scale_loss
 
-from .curves import thin_curve
+from .curves import Curve, thin_curve
 from .palette import LIGHT, MAX_COLORED_GROUPS, OTHERS_GREY, LineStyle, line_styles
 from .panels import Panel, accuracy_panels, learning_panel
-from .table import TaskTable
+from .table import GroupRow, TaskTable
 
 MAX_GREY_POINTS = 100  # of a curve without a colour of its own
 MAX_DOTS = 40
+LABEL_CHARACTERS_PER_INCH = 13  # of the names of groups, beside their lines
 
 
 class Colors(NamedTuple):
@@ -63,20 +65,29 @@ def plot_accuracy_curves(table: TaskTable, path: Path) -> bool:
 
 def _plot_panels(table: TaskTable, panels: list[Panel], path: Path) -> None:
     """Panels beside each other, with the groups' names below."""
-    count = min(len(table.rows), MAX_COLORED_GROUPS + 1)
-    size = (8 if len(panels) == 1 else 6 * len(panels), 4.5 + 0.2 * ((count + 1) // 2))
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    width = 8 if len(panels) == 1 else 6 * len(panels)
+    drawn = line_styles(len(table.rows))
+    labels = {
+        place: fill(_label(row, curve), int(width * LABEL_CHARACTERS_PER_INCH))
+        for place, (row, curve, look) in enumerate(
+            zip(table.rows, panels[0].curves, drawn, strict=True)
+        )
+        if curve is not None and look.hue is not None
+    }
+    longest = max(map(len, labels.values()), default=0)
+    columns = 2 if 2 * longest <= width * LABEL_CHARACTERS_PER_INCH else 1
+    lines = 1 + sum(label.count("\n") + 1 for label in labels.values())
+    figure = Figure(
+        figsize=(width, 4.5 + 0.2 * -(-lines // columns)), dpi=120, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     axes, *others = figure.subplots(1, len(panels), squeeze=False)[0]
-    drawn = line_styles(len(table.rows))
     for place, panel in zip([axes, *others], panels, strict=True):
         draw_panel(place, panel, drawn, PAPER_COLORS)
     figure.suptitle(escape_dollars(table.task), fontsize=10)
-    for row, look, curve in zip(table.rows, drawn, panels[0].curves, strict=True):
-        if curve is not None and look.hue is not None:
-            seeds = f"{curve.seeds} seed{'s' if curve.seeds > 1 else ''}"
-            label = escape_dollars(f"{row.group.name}, {row.parameters:,} parameters, {seeds}")
-            axes.plot([], [], look.stroke, color=look.color, label=label)
+    for place, label in labels.items():
+        look = drawn[place]
+        axes.plot([], [], look.stroke, color=look.color, label=escape_dollars(label))
     if len(table.rows) > MAX_COLORED_GROUPS:
         axes.plot(
             [],
@@ -86,8 +97,13 @@ def _plot_panels(table: TaskTable, panels: list[Panel], path: Path) -> None:
             label=f"{len(table.rows) - MAX_COLORED_GROUPS} others",
         )
     if axes.get_legend_handles_labels()[0]:
-        figure.legend(fontsize=8, loc="outside lower center", ncols=2)
+        figure.legend(fontsize=8, loc="outside lower center", ncols=columns)
     figure.savefig(path)
+
+
+def _label(row: GroupRow, curve: Curve) -> str:
+    seeds = f"{curve.seeds} seed{'s' if curve.seeds > 1 else ''}"
+    return f"{row.group.name}, {row.parameters:,} parameters, {seeds}"
 
 
 def panel_svg(panel: Panel, size: tuple[float, float], name: str) -> str:

@@ -182,11 +182,13 @@ def make_table(task: str, groups: list[Group]) -> TaskTable:
     """Measure the groups of a task and rank them by its decisive number, then by validation."""
     metadata = groups[0].runs[0].metadata
     final = decisive_column(metadata)
+    streams = [group.runs[0].metadata.get("stream") or {} for group in groups]
+    longest = max(streams, key=lambda stream: len(stream.get("metrics", {})))
     higher = final.better == "higher"
     has_target = any(group.runs[0].metadata["target_loss"] is not None for group in groups)
     measured = [
         column
-        for column in task_columns(metadata)
+        for column in task_columns({**metadata, "stream": longest})
         if (has_target or not column.needs_target)
         and (not column.optional or any(map(column.values, groups)))
     ]

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import compare
+from benchmarks.comparison import figures
 from benchmarks.comparison.curves import accuracy_curve
 from benchmarks.records.run import read_run
 from tests.benchmarks.fake_runs import write_run
@@ -70,3 +71,38 @@ def test_a_curve_is_over_the_positions_that_all_seeds_reach(tmp_path):
     assert drawn.low.tolist() == pytest.approx([1, 0.8, 0.1])
     assert drawn.high.tolist() == pytest.approx([1, 1, 0.6])
     assert accuracy_curve(runs, "reduced") is None
+
+
+def test_every_length_has_its_column_whichever_run_comes_first(tmp_path, capsys):
+    share = {"show": ".1%", "better": "higher"}
+    for name, longest in (("a", 64), ("b", 256), ("c", 64)):
+        lengths = [n for n in (64, 256) if n <= longest]
+        stream = STREAM | {
+            "metrics": {"horizon": SHOWN} | {f"accuracy_{n}": share for n in lengths}
+        }
+        test = {"loss": 0.1, "recall": 0.5, "horizon": 7.0} | {
+            f"accuracy_{n}": 0.5 for n in lengths
+        }
+        write_run(tmp_path / name, name, 0, test=test, stream=stream)
+    compare.main([str(tmp_path)])
+    head = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| "))
+    assert "test accuracy 64 " in head
+    assert "test accuracy 256 " in head
+
+
+def test_long_names_of_groups_stand_within_the_figure(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, path: drawn.append(figure))
+    for k in range(3):
+        named = {"as trained": curve(1, 0.5, 0.1)}
+        keys = {f"a_long_name_of_a_key_{j}": k for j in range(8)}
+        write_run(tmp_path / str(k), "gru", 0, curves=named, stream=STREAM, config={"task": keys})
+    monkeypatch.setattr(compare, "plot_learning_curves", lambda table, path: None)
+    compare.main([str(tmp_path)])
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert legend.get_texts()[0].get_text().endswith("seed")
