@@ -45,17 +45,28 @@ def horizon(
     Args:
         model: ``(tokens, state) -> (scores (T, B, L), state)``, time first; state None at first.
         tokens: (T, B), or features (T, B, I).
-        labels: (T, B), the classes that are right.
-        window: steps.
+        labels: (T, B), the classes that are right. Scores that are not finite are wrong.
+        window: steps, from 1.
         accuracy: share of right labels, from 0 to 1.
         stop: whether to stop reading once the model is lost.
 
     Raises:
-        ValueError: for a stream of other axes or fewer steps than a window.
+        ValueError: for a stream of other axes, of no sequences or of fewer steps than a window,
+            for a window below 1 or an accuracy out of range.
     """
-    if labels.dim() != 2 or tokens.shape[:2] != labels.shape or len(labels) < window:
+    if window < 1 or not 0 <= accuracy <= 1:
         raise ValueError(
-            f"expected tokens (T, B) and labels (T, B) of at least {window} steps, got "
+            f"expected a window of at least 1 and an accuracy from 0 to 1, got {window} and "
+            f"{accuracy}"
+        )
+    if (
+        labels.dim() != 2
+        or tokens.shape[:2] != labels.shape
+        or len(labels) < window
+        or not labels.numel()
+    ):
+        raise ValueError(
+            f"expected tokens and labels (T, B), B > 0, of at least {window} steps, got "
             f"{tuple(tokens.shape)} and {tuple(labels.shape)}"
         )
     state: Any = None
@@ -63,7 +74,8 @@ def horizon(
     segments = (torch.split(a, SEGMENT_STEPS) for a in (tokens, labels))
     for part, right in zip(*segments, strict=True):
         scores, state = model(part, state)
-        shares.append((scores.argmax(-1) == right).double().mean(1).cpu())
+        named = (scores.argmax(-1) == right) & scores.isfinite().all(-1)
+        shares.append(named.double().mean(1).cpu())
         if stop and _first_lost(torch.cat(shares), window, accuracy) is not None:
             break
     share = torch.cat(shares)

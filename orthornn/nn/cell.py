@@ -112,7 +112,7 @@ class OrthoRNNCell(OrthogonalWeights, nn.RNNCellBase):
         return (
             f"{self.input_size}, {self.hidden_size}{bias}, nonlinearity={self.nonlinearity}, "
             f"init={self.init}, retraction={self.retraction}"
-            f"{'' if self.gain == 1 else f', gain={self.gain}'}"
+            f"{self._gain_text()}"
         )
 
     def _check(self, input: Tensor, hx: Tensor | None) -> None:

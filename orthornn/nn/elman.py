@@ -165,7 +165,7 @@ class ElmanRNN(nn.RNNBase):
 
     def extra_repr(self) -> str:
         options = {name: getattr(self, name) for name in (*self._options, "backend")}
-        shown = [f"{name}={value}" for name, value in options.items() if value not in (None, 1)]
+        shown = [f"{name}={value}" for name, value in options.items() if value is not None]
         return ", ".join((super().extra_repr(), *shown))
 
     def _check(self, input: Tensor, hx: Tensor | None, batch_sizes: Tensor | None) -> None:

@@ -119,6 +119,11 @@ class OrthogonalWeights(nn.Module):
         w = as_plain_tensor(w) if plain else w
         return w if self.gain == 1 and not self.learn_gain else self._gain_of(name, w.dtype) * w
 
+    def _gain_text(self) -> str:
+        """What a repr shows of the gain."""
+        learned = ", learn_gain=True" if self.learn_gain else ""
+        return f", gain={self.gain}{learned}" if self.learn_gain or self.gain != 1 else ""
+
     def _gain_of(self, name: str, dtype: torch.dtype) -> Tensor | float:
         """What multiplies the recurrent weight ``name`` where it is used."""
         if not self.learn_gain:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from orthornn.linalg import polar_svd
 
 from .switched import SwitchedOrthoRNN
+
+STATES_PER_DIMENSION = 10  # that reduce() has to see, at the least
 
 
 class Reduction(NamedTuple):
@@ -46,7 +50,11 @@ class Reduction(NamedTuple):
 
 @torch.no_grad()
 def reduce(
-    module: SwitchedOrthoRNN, words: Tensor, *, threshold: float = 0.05, min_gap: float = 5.0
+    module: SwitchedOrthoRNN,
+    words: Tensor | PackedSequence,
+    *,
+    threshold: float = 0.05,
+    min_gap: float = 5.0,
 ) -> Reduction:
     """The network on the subspace that the states of sample words use, without training.
 
@@ -62,23 +70,36 @@ def reduce(
         module: a trained network; reflections become matrices.
         words: sample tokens as ``module`` takes them, some thousands in all, from its own initial
             state.
-        threshold: what share of the largest second moment is not small.
-        min_gap: the least ratio of the smallest moment kept to the largest left out.
+        threshold: what share of the largest second moment is not small, above 0 and below 1.
+        min_gap: the least ratio of the smallest moment kept to the largest left out, from 1.
+
+    Returns:
+        A new network, free of ``init`` and ``determinant``, all of whose parameters may be trained.
 
     Raises:
         TypeError: for another module.
-        ValueError: where there is no gap, with the spectrum.
+        ValueError: where there is no gap, with the spectrum; for too few words, or options out of
+            their range.
         RuntimeError: as the module, for words that it does not take.
         torch.linalg.LinAlgError: for parameters with NaN or Inf.
     """
     if not isinstance(module, SwitchedOrthoRNN):
         raise TypeError(f"reduce expects a SwitchedOrthoRNN, got {type(module).__name__}")
+    if not (0 < threshold < 1 and 1 <= min_gap < math.inf):
+        raise ValueError(
+            f"expected 0 < threshold < 1 and a finite min_gap >= 1, got {threshold} and {min_gap}"
+        )
     output, _ = module(words)
-    states = torch.cat([module.initial_state.unsqueeze(0), output.flatten(0, -2)]).double()
+    rows = output.data if isinstance(output, PackedSequence) else output.flatten(0, -2)
+    least = STATES_PER_DIMENSION * module.hidden_size
+    if len(rows) < least:  # too few would lie in a subspace by themselves
+        raise ValueError(f"expected words of at least {least} tokens in all, got {len(rows)}")
+    states = torch.cat([module.initial_state.unsqueeze(0), rows]).double()
     moments, vectors = torch.linalg.eigh(states.mT @ states / len(states))
-    spectrum = (moments.flip(0) / moments.sum()).clamp(min=0)
+    spectrum = moments.flip(0).clamp(min=0)
+    spectrum = spectrum / spectrum.sum().clamp(min=torch.finfo(spectrum.dtype).tiny)
     size = int((spectrum > threshold * spectrum[0]).sum())
-    if size == len(spectrum) or spectrum[size - 1] < min_gap * spectrum[size]:
+    if size in (0, len(spectrum)) or spectrum[size - 1] < min_gap * spectrum[size]:
         raise ValueError(
             f"expected a gap of at least {min_gap:g} in the second moments of the states, below "
             f"{threshold:g} of the largest, got none: {_text(spectrum)}"
@@ -105,7 +126,7 @@ def reduce(
             getattr(smaller, name).weight.copy_(table.weight.double() @ u)
     if module.gate is not None and smaller.gate is not None:
         smaller.gate.weight.copy_(module.gate.weight)
-    return Reduction(smaller.train(module.training), u.to(output.dtype), spectrum, defect)
+    return Reduction(smaller.train(module.training), u.to(rows.dtype), spectrum, defect)
 
 
 def _text(spectrum: Tensor) -> str:

@@ -98,7 +98,7 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
         >>> output, h_n = rnn(torch.randn(1000, 128, 10))
     """
 
-    _options = ("nonlinearity", "init", "retraction", "gain")
+    _options = ("nonlinearity", "init", "retraction")
 
     def __init__(
         self,
@@ -142,3 +142,6 @@ class OrthoRNN(OrthogonalWeights, ElmanRNN):
         if learn_gain:
             for suffix in self.suffixes:
                 add_gain(self, suffix, gain, like=getattr(self, f"weight_ih{suffix}"))
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + self._gain_text()

@@ -39,8 +39,8 @@ class SwitchedOrthoRNN(OrthogonalWeights, TransitionRNN):
         resets: whether each token has a gate g, exactly 0 or 1, and a state r(x) where it is shut.
             All gates start open (:mod:`orthornn.nn.exact_gate`).
         reflections: k, for W(x) a product of k Householder reflections ``I - 2vvᵀ``: k H numbers a
-            token instead of H², of determinant (-1)^k. The vectors are normalized where they are
-            used, and every optimizer may train them. None for a matrix a token.
+            token instead of H². The determinant is (-1)^k while no vector is 0. They are normalized
+            where used, and every optimizer may train them. None for a matrix a token.
         init: start of the matrices, as for :class:`orthornn.OrthoRNN`.
         determinant: 1 or -1 for that of every matrix; None leaves it to chance. No step of an
             optimizer changes it.

@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from orthornn._validation import check_type, short_repr
 from orthornn.recurrence import SWITCHED
@@ -132,7 +134,7 @@ class TransitionRNN(nn.Module):
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN, got 0")
         if hx is not None:
             self._check_state(hx, sequences)
-        self._apply_pruning()
+        self._make_weights()
         with precision.in_weight_precision(self._example(sequences.rows)) as out_dtype:
             inputs, kind = self._inputs(sequences, hx)
             h = SWITCHED.run(inputs, kind, self.backend)
@@ -149,11 +151,11 @@ class TransitionRNN(nn.Module):
         precision.refuse_complex(fn, self.initial_state)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
-    def _apply_pruning(self) -> None:
-        """Set pruned weights, as before the forward of the maps, which read() goes round."""
+    def _make_weights(self) -> None:
+        """Those that torch.nn.utils makes before a map's forward, which read() goes round."""
         for map in self.children():
             for hook in map._forward_pre_hooks.values():
-                if isinstance(hook, BasePruningMethod):
+                if isinstance(hook, (BasePruningMethod, WeightNorm, SpectralNorm)):
                     hook(map, ())
 
     @abstractmethod
@@ -206,6 +208,8 @@ class TransitionRNN(nn.Module):
         axes = self.feature_axes
         choices = (1 + axes,) if isinstance(input, PackedSequence) else (1 + axes, 2 + axes)
         data = input.data if isinstance(input, PackedSequence) else input
+        if not isinstance(data, Tensor):
+            raise TypeError(f"expected a tensor or a PackedSequence, got {type(data).__name__}")
         if data.dim() not in choices:
             expected = " or ".join(f"{n}D" for n in choices)
             raise ValueError(
@@ -215,6 +219,8 @@ class TransitionRNN(nn.Module):
 
     def _check_state(self, hx: Tensor, sequences: Sequences) -> None:
         """Refuse what torch.nn.RNN refuses."""
+        if not isinstance(hx, Tensor):
+            raise TypeError(f"expected hx to be a tensor, got {type(hx).__name__}")
         batch = () if sequences.batch_axis is None else (sequences.batch_size,)
         expected = (1, *batch, self.hidden_size)
         if hx.shape != expected:

@@ -104,3 +104,27 @@ def test_matrices_of_a_module_act_as_it_does():
         tokens = torch.randint(5, (1, 7))
         expected = rnn.matrices()[tokens[0]] @ rnn.initial_state
         torch.testing.assert_close(rnn(tokens)[0][0], expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"window": 0}, {"window": -1}, {"accuracy": 99.0}, {"accuracy": float("nan")}]
+)
+def test_a_horizon_without_meaning_is_refused(options):
+    tokens = torch.zeros(40, 2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="a window of at least 1 and an accuracy from 0 to 1"):
+        horizon(wrong_from(0), tokens, tokens, **options)
+
+
+def test_no_sequences_are_no_success():
+    tokens = torch.zeros(40, 0, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"B > 0, of at least 32 steps, got \(40, 0\)"):
+        horizon(wrong_from(0), tokens, tokens)
+
+
+def test_scores_that_are_not_finite_name_nothing():
+    tokens = torch.zeros(40, 2, dtype=torch.int64)
+
+    def broken(part, state):
+        return torch.full((*part.shape, 2), torch.nan), state
+
+    assert horizon(broken, tokens, tokens).steps == 0

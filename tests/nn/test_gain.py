@@ -26,6 +26,7 @@ def test_a_fixed_gain_is_torch_s_network_with_the_weight_so_much_larger(make):
     assert not gains(mine)
     assert "gain=2.5" in repr(mine)
     assert "gain" not in repr(make(3, 4))
+    assert "gain=1.0, learn_gain=True" in repr(make(3, 4, learn_gain=True))
 
 
 @both

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from orthornn import SwitchedOrthoRNN, haar_, reduce
 
@@ -106,3 +107,32 @@ def test_what_is_no_such_network_is_refused():
     reduced = reduce(rnn, torch.randint(24, (60, 8)))
     with pytest.raises(ValueError, match="a readout of 5 features, got 3"):
         reduced.fold(nn.Linear(3, 2))
+
+
+def test_packed_words_do_as_well():
+    rnn, _ = embedded(3)
+    words = torch.randint(24, (40, 4))
+    packed = pack_padded_sequence(words, [40, 30, 30, 2])
+    reduced, dense = reduce(rnn, packed), reduce(rnn, words)
+    projectors = (a.basis @ a.basis.mT for a in (reduced, dense))
+    torch.testing.assert_close(*projectors)
+
+
+def test_too_few_words_show_no_gap_that_is_none():
+    rnn, _ = embedded(3)
+    for words in (torch.randint(24, (5, 0)), torch.randint(24, (3, 4))):
+        with pytest.raises(ValueError, match=r"at least 60 tokens in all, got (0|12)"):
+            reduce(rnn, words)
+    with torch.no_grad():
+        rnn.initial_state.zero_()
+    with pytest.raises(ValueError, match=r"got none: 0, 0"):
+        reduce(rnn, torch.randint(24, (40, 4)))
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 2}, {"threshold": 0}, {"min_gap": float("nan")}, {"min_gap": 0.5}]
+)
+def test_options_out_of_range_are_refused(options):
+    rnn, _ = embedded(3)
+    with pytest.raises(ValueError, match="0 < threshold < 1 and a finite min_gap >= 1, got"):
+        reduce(rnn, torch.randint(24, (40, 4)), **options)

@@ -262,3 +262,28 @@ def test_repr_shows_the_options():
     text = repr(SwitchedOrthoRNN(3, 5, True, resets=True, reflections=2, backend="eager"))
     assert "3, 5, resets=True, reflections=2, batch_first=True, backend=eager" in text
     assert "(reset): Embedding(3, 5)" in text
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_that_older_utilities_make_are_made_before_every_pass(norm):
+    rnn = SwitchedOrthoRNN(5, 4, reflections=2, dtype=torch.float64)
+    norm(rnn.vectors)
+    tokens = torch.randint(5, (6, 3))
+    original = next(
+        p for n, p in rnn.vectors.named_parameters() if n in ("weight_v", "weight_orig")
+    )
+    for _ in range(2):  # a second backward pass needs a graph of its own
+        before = rnn(tokens)[0]
+        before.sum().backward()
+        with torch.no_grad():
+            original.add_(torch.randn_like(original))
+            assert not torch.allclose(rnn(tokens)[0], before)
+
+
+def test_what_is_no_tensor_is_refused():
+    rnn = SwitchedOrthoRNN(5, 4)
+    with pytest.raises(TypeError, match="expected a tensor or a PackedSequence, got list"):
+        rnn([[1, 2]])
+    with pytest.raises(TypeError, match="expected hx to be a tensor, got list"):
+        rnn(torch.zeros(2, 1, dtype=torch.int64), [0.0])
