@@ -11,7 +11,16 @@ import torch
 from torch import nn
 
 import orthornn
-from orthornn import OrthoRNN, OrthoRNNCell, Stiefel, param_groups, project_
+from orthornn import (
+    OrthoRNN,
+    OrthoRNNCell,
+    ReflectionRNN,
+    Stiefel,
+    SwitchedOrthoRNN,
+    param_groups,
+    project_,
+    reduce,
+)
 from orthornn.init import INITIALIZERS
 from orthornn.linalg import orthogonality_error
 from tests.peers import outcome
@@ -80,14 +89,21 @@ def options(callable, *skipped):
     return [name for name in inspect.signature(callable).parameters if name not in skipped]
 
 
-MODULES = {OrthoRNN: nn.RNN, OrthoRNNCell: nn.RNNCell}
+# with the class of torch whose exceptions are known as well
+MODULES = {
+    OrthoRNN: nn.RNN,
+    OrthoRNNCell: nn.RNNCell,
+    SwitchedOrthoRNN: nn.RNN,
+    ReflectionRNN: nn.RNN,
+}
 
 
 @every_value
 @pytest.mark.parametrize("kind", MODULES)
 def test_modules_at_construction(kind, value):
+    first, second, *_ = options(kind)
     for name in options(kind):
-        given = {"input_size": N, "hidden_size": N, name: value}
+        given = {first: N, second: N, name: value}
         check(lambda given=given: kind(**given))
 
 
@@ -95,8 +111,11 @@ def test_modules_at_construction(kind, value):
 @pytest.mark.parametrize("kind", MODULES)
 def test_modules_at_work(kind, value):
     ours, theirs = kind(N, N), MODULES[kind](N, N)
-    weight = next(name for name in ours.state_dict() if "weight_hh" in name)
+    names = list(ours.state_dict())
+    weight = next((name for name in names if "weight_hh" in name), names[0])
     x = torch.randn(N, N)
+    if kind is SwitchedOrthoRNN:
+        x = torch.randint(N, (N, N))
     check(lambda: ours(value), lambda: theirs(value))
     check(lambda: ours(x, value), lambda: theirs(x, value))
     check(lambda: ours.load_state_dict(value), lambda: theirs.load_state_dict(value))
@@ -105,7 +124,8 @@ def test_modules_at_work(kind, value):
     check(lambda: ours.load_state_dict(state, assign=True))
     check(lambda: setattr(ours, weight, value))
     w = getattr(ours, weight)
-    assert w is None or w.is_meta or orthogonality_error(w) < 1e-3
+    if "weight_hh" in weight:
+        assert w is None or w.is_meta or orthogonality_error(w).max() < 1e-3
 
 
 @every_value
@@ -237,11 +257,21 @@ def test_training_in_segments(value):
     check(lambda: orthornn.in_segments(rnn, x, along=[value]))
 
 
+@every_value
+def test_reduction(value):
+    rnn = SwitchedOrthoRNN(N, N)
+    check(lambda: reduce(value, torch.randint(N, (40, 2))))
+    check(lambda: reduce(rnn, value))
+    check(lambda: reduce(rnn, torch.randint(N, (40, 2)), threshold=value))
+    check(lambda: reduce(rnn, torch.randint(N, (40, 2)), min_gap=value))
+
+
 def test_no_public_name_is_left_out():
     tested = {kind.__name__ for kind in (*MODULES, *OPTIMIZERS)}
     tested |= {fill.__name__ for fill in INITIALIZERS.values()}
     tested |= {"Stiefel", "SpecialOrthogonal", "in_segments", "param_groups", "project_"}
-    tested |= {"backends", "OffManifoldWarning"}  # which take nothing
+    tested |= {"backends", "OffManifoldWarning", "Reduction"}  # which take nothing
+    tested |= {"reduce"}
     assert tested == set(orthornn.__all__)
     ours = {n for n, f in vars(Stiefel).items() if inspect.isfunction(f) and n[0] != "_"}
     assert ours - METHODS.keys() == {"extra_repr"}

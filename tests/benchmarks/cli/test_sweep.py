@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.cli import sweep
 from benchmarks.cli.sweep import SweepProgress, count_jobs, duration, workers
-from benchmarks.runs import folder
+from benchmarks.runs import examination, folder
 from benchmarks.runs import train as run
 from benchmarks.training import loop
 from tests.benchmarks.commandline import TINY, load
@@ -58,7 +58,7 @@ def test_a_sweep_goes_on_after_a_setting_that_cannot_be_run(command, capsys, tmp
 
 
 def test_a_sweep_goes_on_after_an_error_that_nobody_foresaw(command, monkeypatch, capsys):
-    real = run.evaluate
+    real = examination.evaluate
     calls = []
 
     def broken(*arguments):
@@ -67,7 +67,7 @@ def test_a_sweep_goes_on_after_an_error_that_nobody_foresaw(command, monkeypatch
             raise RuntimeError("no test today")
         return real(*arguments)
 
-    monkeypatch.setattr(run, "evaluate", broken)
+    monkeypatch.setattr(examination, "evaluate", broken)
     with pytest.raises(SystemExit) as stop:
         command("-m", *TINY["copy"], QUIET, "seed=0,1")
     assert stop.value.code == 1

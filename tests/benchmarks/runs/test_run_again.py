@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.runs import folder, resume, train
+from benchmarks.runs import examination, folder, resume
 from tests.benchmarks.commandline import TINY, load
 from tests.benchmarks.stopped import QUIET
 
@@ -72,7 +72,7 @@ def test_a_failed_run_is_kept_with_its_traceback_and_tried_again_only_when_asked
 
     tiny = [*TINY["copy"], QUIET, "hydra.run.dir=here"]
     with monkeypatch.context() as patch:
-        patch.setattr(train, "evaluate", broken)
+        patch.setattr(examination, "evaluate", broken)
         with pytest.raises(RuntimeError, match="no test today"):
             command(*tiny)
     about = load(Path("here"))[0]
