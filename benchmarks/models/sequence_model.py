@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Annotated
@@ -207,7 +208,9 @@ def assemble(
             "alone, and a model that reads from both ends would see what comes"
         )
     width = hidden_size if network.embedding_size is None else network.embedding_size
-    reads_tokens = "num_embeddings" in inspect.signature(make_core).parameters
+    # that of the function: a partial with an argument too many has no signature
+    builder = make_core.func if isinstance(make_core, functools.partial) else make_core
+    reads_tokens = "num_embeddings" in inspect.signature(builder).parameters
     if reads_tokens and not tokens:
         raise ValueError("this model has a matrix for each token, and needs a task of tokens")
     features = width if tokens else input_size
