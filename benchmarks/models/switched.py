@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,71 +61,29 @@ def switched(
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
-    init: str = "haar",
-    determinant: int | None = None,
-    retraction: str = "polar",
-    backend: str | None = None,
+    **options: Any,
 ) -> SwitchedOrthoRNN:
     """One matrix a token, each a point of the Stiefel manifold.
 
-    Raises:
-        ValueError: for several layers or directions.
-    """
-    check_one_layer(num_layers, bidirectional, dropout)
-    return SwitchedOrthoRNN(
-        num_embeddings,
-        hidden_size,
-        init=init,
-        determinant=determinant,
-        retraction=retraction,
-        backend=backend,
-    )
-
-
-def switched_resets(
-    num_embeddings: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    init: str = "haar",
-    determinant: int | None = None,
-    retraction: str = "polar",
-    backend: str | None = None,
-) -> SwitchedOrthoRNN:
-    """The same with a gate for each token, exactly open or shut, and a learned state to go to.
+    ``options`` are those of :class:`orthornn.SwitchedOrthoRNN`.
 
     Raises:
         ValueError: for several layers or directions.
     """
     check_one_layer(num_layers, bidirectional, dropout)
-    return SwitchedOrthoRNN(
-        num_embeddings,
-        hidden_size,
-        resets=True,
-        init=init,
-        determinant=determinant,
-        retraction=retraction,
-        backend=backend,
-    )
+    return SwitchedOrthoRNN(num_embeddings, hidden_size, **options)
+
+
+def switched_resets(num_embeddings: int, *sizes: Any, **options: Any) -> SwitchedOrthoRNN:
+    """The same with a gate for each token, exactly open or shut, and a learned state to go to."""
+    return switched(num_embeddings, *sizes, resets=True, **options)
 
 
 def reflections(
-    num_embeddings: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    count: int = 4,
-    backend: str | None = None,
+    num_embeddings: int, *sizes: Any, count: int = 4, **options: Any
 ) -> SwitchedOrthoRNN:
-    """One matrix a token, a product of ``count`` reflections, whose vectors any optimizer moves.
-
-    Raises:
-        ValueError: for several layers or directions.
-    """
-    check_one_layer(num_layers, bidirectional, dropout)
-    return SwitchedOrthoRNN(num_embeddings, hidden_size, reflections=count, backend=backend)
+    """One matrix a token, a product of ``count`` reflections, whose vectors any optimizer moves."""
+    return switched(num_embeddings, *sizes, reflections=count, **options)
 
 
 def switched_free(
@@ -132,6 +92,7 @@ def switched_free(
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    normalized: bool = False,
 ) -> SwitchedRNN:
     """One matrix a token, orthogonal at first and then as free as any weight.
 
@@ -139,20 +100,9 @@ def switched_free(
         ValueError: for several layers or directions.
     """
     check_one_layer(num_layers, bidirectional, dropout)
-    return SwitchedRNN(num_embeddings, hidden_size)
+    return SwitchedRNN(num_embeddings, hidden_size, normalized)
 
 
-def switched_normalized(
-    num_embeddings: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-) -> SwitchedRNN:
-    """The same with the state divided by its norm at every step.
-
-    Raises:
-        ValueError: for several layers or directions.
-    """
-    check_one_layer(num_layers, bidirectional, dropout)
-    return SwitchedRNN(num_embeddings, hidden_size, normalized=True)
+def switched_normalized(num_embeddings: int, hidden_size: int, **options: Any) -> SwitchedRNN:
+    """The same with the state divided by its norm at every step."""
+    return switched_free(num_embeddings, hidden_size, normalized=True, **options)

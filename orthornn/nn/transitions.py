@@ -128,9 +128,8 @@ class TransitionRNN(nn.Module):
         self._check_axes(input)
         sequences = Sequences.of(input, self.batch_first, self.feature_axes)
         self._check_input(sequences.rows)
-        if (
-            sequences.layout is None and sequences.rows.shape[0] == 0
-        ):  # len() would fix T in exports
+        # len() would fix T in exports
+        if sequences.layout is None and sequences.rows.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN, got 0")
         if hx is not None:
             self._check_state(hx, sequences)

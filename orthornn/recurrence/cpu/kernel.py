@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .compiler import compiled
+from .compiler import CannotCompile, compiled
 
 TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
 POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int64
@@ -44,3 +45,12 @@ class Kernel:
         addresses = {k: v.data_ptr() if isinstance(v, Tensor) else v for k, v in fields.items()}
         if getattr(self.code, function)(ctypes.byref(self.call(**addresses))):
             raise MemoryError("a pass of the recurrence was refused its memory, or AMX's tiles")
+
+
+def why_unavailable(load: Callable[[torch.dtype], Kernel]) -> str | None:
+    """Why no kernel can be loaded here; None if it can."""
+    try:
+        load(torch.float32)
+    except CannotCompile as error:
+        return str(error)
+    return None

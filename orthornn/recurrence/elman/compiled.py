@@ -21,7 +21,7 @@ from orthornn.recurrence.backend import (
     unsupported_by_machine_code,
     unsupported_nonlinearity,
 )
-from orthornn.recurrence.cpu.compiler import CannotCompile
+from orthornn.recurrence.cpu.kernel import why_unavailable
 
 from .inputs import Gradients, Inputs, Kind, Needed
 from .kernel import AMX, VECTOR, CompiledKernel, load_kernel
@@ -35,11 +35,7 @@ OPERATIONS_PER_THREAD = 1e7  # at the least
 @functools.cache
 def unavailable() -> str | None:
     """Why nothing can be compiled here; None if it can."""
-    try:
-        load_kernel(torch.float32)
-    except CannotCompile as error:
-        return str(error)
-    return None
+    return why_unavailable(load_kernel)
 
 
 def unsupported(tensors: Tensors, kind: Kind) -> str | None:

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from orthornn.recurrence.backend import Tensors, unsupported_by_machine_code
-from orthornn.recurrence.cpu.compiler import CannotCompile
-from orthornn.recurrence.cpu.kernel import INTEGER, POINTER, Kernel
+from orthornn.recurrence.cpu.kernel import INTEGER, POINTER, Kernel, why_unavailable
 
 from .inputs import REFLECTIONS, Gradients, Inputs, Kind, Needed
 
@@ -56,11 +55,7 @@ def load_kernel(dtype: torch.dtype) -> Kernel:
 @functools.cache
 def unavailable() -> str | None:
     """Why nothing can be compiled here; None if it can."""
-    try:
-        load_kernel(torch.float32)
-    except CannotCompile as error:
-        return str(error)
-    return None
+    return why_unavailable(load_kernel)
 
 
 def unsupported(tensors: Tensors, kind: Kind) -> str | None:
