@@ -23,6 +23,7 @@ from .figures import escape_dollars, write_figure
 
 MAX_SEQUENCES = 16  # sequences of a batch that are looked at
 MAX_JACOBIAN_WORK = 2e10  # T H³, in proportion to the work: a Jacobian over more is left out
+LOG_RANGE, LINEAR_RANGE = (0.1, 10.0), (0.9, 1.1)  # of what is 1 at its best, at the least
 PLOT_FLOOR = 1e-40  # what a log scale shows of an exact zero
 
 
@@ -166,6 +167,7 @@ def draw_gradients(axes: Axes, flows: dict[str, GradientFlow]) -> None:
             values = [max(norm / last, PLOT_FLOOR) for norm in flow.gradient_norms]
             axes.semilogy(range(1, len(values) + 1), values, lw=1.4, label=label)
     axes.axhline(1, color="0.6", lw=0.8, ls=":")
+    _show_at_least(axes, *LOG_RANGE)
     axes.set(xlabel="time step t", ylabel="‖∂L/∂h_t‖ / ‖∂L/∂h_T‖")
     axes.grid(alpha=0.25)
 
@@ -178,6 +180,7 @@ def draw_jacobians(axes: Axes, flows: dict[str, GradientFlow]) -> None:
             shares = [100 * k / max(1, len(values) - 1) for k in range(len(values))]
             axes.semilogy(shares, values, lw=1.4, label=label)
     axes.axhline(1, color="0.6", lw=0.8, ls=":")
+    _show_at_least(axes, *LOG_RANGE)
     axes.set(xlabel="rank, % of the state", ylabel="singular value of ∂s_T/∂s_1")
     axes.grid(alpha=0.25)
 
@@ -188,10 +191,15 @@ def draw_spectra(axes: Axes, flows: dict[str, GradientFlow]) -> None:
         shares = [100 * k / max(1, len(flow.spectrum) - 1) for k in range(len(flow.spectrum))]
         axes.plot(shares, flow.spectrum, lw=1.4, label=label)
     axes.axhline(1, color="0.6", lw=0.8, ls=":")
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0.9), max(high, 1.1))
+    _show_at_least(axes, *LINEAR_RANGE)
     axes.set(xlabel="rank, % of H", ylabel="singular value of W")
     axes.grid(alpha=0.25)
+
+
+def _show_at_least(axes: Axes, low: float, high: float) -> None:
+    """Widen the vertical axis to this range: what hardly differs from 1 is to look so."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(min(bottom, low), max(top, high))
 
 
 class CaseResult(NamedTuple):

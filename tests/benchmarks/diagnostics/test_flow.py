@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from benchmarks import gradients, models
@@ -231,3 +232,17 @@ def test_impossible_arguments_are_refused(arguments, tmp_path):
     with pytest.raises(SystemExit) as stop:
         gradients.main([*arguments, "--folder", str(tmp_path)])
     assert stop.value.code == 2
+
+
+def test_what_is_1_but_for_rounding_looks_so():
+    flow = {"": GradientFlow([1 + 1e-7, 1.0], [1.0, 1 - 1e-7], [1.0, 1.0], None)}
+    for draw in (
+        gradient_flow.draw_gradients,
+        gradient_flow.draw_jacobians,
+        gradient_flow.draw_spectra,
+    ):
+        axes = Figure().subplots()
+        draw(axes, flow)
+        low, high = axes.get_ylim()
+        assert low <= 0.9
+        assert high >= 1.1
